@@ -1,0 +1,212 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// startRedis starts a real redis-server and returns a client of it.
+func startRedis(t testing.TB) (*redis.Client, *exec.Cmd) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	_, port, _ := net.SplitHostPort(address)
+	cmd := exec.Command("redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", t.TempDir())
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("redis-server does not start; `make test` installs it: %v", err)
+	}
+	client := redis.NewClient(&redis.Options{Addr: address, MaxRetries: -1})
+	t.Cleanup(func() {
+		client.Close()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	for deadline := time.Now().Add(10 * time.Second); client.Ping(context.Background()).Err() != nil; {
+		if time.Now().After(deadline) {
+			t.Fatal("redis-server does not answer")
+		}
+	}
+	return client, cmd
+}
+
+// TestStores runs the same specification over every store.
+func TestStores(t *testing.T) {
+	client, _ := startRedis(t)
+	for name, store := range map[string]Store{
+		"memory":      NewMemory(),
+		"redis":       NewRedis(client, "cg:"),
+		"distributed": NewDistributed(NewRedis(client, "cg:d:"), NewMemory()),
+	} {
+		t.Run(name, func(t *testing.T) {
+			hour := Limit{Events: 1, Per: time.Hour, Burst: 3}
+			take := func(key string, l Limit, cost int) Take { return Take{Key: []byte(key), Limit: l, Cost: cost} }
+			call := func(takes ...Take) []Decision {
+				t.Helper()
+				d, err := store.Take(context.Background(), nil, takes)
+				if err != nil || len(d) != len(takes) {
+					t.Fatalf("%v, %v", d, err)
+				}
+				return d
+			}
+			for i := range 3 {
+				if d := call(take("a", hour, 1))[0]; !d.Allowed || d.Remaining != 2-i || d.Limit != 3 || d.RetryAfter != 0 {
+					t.Errorf("take %d: %+v", i, d)
+				}
+			}
+			d := call(take("a", hour, 1))[0]
+			if d.Allowed || d.Remaining != 0 || d.RetryAfter < 59*time.Minute || d.RetryAfter > time.Hour || d.Reset < 2*time.Hour {
+				t.Errorf("the fourth: %+v", d)
+			}
+			if d := call(take("b", hour, 1))[0]; !d.Allowed {
+				t.Error("another key shares the bucket")
+			}
+			if d := call(take("c", hour, 4))[0]; d.Allowed {
+				t.Error("a cost above the burst fits")
+			}
+			if d := call(take("c", hour, 3))[0]; !d.Allowed || d.Remaining != 0 {
+				t.Errorf("a cost of the whole burst: %+v", d)
+			}
+			both := call(take("fresh", hour, 1), take("a", hour, 1))
+			if !both[0].Allowed || both[1].Allowed {
+				t.Errorf("one refused of two: %+v", both)
+			}
+			if d := call(take("fresh", hour, 3))[0]; !d.Allowed {
+				t.Error("a limit was charged although another refused")
+			}
+			fast := Limit{Events: 100, Per: time.Second, Burst: 1}
+			for deadline := time.Now().Add(5 * time.Second); call(take("fast", fast, 1))[0].Allowed; {
+				// The bucket is emptied first, and must then be refused.
+				if time.Now().After(deadline) {
+					t.Fatal("the bucket is never empty")
+				}
+			}
+			for deadline := time.Now().Add(5 * time.Second); !call(take("fast", fast, 1))[0].Allowed; {
+				if time.Now().After(deadline) {
+					t.Fatal("the bucket does not fill again")
+				}
+			}
+		})
+	}
+}
+
+func TestMemoryFollowsTheClock(t *testing.T) {
+	var now time.Duration
+	m := newMemory(func() time.Duration { return now })
+	l := Limit{Events: 10, Per: time.Second, Burst: 2}
+	allowed := func() bool {
+		d, _ := m.Take(context.Background(), nil, []Take{{Key: []byte("k"), Limit: l, Cost: 1}})
+		return d[0].Allowed
+	}
+	for _, step := range []struct {
+		at   time.Duration
+		want bool
+	}{{0, true}, {0, true}, {0, false}, {99 * time.Millisecond, false}, {100 * time.Millisecond, true}, {100 * time.Millisecond, false},
+		{time.Second, true}, {time.Second, true}, {time.Second, false}} {
+		now = step.at
+		if got := allowed(); got != step.want {
+			t.Errorf("at %v: %v, want %v", step.at, got, step.want)
+		}
+	}
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	m := NewMemory()
+	l := Limit{Events: 1, Per: time.Hour, Burst: 1}
+	for i := range 2 * shards * shardKeys {
+		m.Take(context.Background(), nil, []Take{{Key: fmt.Appendf(nil, "k%d", i), Limit: l, Cost: 1}})
+	}
+	for i := range m.shards {
+		if n := len(m.shards[i].buckets); n > shardKeys {
+			t.Fatalf("shard %d has %d keys", i, n)
+		}
+	}
+}
+
+func TestAKnownKeyAllocatesNothing(t *testing.T) {
+	m := NewMemory()
+	takes := []Take{{Key: []byte("a"), Limit: Limit{Events: 1, Per: time.Second, Burst: 1}, Cost: 1}, {Key: []byte("b"), Limit: Limit{Events: 1, Per: time.Second, Burst: 1}, Cost: 1}}
+	dst := make([]Decision, 0, 2)
+	if n := testing.AllocsPerRun(100, func() { dst, _ = m.Take(context.Background(), dst[:0], takes) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestRedisGone(t *testing.T) {
+	client, server := startRedis(t)
+	_ = server.Process.Kill()
+	_ = server.Wait()
+	store := NewDistributed(NewRedis(client, "cg:"), NewMemory())
+	l := Limit{Events: 1, Per: time.Hour, Burst: 1}
+	call := func(f Failure) ([]Decision, error) {
+		return store.Take(context.Background(), nil, []Take{{Key: []byte("k"), Limit: l, Cost: 1, OnFailure: f}})
+	}
+	for i, want := range []bool{true, false} {
+		if d, err := call(CountLocally); err != nil || d[0].Allowed != want {
+			t.Errorf("local take %d: %v, %v", i, d, err)
+		}
+	}
+	if d, err := call(LetPass); err != nil || len(d) != 0 {
+		t.Errorf("let pass: %v, %v", d, err)
+	}
+	if _, err := call(Refuse); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("refuse: %v", err)
+	}
+}
+
+func TestRedisIsLeftAloneForASecondAfterAFailure(t *testing.T) {
+	calls := 0
+	now := time.Unix(1000, 0)
+	store := NewDistributed(storeFunc(func() error { calls++; return errors.New("down") }), NewMemory())
+	store.now = func() time.Time { return now }
+	for _, step := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 1}, {500 * time.Millisecond, 1}, {499 * time.Millisecond, 1}, {time.Millisecond, 2}} {
+		now = now.Add(step.after)
+		store.Take(context.Background(), nil, []Take{{Key: []byte("k"), Limit: Limit{1, time.Second, 1}, Cost: 1}})
+		if calls != step.want {
+			t.Errorf("%d calls, want %d", calls, step.want)
+		}
+	}
+}
+
+type storeFunc func() error
+
+func (f storeFunc) Take(_ context.Context, dst []Decision, _ []Take) ([]Decision, error) {
+	return dst, f()
+}
+
+func TestTheScriptIsSentAgainAfterARestart(t *testing.T) {
+	client, _ := startRedis(t)
+	store := NewRedis(client, "cg:")
+	take := []Take{{Key: []byte("k"), Limit: Limit{1, time.Second, 1}, Cost: 1}}
+	for range 2 {
+		if _, err := store.Take(context.Background(), nil, take); err != nil {
+			t.Fatal(err)
+		}
+		if err := client.ScriptFlush(context.Background()).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkMemory(b *testing.B) {
+	m := NewMemory()
+	takes := []Take{{Key: []byte("route/0/10.0.0.1"), Limit: Limit{Events: 1 << 30, Per: time.Second, Burst: 1 << 30}, Cost: 1}}
+	dst := make([]Decision, 0, 1)
+	b.ReportAllocs()
+	for b.Loop() {
+		dst, _ = m.Take(context.Background(), dst[:0], takes)
+	}
+}

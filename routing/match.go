@@ -1,0 +1,302 @@
+package routing
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// stackSegments is how many segments of a path are held without allocating.
+const stackSegments = 32
+
+// Match returns the value of the rule that r is for, and the template's variables in vars[:0]. It allocates nothing
+// when vars has room and the path has no percent-escape. Its time is bounded by the number of trie nodes that agree
+// with the path: at most two alternatives, * and a literal, for each segment, and only where rules have both.
+func (t *Table[T]) Match(r *Request, vars Vars) (T, Vars, Outcome) {
+	var room [stackSegments]string
+	s := search[T]{request: r, parts: split(r.Path, room[:0])}
+	if !s.check() {
+		var none T
+		return none, vars[:0], BadPath
+	}
+	found := t.search(&s)
+	if found == nil {
+		var none T
+		if s.otherMethod {
+			return none, vars[:0], MethodNotAllowed
+		}
+		return none, vars[:0], NotFound
+	}
+	return found.rule.Value, s.bind(found.rule.Template, vars[:0]), Matched
+}
+
+// Allow returns the methods that r's path takes, sorted; nil when a rule for it takes any method or none matches.
+func (t *Table[T]) Allow(r *Request) []string {
+	var room [stackSegments]string
+	s := search[T]{request: r, parts: split(r.Path, room[:0]), collect: map[string]bool{}}
+	if !s.check() {
+		return nil
+	}
+	t.search(&s)
+	var methods []string
+	for m := range s.collect {
+		methods = append(methods, m)
+		if m == http.MethodGet && !s.collect[http.MethodHead] {
+			methods = append(methods, http.MethodHead)
+		}
+	}
+	slices.Sort(methods)
+	return methods
+}
+
+// search is one walk through the trie.
+type search[T any] struct {
+	request *Request
+	// parts are the path's segments: as they came where escaped is false, else decoded, with raw as they came.
+	parts   []string
+	raw     []string
+	escaped bool
+	verb    string // the verb being looked for, decoded
+
+	otherMethod bool            // the path was found, but not for the method
+	collect     map[string]bool // for Allow: gathers methods in place of picking
+}
+
+// split cuts the path into segments, appended to parts. It returns none for what is no path.
+func split(path string, parts []string) []string {
+	if path == "" || path[0] != '/' {
+		return nil
+	}
+	for rest := path[1:]; ; {
+		i := strings.IndexByte(rest, '/')
+		if i < 0 {
+			return append(parts, rest)
+		}
+		parts = append(parts, rest[:i])
+		rest = rest[i+1:]
+	}
+}
+
+// check decodes the segments of an escaped path, and reports false for a path that nothing may match.
+func (s *search[T]) check() bool {
+	if len(s.parts) == 0 {
+		return false
+	}
+	if strings.IndexByte(s.request.Path, '%') >= 0 {
+		s.escaped = true
+		s.raw = s.parts
+		s.parts = make([]string, len(s.raw))
+		for i, p := range s.raw {
+			decoded, err := url.PathUnescape(p)
+			if err != nil {
+				return false
+			}
+			s.parts[i] = decoded
+		}
+	}
+	for _, p := range s.parts {
+		if isDots(p) {
+			return false
+		}
+	}
+	return true
+}
+
+// search tries the hosts from the most specific to any, and for each the path with its verb before the path without.
+func (t *Table[T]) search(s *search[T]) *entry[T] {
+	if len(t.exact) > 0 || len(t.suffixes) > 0 {
+		host := strings.ToLower(s.request.Host)
+		if found := s.under(t.exact[host]); found != nil {
+			return found
+		}
+		for i := strings.IndexByte(host, '.'); i >= 0 && len(t.suffixes) > 0; {
+			if found := s.under(t.suffixes[host[i:]]); found != nil {
+				return found
+			}
+			next := strings.IndexByte(host[i+1:], '.')
+			if next < 0 {
+				break
+			}
+			i += 1 + next
+		}
+	}
+	return s.under(t.any)
+}
+
+func (s *search[T]) under(root *node[T]) *entry[T] {
+	if root == nil {
+		return nil
+	}
+	last := len(s.parts) - 1
+	whole := s.parts[last]
+	// Only a colon that came as such begins a verb.
+	if raw := s.rawPart(last); strings.IndexByte(raw, ':') > 0 {
+		cut := strings.LastIndexByte(raw, ':')
+		if before, verb := raw[:cut], raw[cut+1:]; verb != "" {
+			s.parts[last], s.verb = s.decode(before), s.decode(verb)
+			if s.escaped {
+				s.raw[last] = before
+			}
+			found := s.walk(root, 0)
+			if found != nil {
+				return found
+			}
+			s.parts[last], s.verb = whole, ""
+			if s.escaped {
+				s.raw[last] = raw
+			}
+		}
+	}
+	return s.walk(root, 0)
+}
+
+func (s *search[T]) rawPart(i int) string {
+	if s.escaped {
+		return s.raw[i]
+	}
+	return s.parts[i]
+}
+
+func (s *search[T]) decode(part string) string {
+	if !s.escaped {
+		return part
+	}
+	decoded, err := url.PathUnescape(part)
+	if err != nil {
+		return part
+	}
+	return decoded
+}
+
+func (s *search[T]) walk(n *node[T], depth int) *entry[T] {
+	if depth == len(s.parts) {
+		if found := s.pick(n.leaf); found != nil {
+			return found
+		}
+		return s.pick(n.multi)
+	}
+	part := s.parts[depth]
+	if child := n.literals[part]; child != nil {
+		if found := s.walk(child, depth+1); found != nil {
+			return found
+		}
+	}
+	if n.single != nil && part != "" {
+		if found := s.walk(n.single, depth+1); found != nil {
+			return found
+		}
+	}
+	if found := s.pick(n.multi); found != nil {
+		return found
+	}
+	return s.pick(n.rest)
+}
+
+// pick returns the first entry of the leaf that takes the request.
+func (s *search[T]) pick(l leaf[T]) *entry[T] {
+	if l == nil {
+		return nil
+	}
+	list := l[s.verb]
+	if s.collect != nil {
+		for _, e := range list {
+			if s.headersHold(e.rule.Headers) {
+				for _, m := range e.rule.Methods {
+					s.collect[m] = true
+				}
+			}
+		}
+		return nil
+	}
+	var getForHead *entry[T]
+	for _, e := range list {
+		if !s.headersHold(e.rule.Headers) {
+			continue
+		}
+		if len(e.rule.Methods) == 0 || slices.Contains(e.rule.Methods, s.request.Method) {
+			return e
+		}
+		if s.request.Method == http.MethodHead && getForHead == nil && slices.Contains(e.rule.Methods, http.MethodGet) {
+			getForHead = e
+		}
+		s.otherMethod = true
+	}
+	return getForHead
+}
+
+func (s *search[T]) headersHold(conditions []Header) bool {
+	for _, c := range conditions {
+		values := s.request.Header[c.Name]
+		if len(values) == 0 || c.Value != "*" && !slices.Contains(values, c.Value) {
+			return false
+		}
+	}
+	return true
+}
+
+// bind reads the template's variables off the path.
+func (s *search[T]) bind(t *Template, vars Vars) Vars {
+	for i := range t.vars {
+		v := &t.vars[i]
+		to := v.to
+		if v.open {
+			to = len(s.parts)
+		}
+		vars = append(vars, Var{v.field, s.value(v, to)})
+	}
+	return vars
+}
+
+func (s *search[T]) value(v *variable, to int) string {
+	if !v.manySegments() {
+		return s.parts[v.from]
+	}
+	if v.from >= to {
+		return ""
+	}
+	if s.escaped {
+		return joinReserved(s.raw[v.from:to])
+	}
+	// Segments of an unescaped path lie one after the other in it.
+	start := 1
+	for _, p := range s.parts[:v.from] {
+		start += len(p) + 1
+	}
+	end := start - 1
+	for _, p := range s.parts[v.from:to] {
+		end += len(p) + 1
+	}
+	return s.request.Path[start:end]
+}
+
+// joinReserved decodes all but an escaped slash, which would be taken for one that separates segments.
+func joinReserved(raw []string) string {
+	var b strings.Builder
+	for i, p := range raw {
+		if i > 0 {
+			b.WriteByte('/')
+		}
+		for p != "" {
+			at := strings.IndexByte(p, '%')
+			for at >= 0 && !strings.EqualFold(p[at:at+3], "%2f") {
+				next := strings.IndexByte(p[at+3:], '%')
+				if next < 0 {
+					at = -1
+					break
+				}
+				at += 3 + next
+			}
+			if at < 0 {
+				at = len(p)
+			}
+			decoded, _ := url.PathUnescape(p[:at]) // check has tried every escape
+			b.WriteString(decoded)
+			if p = p[at:]; p != "" {
+				b.WriteString(p[:3])
+				p = p[3:]
+			}
+		}
+	}
+	return b.String()
+}
