@@ -1,0 +1,105 @@
+package config
+
+// AuthProvider is one named way to authenticate a caller. Exactly one of JWT and APIKeys is set.
+type AuthProvider struct {
+	Pos Position `yaml:"-"`
+
+	// The name routes use.
+	Name string `yaml:"name" required:"true"`
+	// Signed tokens.
+	JWT *JWT `yaml:"jwt"`
+	// Keys handed out to callers.
+	APIKeys *APIKeys `yaml:"api_keys"`
+	// Where the credential is looked for, in this order. Left out: for JWT the Authorization header with the Bearer scheme, for API keys the header X-API-Key.
+	From []CredentialSource `yaml:"from"`
+}
+
+// JWT verifies signed tokens (RFC 7519). Exactly one of Secret, KeyFile, JWKSFile and JWKSURL is set.
+type JWT struct {
+	Pos Position `yaml:"-"`
+
+	// The iss claim a token must have. Left out: any.
+	Issuer string `yaml:"issuer"`
+	// A token must be for one of these (aud). Left out: any.
+	Audiences []string `yaml:"audiences"`
+	// The signature algorithms accepted: HS256, HS384, HS512, RS256 … RS512, PS256 … PS512, ES256 … ES512, EdDSA. Left out: those that fit the kind of key. Never none.
+	Algorithms []string `yaml:"algorithms"`
+	// The shared secret of HS256, HS384 and HS512, at least as long as their hash: 32, 48 and 64 bytes. Write it as ${NAME}.
+	Secret Secret `yaml:"secret"`
+	// PEM file with a public key or certificate.
+	KeyFile Path `yaml:"key_file"`
+	// File with a JSON Web Key Set (RFC 7517).
+	JWKSFile Path `yaml:"jwks_file"`
+	// URL (https, or http) of a JSON Web Key Set, cached, and asked again when a token names a key that is not in it.
+	JWKSURL string `yaml:"jwks_url"`
+	// The shortest time between two requests to jwks_url.
+	JWKSRefreshFloor Duration `yaml:"jwks_refresh_floor" default:"10s"`
+	// How long a fetched set is used before it is asked for again.
+	JWKSCacheTime Duration `yaml:"jwks_cache_time" default:"10m"`
+	// How far clocks may differ when exp, nbf and iat are checked.
+	ClockSkew Duration `yaml:"clock_skew" default:"30s"`
+	// The claim that is the user, dotted for nested claims.
+	UserClaim string `yaml:"user_claim" default:"sub"`
+	// The claim with the roles, a list or a space-separated string, dotted for nested claims.
+	RolesClaim string `yaml:"roles_claim" default:"roles"`
+	// The claim with the scopes, a list or a space-separated string (RFC 8693 section 4.2).
+	ScopesClaim string `yaml:"scopes_claim" default:"scope"`
+	// The longest token looked at.
+	MaxSize Size `yaml:"max_size" default:"8KiB" min:"256" max:"1MiB"`
+}
+
+// APIKeys is a set of keys handed out to callers.
+type APIKeys struct {
+	Pos Position `yaml:"-"`
+
+	// The keys.
+	Keys []APIKey `yaml:"keys" required:"true"`
+}
+
+// APIKey is one key. Exactly one of Key and SHA256 is set.
+type APIKey struct {
+	Pos Position `yaml:"-"`
+
+	// A name for logs and limits; no secret.
+	ID string `yaml:"id" required:"true"`
+	// The key itself. Write it as ${NAME}.
+	Key Secret `yaml:"key"`
+	// The SHA-256 of the key, in hexadecimal.
+	SHA256 string `yaml:"sha256"`
+	// The user the key acts for. Left out: the id.
+	User string `yaml:"user"`
+	// Roles the key has.
+	Roles []string `yaml:"roles"`
+	// Scopes the key has.
+	Scopes []string `yaml:"scopes"`
+}
+
+// CredentialSource is one place a credential is looked for. Exactly one of Header, Cookie, Query and Subprotocol is set.
+type CredentialSource struct {
+	Pos Position `yaml:"-"`
+
+	// A header. For Authorization the scheme is Bearer unless said otherwise.
+	Header string `yaml:"header"`
+	// The authentication scheme before the credential in the header.
+	Scheme string `yaml:"scheme"`
+	// A cookie.
+	Cookie string `yaml:"cookie"`
+	// A query parameter, of WebSocket upgrades only. It is redacted from logs and not passed on.
+	Query string `yaml:"query"`
+	// A WebSocket subprotocol with this prefix, of WebSocket upgrades only: the rest is the credential.
+	Subprotocol string `yaml:"subprotocol"`
+}
+
+// RouteAuth says who may call a route.
+type RouteAuth struct {
+	Pos Position `yaml:"-"`
+
+	// Auth providers, any of which may identify the caller.
+	Require []string `yaml:"require" required:"true"`
+	// Also let callers without a credential in, as anonymous. A wrong credential is still refused.
+	Optional bool `yaml:"optional"`
+	// Roles of which the caller must have one.
+	Roles []string `yaml:"roles"`
+	// Scopes all of which the caller must have.
+	Scopes []string `yaml:"scopes"`
+}

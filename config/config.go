@@ -1,0 +1,28 @@
+package config
+
+// Config is one whole configuration.
+type Config struct {
+	// Files are the files this configuration was read from, absolute, in the order read; the ones to watch.
+	Files []string `yaml:"-"`
+
+	// Where clients connect. At least one is needed to serve.
+	Listeners []Listener `yaml:"listeners"`
+	// The administration listener: health, metrics, descriptor registration.
+	Admin Admin `yaml:"admin"`
+	// The Redis or Valkey server that nodes and services share. Left out: an embedded server on a free loopback port, for one node.
+	Redis *Redis `yaml:"redis"`
+	// Logging of the process and of requests.
+	Log Log `yaml:"log"`
+	// How the process ends after SIGTERM.
+	Drain Drain `yaml:"drain"`
+	// Where protobuf descriptors come from.
+	Descriptors []DescriptorSource `yaml:"descriptors"`
+	// HTTP rules for methods, in place of the annotations in their .proto files.
+	HTTP HTTP `yaml:"http"`
+	// Named pools of backends.
+	Upstreams []Upstream `yaml:"upstreams"`
+	// Named ways to authenticate a caller.
+	Auth []AuthProvider `yaml:"auth"`
+	// What is served, to whom, and from where. The most specific match wins, whatever the order.
+	Routes []Route `yaml:"routes"`
+}

@@ -1,0 +1,45 @@
+package config
+
+// Admin is the administration listener.
+type Admin struct {
+	Pos Position `yaml:"-"`
+
+	// The TCP address to listen on. "off" turns the listener off.
+	Address string `yaml:"address" default:"127.0.0.1:9901"`
+	// The bearer token that calls which change something must carry. Needed when the address is not loopback.
+	Token Secret `yaml:"token"`
+}
+
+// Redis is the server that nodes and services share.
+type Redis struct {
+	Pos Position `yaml:"-"`
+
+	// redis://[user:password@]host:port/db, or rediss:// for TLS.
+	URL Secret `yaml:"url" required:"true"`
+	// The first part of every key and channel name.
+	Prefix string `yaml:"prefix" default:"cg:"`
+}
+
+// Log says what is logged, to standard error.
+type Log struct {
+	Pos Position `yaml:"-"`
+
+	// The lowest level of process logs.
+	Level string `yaml:"level" default:"info" enum:"debug,info,warn,error"`
+	// The format of every line.
+	Format string `yaml:"format" default:"json" enum:"json,text"`
+	// Which requests the access log has: all, only those that ended with a status of 400 and above, or none.
+	Access string `yaml:"access" default:"all" enum:"all,errors,off"`
+}
+
+// Drain is how the process ends.
+type Drain struct {
+	Pos Position `yaml:"-"`
+
+	// The longest time requests and streams in flight get to finish.
+	Timeout Duration `yaml:"timeout" default:"30s"`
+	// How long readiness fails before listeners close, so that balancers notice.
+	Delay Duration `yaml:"delay" default:"0s"`
+	// WebSocket clients are told to reconnect after a random time of at most this.
+	ReconnectSpread Duration `yaml:"reconnect_spread" default:"5s"`
+}

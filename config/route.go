@@ -1,0 +1,91 @@
+package config
+
+// Route is one thing served. Exactly one of GRPC, WebSocket and Respond is set.
+type Route struct {
+	Pos Position `yaml:"-"`
+
+	// The name logs, metrics and errors use.
+	Name string `yaml:"name" required:"true"`
+	// Which requests are for this route.
+	Match Match `yaml:"match"`
+	// gRPC services, for native gRPC clients and as REST/JSON.
+	GRPC *GRPCRoute `yaml:"grpc"`
+	// WebSocket connections, for a service on the bus.
+	WebSocket *WebSocketRoute `yaml:"websocket"`
+	// A fixed answer.
+	Respond *Respond `yaml:"respond"`
+
+	// Who may call. Left out: anyone.
+	Auth *RouteAuth `yaml:"auth"`
+	// How often. Every rule must have room for the request.
+	RateLimits []RateLimit `yaml:"rate_limits"`
+	// Which other web origins may call. Left out: none.
+	CORS *CORS `yaml:"cors"`
+	// The longest time for a request, from its headers to its last byte; for a stream 0, no limit, is common.
+	Timeout Duration `yaml:"timeout" default:"30s"`
+	// The largest request body, and for gRPC the largest message.
+	MaxBodySize Size `yaml:"max_body_size" default:"4MiB" min:"1"`
+}
+
+// Match says which requests are for a route. All that is set must hold.
+type Match struct {
+	Pos Position `yaml:"-"`
+
+	// Host names without port: exact, or *.example.com for every name below it. Left out: any host.
+	Hosts []string `yaml:"hosts"`
+	// The exact path.
+	Path string `yaml:"path"`
+	// The start of the path, which must end with a slash. For gRPC routes it bounds the REST bindings; /package.Service/Method paths are always served.
+	PathPrefix string `yaml:"path_prefix"`
+	// HTTP methods. Left out: any that the target has.
+	Methods []string `yaml:"methods"`
+	// Headers that must be there with exactly this value, "*" for any value.
+	Headers map[string]string `yaml:"headers"`
+}
+
+// GRPCRoute serves gRPC services.
+type GRPCRoute struct {
+	Pos Position `yaml:"-"`
+
+	// The upstream that has the services.
+	Upstream string `yaml:"upstream" required:"true"`
+	// Full service names; package.* for every service of a package and those below it, * for all.
+	Services []string `yaml:"services" default:"*"`
+	// How messages become JSON.
+	JSON JSON `yaml:"json"`
+	// What happens to query parameters that are no field: refuse with 400, or ignore.
+	UnknownQuery string `yaml:"unknown_query" default:"refuse" enum:"refuse,ignore"`
+	// Request headers handed to the backend as metadata besides the standard ones; "*" at the end of a name is a wildcard.
+	// Always handed on: traceparent, tracestate, x-request-id, accept-language, user-agent, and Grpc-Metadata-* without that prefix.
+	ForwardHeaders []string `yaml:"forward_headers"`
+	// Response metadata handed to the client as plain headers; the rest comes as Grpc-Metadata-*.
+	ReturnHeaders []string `yaml:"return_headers"`
+}
+
+// JSON says how messages become JSON. The defaults are grpc-gateway's.
+type JSON struct {
+	Pos Position `yaml:"-"`
+
+	// Field names in answers: lowerCamelCase JSON names, or the names of the .proto file. Requests may use both.
+	Names string `yaml:"names" default:"json" enum:"json,proto"`
+	// Fields without a value in answers.
+	Unpopulated string `yaml:"unpopulated" default:"emit" enum:"emit,omit"`
+	// Enum values in answers. Requests may use both.
+	Enums string `yaml:"enums" default:"names" enum:"names,numbers"`
+	// Fields of a request body that the message does not have.
+	Unknown string `yaml:"unknown" default:"refuse" enum:"refuse,ignore"`
+}
+
+// Respond is a fixed answer. Body or File, not both.
+type Respond struct {
+	Pos Position `yaml:"-"`
+
+	// The HTTP status.
+	Status int `yaml:"status" default:"200" min:"200" max:"599"`
+	// The body.
+	Body string `yaml:"body" empty:"true"`
+	// A file with the body, read at load.
+	File Path `yaml:"file"`
+	// The Content-Type.
+	ContentType string `yaml:"content_type" default:"text/plain; charset=utf-8"`
+}

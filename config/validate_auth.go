@@ -1,0 +1,148 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+func (v *validator) providers() {
+	for i := range v.config.Auth {
+		p := &v.config.Auth[i]
+		if v.broken[p] {
+			continue
+		}
+		v.exactlyOne(p.Pos, "auth", choice{"jwt", p.JWT != nil}, choice{"api_keys", p.APIKeys != nil})
+		if p.JWT != nil {
+			v.jwt(p.JWT)
+		}
+		if p.APIKeys != nil {
+			v.apiKeys(p.APIKeys)
+		}
+		for j := range p.From {
+			v.credentialSource(&p.From[j])
+		}
+	}
+}
+
+func (v *validator) jwt(j *JWT) {
+	v.exactlyOne(j.Pos, "jwt", choice{"secret", j.Secret != ""}, choice{"key_file", j.KeyFile != ""},
+		choice{"jwks_file", j.JWKSFile != ""}, choice{"jwks_url", j.JWKSURL != ""})
+	v.words(j.Audiences, j.Pos, "audiences", func(string) error { return nil })
+	v.words(j.Algorithms, j.Pos, "algorithms", func(s string) error { return checkAlgorithm(s, j.Secret != "") })
+	if j.JWKSURL != "" {
+		v.check(&j.JWKSURL, j.Pos, "jwks_url", checkHTTPURL(j.JWKSURL))
+	}
+	if j.Secret == "" {
+		return
+	}
+	least, algorithm := secretSizes["HS256"], "HS256"
+	for _, a := range j.Algorithms {
+		if secretSizes[a] > least {
+			least, algorithm = secretSizes[a], a
+		}
+	}
+	if len(j.Secret) < least {
+		v.errorf(v.at(&j.Secret, j.Pos), "secret: it has %d bytes; %s needs at least %d (RFC 7518 section 3.2)", len(j.Secret), algorithm, least)
+	}
+}
+
+// secretSizes are the least lengths of HMAC keys, those of the hash (RFC 7518 section 3.2).
+var secretSizes = map[string]int{"HS256": 32, "HS384": 48, "HS512": 64}
+
+var algorithms = []string{
+	"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+}
+
+// checkAlgorithm refuses, beside what is unknown, an HMAC with a public key: whoever has the key could sign.
+func checkAlgorithm(s string, shared bool) error {
+	if strings.EqualFold(s, "none") {
+		return errors.New("none would accept tokens without a signature; it is never allowed")
+	}
+	known := false
+	for _, a := range algorithms {
+		known = known || a == s
+	}
+	_, hmac := secretSizes[s]
+	switch {
+	case !known:
+		return fmt.Errorf("%s is not an algorithm known here%s", quote(s), didYouMean(s, algorithms))
+	case hmac && !shared:
+		return fmt.Errorf("%s works with a shared secret, but the keys here are public", s)
+	case !hmac && shared:
+		return fmt.Errorf("%s works with a public key, but the key here is a shared secret", s)
+	}
+	return nil
+}
+
+func checkHTTPURL(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		// Not repeated: it may have a password in it.
+		return errors.New("the URL cannot be read; expected https://host[:port]/path")
+	case u.User != nil:
+		return errors.New("the URL has a user or a password in it; it may not")
+	case u.Fragment != "":
+		return errors.New("the URL has a fragment in it; it may not")
+	}
+	return nil
+}
+
+func (v *validator) apiKeys(a *APIKeys) {
+	unique(v, "keys", a.Keys, func(k *APIKey) *string { return &k.ID })
+	seen := make(map[[sha256.Size]byte]*APIKey, len(a.Keys))
+	for i := range a.Keys {
+		k := &a.Keys[i]
+		v.exactlyOne(k.Pos, "keys", choice{"key", k.Key != ""}, choice{"sha256", k.SHA256 != ""})
+		if (k.Key == "") == (k.SHA256 == "") {
+			continue
+		}
+		sum, err := k.sum()
+		if err != nil {
+			v.check(&k.SHA256, k.Pos, "sha256", err)
+			continue
+		}
+		if first := seen[sum]; first != nil {
+			v.errorf(k.Pos, "keys: %s has the same key as %s, at %s", quote(k.ID), quote(first.ID), first.Pos)
+			continue
+		}
+		seen[sum] = k
+	}
+}
+
+// sum returns the SHA-256 of the key, which is given as it is or by its sum.
+func (k *APIKey) sum() (sum [sha256.Size]byte, err error) {
+	if k.Key != "" {
+		return sha256.Sum256([]byte(k.Key.Reveal())), nil
+	}
+	b, err := hex.DecodeString(k.SHA256)
+	if err != nil || len(b) != len(sum) {
+		// Not repeated: it may be the key itself, in the wrong place.
+		return sum, fmt.Errorf("expected %d hexadecimal digits", hex.EncodedLen(len(sum)))
+	}
+	return [sha256.Size]byte(b), nil
+}
+
+func (v *validator) credentialSource(s *CredentialSource) {
+	v.exactlyOne(s.Pos, "from", choice{"header", s.Header != ""}, choice{"cookie", s.Cookie != ""},
+		choice{"query", s.Query != ""}, choice{"subprotocol", s.Subprotocol != ""})
+	if s.Header != "" {
+		v.check(&s.Header, s.Pos, "header", checkHeaderName(s.Header))
+	}
+	if s.Cookie != "" {
+		v.check(&s.Cookie, s.Pos, "cookie", checkToken("cookie", s.Cookie))
+	}
+	if s.Subprotocol != "" {
+		v.check(&s.Subprotocol, s.Pos, "subprotocol", checkToken("subprotocol", s.Subprotocol))
+	}
+	if s.Scheme != "" {
+		v.check(&s.Scheme, s.Pos, "scheme", checkToken("scheme", s.Scheme))
+		if s.Header == "" {
+			v.errorf(v.at(&s.Scheme, s.Pos), "scheme: only a header has one")
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+func (v *validator) routes() {
+	for i := range v.config.Routes {
+		r := &v.config.Routes[i]
+		if v.broken[r] {
+			continue
+		}
+		v.exactlyOne(r.Pos, "routes",
+			choice{"grpc", r.GRPC != nil}, choice{"websocket", r.WebSocket != nil}, choice{"respond", r.Respond != nil})
+		v.match(&r.Match)
+		if r.GRPC == nil && (r.WebSocket != nil || r.Respond != nil) && r.Match.Path == "" && r.Match.PathPrefix == "" {
+			v.errorf(r.Match.Pos, "match: path or path_prefix is needed; only a grpc route can do without")
+		}
+		if r.GRPC != nil {
+			v.grpc(r.GRPC)
+		}
+		if r.WebSocket != nil {
+			v.webSocket(r.WebSocket)
+		}
+		if r.Respond != nil {
+			v.respond(r.Respond)
+		}
+		if r.CORS != nil {
+			v.cors(r.CORS)
+		}
+		if a := r.Auth; a != nil {
+			v.words(a.Require, a.Pos, "require", func(string) error { return nil })
+		}
+		v.rateLimits(r.RateLimits, false)
+	}
+}
+
+func (v *validator) match(m *Match) {
+	if m.Path != "" && m.PathPrefix != "" {
+		v.errorf(m.Pos, "match: path and path_prefix exclude each other")
+	}
+	if m.Path != "" {
+		v.check(&m.Path, m.Pos, "path", checkPath(m.Path))
+	}
+	if p := m.PathPrefix; p != "" {
+		err := checkPath(p)
+		if err == nil && !strings.HasSuffix(p, "/") {
+			err = fmt.Errorf("%s does not end with /; write %s, and path for %s itself", quote(p), quote(p+"/"), quote(p))
+		}
+		v.check(&m.PathPrefix, m.Pos, "path_prefix", err)
+	}
+	v.words(m.Hosts, m.Pos, "hosts", checkHostPattern)
+	v.words(m.Methods, m.Pos, "methods", checkMethod)
+	v.headers(m)
+}
+
+func (v *validator) headers(m *Match) {
+	names := make([]string, 0, len(m.Headers))
+	for name := range m.Headers {
+		names = append(names, name)
+	}
+	// In order, so that of two spellings of a name it is always the same one that is refused.
+	slices.Sort(names)
+	seen := make(map[string]string, len(names))
+	for _, name := range names {
+		pos := v.at(mapKey{&m.Headers, name}, m.Pos)
+		if err := checkHeaderName(name); err != nil {
+			v.errorf(pos, "headers: %w", err)
+			continue
+		}
+		canonical := http.CanonicalHeaderKey(name)
+		switch first, twice := seen[canonical]; {
+		case twice:
+			v.errorf(pos, "headers: %s and %s are the same header", quote(first), quote(name))
+		case canonical == "Host":
+			v.errorf(pos, "headers: for the host use hosts")
+		case strings.ContainsFunc(m.Headers[name], func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
+			v.errorf(pos, "headers: the value of %s has a control character", quote(name))
+		}
+		seen[canonical] = name
+	}
+}
+
+func (v *validator) grpc(g *GRPCRoute) {
+	v.words(g.Services, g.Pos, "services", checkServicePattern)
+	v.words(g.ForwardHeaders, g.Pos, "forward_headers", func(s string) error {
+		return checkHeaderName(strings.TrimSuffix(s, "*"))
+	})
+	v.words(g.ReturnHeaders, g.Pos, "return_headers", checkHeaderName)
+}
+
+func checkServicePattern(s string) error {
+	if s == "*" || isFullName(strings.TrimSuffix(s, ".*")) {
+		return nil
+	}
+	return fmt.Errorf("%s is not a service; expected package.Service, package.* or *", quote(s))
+}
+
+func (v *validator) respond(r *Respond) {
+	if r.Body != "" && r.File != "" {
+		v.errorf(r.Pos, "respond: body and file exclude each other")
+	}
+	if (r.Status == http.StatusNoContent || r.Status == http.StatusNotModified) && (r.Body != "" || r.File != "") {
+		v.errorf(v.at(&r.Status, r.Pos), "status: an answer with status %d has no body (RFC 9110 section 6.4.1)", r.Status)
+	}
+	if _, _, err := mime.ParseMediaType(r.ContentType); err != nil || !strings.Contains(r.ContentType, "/") {
+		v.errorf(v.at(&r.ContentType, r.Pos), "content_type: %s is not a media type; expected one as application/json", quote(r.ContentType))
+	}
+}
+
+func (v *validator) cors(c *CORS) {
+	// With credentials a star in these lists is a name and no wildcard (Fetch standard, section 3.3.5).
+	orStar := func(check func(string) error) func(string) error {
+		return func(s string) error {
+			switch {
+			case s != "*":
+				return check(s)
+			case c.Credentials:
+				return errors.New("* is no wildcard where credentials are sent; name each")
+			}
+			return nil
+		}
+	}
+	v.words(c.Origins, c.Pos, "origins", orStar(checkOrigin))
+	v.words(c.Methods, c.Pos, "methods", orStar(checkMethod))
+	v.words(c.Headers, c.Pos, "headers", orStar(checkHeaderName))
+	v.words(c.Expose, c.Pos, "expose", orStar(checkHeaderName))
+}
+
+func (v *validator) rateLimits(limits []RateLimit, messages bool) {
+	for i := range limits {
+		l := &limits[i]
+		v.check(&l.Per, l.Pos, "per", checkPer(l.Per, messages))
+	}
+}
+
+func checkPer(s string, messages bool) error {
+	if name, ok := strings.CutPrefix(s, "header:"); ok {
+		return checkHeaderName(name)
+	}
+	kinds := []string{"ip", "user", "key", "route", "connection"}
+	switch {
+	case !slices.Contains(kinds, s):
+		return fmt.Errorf("%s is nobody to count for; expected %s%s", quote(s), orList(append(kinds, "header:NAME")), didYouMean(s, kinds))
+	case s == "connection" && !messages:
+		return errors.New("connection counts messages; it is for message_rate_limits only")
+	}
+	return nil
+}

@@ -1,0 +1,568 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestBadProcessSectionsAreRefused(t *testing.T) {
+	t.Parallel()
+	testBadInput(t, []badInput{
+		{"listen addresses that are none, or are taken", `
+listeners:
+  - address: nowhere
+  - address: 127.0.0.1:65536
+  - address: "http://127.0.0.1:80"
+  - address: A.example:80
+  - address: 127.0.0.1:80
+  - address: 127.0.0.1:80
+  - address: 127.0.0.1:0
+  - address: 127.0.0.1:0
+`, `
+c.yaml:2:14: address: "nowhere" is not an address; expected host:port
+c.yaml:3:14: address: "127.0.0.1:65536" has no port from 1 to 65535
+c.yaml:4:14: address: "http://127.0.0.1:80" is not an address; expected host:port
+c.yaml:5:14: address: hosts are in lower case; write "a.example"
+c.yaml:7:14: address: "127.0.0.1:80" is taken by another listener, at c.yaml:6:14
+`},
+		{"half a certificate", `
+listeners:
+  - address: :443
+    tls: {certificate: c.pem}
+`, `
+c.yaml:3:10: tls: key is missing
+`},
+		{"an admin listener that others can reach, without a token", `
+admin: {address: 0.0.0.0:9901}
+`, `
+c.yaml:1:18: address: "0.0.0.0:9901" is not loopback; admin needs a token then
+`},
+		{"an admin listener on all addresses, without a token", `
+admin: {address: ":9901"}
+`, `
+c.yaml:1:18: address: ":9901" is not loopback; admin needs a token then
+`},
+		{"an admin address that is none", `
+admin: {address: none}
+`, `
+c.yaml:1:18: address: "none" is not an address; expected host:port
+`},
+		{"a redis url of another scheme", `
+redis: {url: "http://localhost"}
+`, `
+c.yaml:1:14: url: the scheme is neither redis nor rediss; expected redis://[user:password@]host:port/db
+`},
+		{"a redis url without a host", `
+redis: {url: "redis://:password@/0"}
+`, `
+c.yaml:1:14: url: the URL cannot be read; expected redis://[user:password@]host:port/db, with other characters percent-encoded
+`},
+		{"a redis database that is no number", `
+redis: {url: "redis://localhost/many"}
+`, `
+c.yaml:1:14: url: the URL cannot be read; expected redis://[user:password@]host:port/db, with other characters percent-encoded
+`},
+		{"a redis prefix that is a pattern", `
+redis: {url: "redis://localhost", prefix: "cg*"}
+`, `
+c.yaml:1:43: prefix: "cg*" may not have spaces, *, ?, brackets or braces
+`},
+	})
+}
+
+func TestBadDescriptorsAndRulesAreRefused(t *testing.T) {
+	t.Parallel()
+	testBadInput(t, []badInput{
+		{"a source of two kinds, or none", `
+descriptors:
+  - {file: a, protos: {root: b}}
+  - {name: c}
+`, `
+c.yaml:2:5: descriptors: file and protos exclude each other; exactly one is needed
+c.yaml:3:5: descriptors: exactly one of file, protos or reflection is needed
+`},
+		{"names that are taken", `
+descriptors:
+  - {file: a, name: a}
+  - {file: b, name: a}
+`, `
+c.yaml:3:21: descriptors: the name "a" is taken, at c.yaml:2:21
+`},
+		{"reflection on an upstream that is not there", `
+upstreams: [{name: shop, endpoints: ["a:1"]}]
+descriptors: [{reflection: {upstream: shops}}]
+`, `
+c.yaml:2:39: there is no upstream named "shops"; did you mean "shop"?
+`},
+		{"globs that are none, or lead out of the root", `
+descriptors:
+  - {protos: {root: a, files: ["[", ../*.proto, /a.proto, a/../b.proto, a..b.proto]}}
+`, `
+c.yaml:2:32: files: "[" is not a glob; expected one as **/*.proto
+c.yaml:2:37: files: "../*.proto" leads out of the root
+c.yaml:2:49: files: "/a.proto" leads out of the root
+c.yaml:2:59: files: "a/../b.proto" leads out of the root
+`},
+		{"rules without one verb, or without a method", `
+http:
+  rules:
+    - {selector: a.B.C}
+    - {selector: a.B.D, get: /a, post: /a}
+    - {get: /a}
+    - {selector: a/B.C, get: /a}
+    - {selector: a.B.*, get: /a}
+    - {selector: a.B.C, get: /b}
+`, `
+c.yaml:3:7: rules: exactly one of get, put, post, delete, patch or custom is needed
+c.yaml:4:7: rules: get and post exclude each other; exactly one is needed
+c.yaml:5:7: rules: selector is missing
+c.yaml:6:18: selector: "a/B.C" is not a method; expected package.Service.Method
+c.yaml:7:18: selector: "a.B.*" is not a method; expected package.Service.Method
+c.yaml:8:18: selector: "a.B.C" has a rule already, at c.yaml:3:18; more bindings are its additional_bindings
+`},
+		{"additional bindings with a method or bindings of their own", `
+http:
+  rules:
+    - selector: a.B.C
+      get: /a
+      additional_bindings:
+        - {selector: a.B.C, get: /a}
+        - {get: /b, additional_bindings: [{get: /c}]}
+        - {body: "*"}
+`, `
+c.yaml:6:22: selector: an additional binding is of its rule's method and has none of its own
+c.yaml:7:42: additional_bindings: an additional binding has none of its own
+c.yaml:8:11: rules: exactly one of get, put, post, delete, patch or custom is needed
+`},
+		{"templates, bodies and verbs that are none", `
+http:
+  rules:
+    - {selector: a.B.C, get: a, body: "*.a", response_body: "*"}
+    - {selector: a.B.D, custom: {kind: report, path: a}}
+    - {selector: a.B.E, custom: {kind: "*", path: /a}, body: "", response_body: ""}
+`, `
+c.yaml:3:30: get: the path template "a" does not begin with /
+c.yaml:3:39: body: "*.a" is neither a field nor *
+c.yaml:3:61: response_body: "*" is not a field
+c.yaml:4:40: kind: methods are in upper case; write "REPORT"
+c.yaml:4:54: path: the path template "a" does not begin with /
+`},
+	})
+}
+
+func TestBadUpstreamsAreRefused(t *testing.T) {
+	t.Parallel()
+	testBadInput(t, []badInput{
+		{"names that are taken or malformed", `
+upstreams:
+  - {name: shop, endpoints: ["a:1"]}
+  - {name: shop, endpoints: ["a:1"]}
+  - {name: a/b, endpoints: ["a:1"]}
+  - {name: ` + strings.Repeat("x", 129) + `, endpoints: ["a:1"]}
+`, `
+c.yaml:3:12: upstreams: the name "shop" is taken, at c.yaml:2:12
+c.yaml:4:12: upstreams: the name "a/b" may only have letters, digits, - _ and .
+c.yaml:5:12: upstreams: the name "` + strings.Repeat("x", 80) + `"… is longer than 128 characters
+`},
+		{"endpoints that are none, or come twice", `
+upstreams:
+  - {name: a, endpoints: [a, "a:0", ":1", "https://a:1", "a:1", "a:1", "[::1]:1", "a_b:1", "a b:1", "-a:1", "a..b:1"]}
+`, `
+c.yaml:2:27: endpoints: "a" is not an address; expected host:port
+c.yaml:2:30: endpoints: "a:0" has no port from 1 to 65535
+c.yaml:2:37: endpoints: "" is not a host; expected a name, as api.example.com, or an IP address, without scheme, port and path
+c.yaml:2:43: endpoints: "https://a:1" is not an address; expected host:port
+c.yaml:2:65: endpoints: "a:1" is in the list twice
+c.yaml:2:92: endpoints: "a b" is not a host; expected a name, as api.example.com, or an IP address, without scheme, port and path
+c.yaml:2:101: endpoints: "-a" is not a host; expected a name, as api.example.com, or an IP address, without scheme, port and path
+c.yaml:2:109: endpoints: "a..b" is not a host; expected a name, as api.example.com, or an IP address, without scheme, port and path
+`},
+		{"a client certificate without its key, and the other way round", `
+upstreams:
+  - {name: a, endpoints: ["a:1"], tls: {certificate: c}}
+  - {name: b, endpoints: ["a:1"], tls: {key: k, server_name: "a:1"}}
+`, `
+c.yaml:2:40: tls: certificate is given without its key
+c.yaml:3:40: tls: key is given without its certificate
+c.yaml:3:62: server_name: "a:1" is not a host; expected a name, as api.example.com, or an IP address, without scheme, port and path
+`},
+	})
+}
+
+func TestBadAuthIsRefused(t *testing.T) {
+	t.Parallel()
+	const secret32 = "0123456789abcdef0123456789abcdef"
+	const sum = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	testBadInput(t, []badInput{
+		{"a provider of two kinds, or none", `
+auth:
+  - {name: a}
+  - {name: b, jwt: {key_file: k}, api_keys: {keys: [{id: a, sha256: ` + sum + `}]}}
+`, `
+c.yaml:2:5: auth: exactly one of jwt or api_keys is needed
+c.yaml:3:5: auth: jwt and api_keys exclude each other; exactly one is needed
+`},
+		{"no key, or two", `
+auth:
+  - {name: a, jwt: {issuer: x}}
+  - {name: b, jwt: {key_file: k, jwks_url: "https://a/"}}
+`, `
+c.yaml:2:20: jwt: exactly one of secret, key_file, jwks_file or jwks_url is needed
+c.yaml:3:20: jwt: key_file and jwks_url exclude each other; exactly one is needed
+`},
+		{"algorithms that are none, or do not fit the key", `
+auth:
+  - {name: a, jwt: {key_file: k, algorithms: [none, NONE, HS256, RS265, RS256, RS256]}}
+  - {name: b, jwt: {secret: ` + secret32 + `, algorithms: [RS256, HS256]}}
+`, `
+c.yaml:2:47: algorithms: none would accept tokens without a signature; it is never allowed
+c.yaml:2:53: algorithms: none would accept tokens without a signature; it is never allowed
+c.yaml:2:59: algorithms: HS256 works with a shared secret, but the keys here are public
+c.yaml:2:66: algorithms: "RS265" is not an algorithm known here; did you mean "RS256"?
+c.yaml:2:80: algorithms: "RS256" is in the list twice
+c.yaml:3:76: algorithms: RS256 works with a public key, but the key here is a shared secret
+`},
+		{"secrets shorter than the hash", `
+auth:
+  - {name: a, jwt: {secret: 0123456789abcdef0123456789abcde}}
+  - {name: b, jwt: {secret: ` + secret32 + `, algorithms: [HS256, HS384]}}
+  - {name: c, jwt: {secret: ` + secret32 + `, algorithms: [HS512]}}
+  - {name: d, jwt: {secret: ` + secret32 + `}}
+`, `
+c.yaml:2:29: secret: it has 31 bytes; HS256 needs at least 32 (RFC 7518 section 3.2)
+c.yaml:3:29: secret: it has 32 bytes; HS384 needs at least 48 (RFC 7518 section 3.2)
+c.yaml:4:29: secret: it has 32 bytes; HS512 needs at least 64 (RFC 7518 section 3.2)
+`},
+		{"key set URLs that are none", `
+auth:
+  - {name: a, jwt: {jwks_url: file:///etc/passwd}}
+  - {name: b, jwt: {jwks_url: "https://u:p@a/"}}
+  - {name: c, jwt: {jwks_url: "https://a/#b"}}
+  - {name: d, jwt: {jwks_url: jwks.json}}
+`, `
+c.yaml:2:31: jwks_url: the URL cannot be read; expected https://host[:port]/path
+c.yaml:3:31: jwks_url: the URL has a user or a password in it; it may not
+c.yaml:4:31: jwks_url: the URL has a fragment in it; it may not
+c.yaml:5:31: jwks_url: the URL cannot be read; expected https://host[:port]/path
+`},
+		{"API keys without one key, with a bad sum, or the same", `
+auth:
+  - name: a
+    api_keys:
+      keys:
+        - {id: a}
+        - {id: b, key: x, sha256: ` + sum + `}
+        - {id: c, sha256: 0123}
+        - {id: d, sha256: ` + strings.Repeat("x", 64) + `}
+        - {id: e, sha256: ` + sum + sum + `}
+        - {id: f, key: the-key}
+        - {id: f, key: the-other-key}
+        - {id: g, key: the-key}
+  - {name: b, api_keys: {}}
+`, `
+c.yaml:5:11: keys: exactly one of key or sha256 is needed
+c.yaml:6:11: keys: key and sha256 exclude each other; exactly one is needed
+c.yaml:7:27: sha256: expected 64 hexadecimal digits
+c.yaml:8:27: sha256: expected 64 hexadecimal digits
+c.yaml:9:27: sha256: expected 64 hexadecimal digits
+c.yaml:11:16: keys: the name "f" is taken, at c.yaml:10:16
+c.yaml:12:11: keys: "g" has the same key as "f", at c.yaml:10:11
+c.yaml:13:25: api_keys: keys is missing
+`},
+		{"credentials from nowhere, or from two places", `
+auth:
+  - name: a
+    jwt: {key_file: k}
+    from:
+      - {}
+      - {header: X-A, cookie: a}
+      - {header: "X A"}
+      - {cookie: "a;b"}
+      - {subprotocol: "a,b"}
+      - {query: token, scheme: Bearer}
+      - {header: X-A, scheme: "a b"}
+`, `
+c.yaml:5:9: from: exactly one of header, cookie, query or subprotocol is needed
+c.yaml:6:9: from: header and cookie exclude each other; exactly one is needed
+c.yaml:7:18: header: "X A" is not the name of a header; " " may not be in one
+c.yaml:8:18: cookie: "a;b" is not the name of a cookie; ";" may not be in one
+c.yaml:9:23: subprotocol: "a,b" is not the name of a subprotocol; "," may not be in one
+c.yaml:10:32: scheme: only a header has one
+c.yaml:11:31: scheme: "a b" is not the name of a scheme; " " may not be in one
+`},
+	})
+}
+
+func TestBadRoutesAreRefused(t *testing.T) {
+	t.Parallel()
+	testBadInput(t, []badInput{
+		{"a route of two kinds, or none", `
+routes:
+  - {name: a, match: {path: /a}}
+  - {name: b, match: {path: /b}, respond: {}, websocket: {service: b}}
+  - {name: b, match: {path: /c}, respond: {}}
+`, `
+c.yaml:2:5: routes: exactly one of grpc, websocket or respond is needed
+c.yaml:3:5: routes: websocket and respond exclude each other; exactly one is needed
+c.yaml:4:12: routes: the name "b" is taken, at c.yaml:3:12
+`},
+		{"paths that are missing, or are two", `
+routes:
+  - {name: a, respond: {}}
+  - {name: b, match: {hosts: [a]}, websocket: {service: b}}
+  - {name: c, match: {path: /a, path_prefix: /a/}, respond: {}}
+`, `
+c.yaml:2:5: match: path or path_prefix is needed; only a grpc route can do without
+c.yaml:3:22: match: path or path_prefix is needed; only a grpc route can do without
+c.yaml:4:22: match: path and path_prefix exclude each other
+`},
+		{"paths that are malformed", `
+routes:
+  - {name: a, match: {path: a}, respond: {}}
+  - {name: b, match: {path_prefix: /a}, respond: {}}
+  - {name: c, match: {path: "/a b"}, respond: {}}
+  - {name: d, match: {path: "/a?b"}, respond: {}}
+  - {name: e, match: {path: "/a%2"}, respond: {}}
+  - {name: f, match: {path: /a/../b}, respond: {}}
+  - {name: g, match: {path_prefix: "/{id}/"}, respond: {}}
+  - {name: h, match: {path: /a/*}, respond: {}}
+  - {name: i, match: {path: /ä}, respond: {}}
+  - {name: j, match: {path: "/a%2Fb/@:~$"}, respond: {}}
+`, `
+c.yaml:2:29: path: "a" does not begin with /
+c.yaml:3:36: path_prefix: "/a" does not end with /; write "/a/", and path for "/a" itself
+c.yaml:4:29: path: "/a b" has " ", which must be percent-encoded in a path
+c.yaml:5:29: path: "/a?b" has "?", which must be percent-encoded in a path
+c.yaml:6:29: path: "/a%2" has a % without two hexadecimal digits after it
+c.yaml:7:29: path: "/a/../b" has the segment ..; write the path without it
+c.yaml:8:36: path_prefix: "/{id}/" has "{", which must be percent-encoded in a path
+c.yaml:9:29: path: "/a/*" has a wildcard; use path_prefix for all paths below one
+c.yaml:10:29: path: "/ä" has "ä", which must be percent-encoded in a path
+`},
+		{"hosts, methods and headers that are none", `
+routes:
+  - name: a
+    match:
+      path: /a
+      hosts: [API.example.com, "a:80", "*", "a.*.b", "*.b.c", 192.0.2.1, "::1", "a/b", a.]
+      methods: [get, GET, GET, "*", "A B"]
+      headers: {"X A": a, X-B: "a\nb", x-c: a, X-C: a, Host: a}
+    respond: {}
+`, `
+c.yaml:5:15: hosts: hosts are in lower case; write "api.example.com"
+c.yaml:5:32: hosts: "a:80" is not a host; expected a name, as api.example.com, or an IP address, without scheme, port and path
+c.yaml:5:40: hosts: "*" has a * elsewhere than in front, as *.example.com; leave hosts out for any
+c.yaml:5:45: hosts: "a.*.b" has a * elsewhere than in front, as *.example.com; leave hosts out for any
+c.yaml:5:81: hosts: "a/b" is not a host; expected a name, as api.example.com, or an IP address, without scheme, port and path
+c.yaml:5:88: hosts: "a." is not a host; expected a name, as api.example.com, or an IP address, without scheme, port and path
+c.yaml:6:17: methods: methods are in upper case; write "GET"
+c.yaml:6:27: methods: "GET" is in the list twice
+c.yaml:6:32: methods: methods have no wildcard; leave the key out for all
+c.yaml:6:37: methods: "A B" is not the name of a method; " " may not be in one
+c.yaml:7:17: headers: "X A" is not the name of a header; " " may not be in one
+c.yaml:7:27: headers: the value of "X-B" has a control character
+c.yaml:7:40: headers: "X-C" and "x-c" are the same header
+c.yaml:7:56: headers: for the host use hosts
+`},
+		{"references to what is not there", `
+upstreams: [{name: shop, endpoints: ["a:1"]}]
+auth: [{name: main, jwt: {key_file: k}}]
+routes:
+  - name: a
+    grpc: {upstream: shops}
+    auth: {require: [mian, main, main]}
+`, `
+c.yaml:5:22: there is no upstream named "shops"; did you mean "shop"?
+c.yaml:6:22: there is no auth provider named "mian"; did you mean "main"?
+c.yaml:6:34: require: "main" is in the list twice
+`},
+		{"auth that requires nobody", `
+routes:
+  - name: a
+    match: {path: /a}
+    respond: {}
+    auth: {roles: [admin]}
+`, `
+c.yaml:5:11: auth: require is missing
+`},
+		{"services and headers of gRPC that are none", `
+upstreams: [{name: shop, endpoints: ["a:1"]}]
+routes:
+  - name: a
+    grpc:
+      upstream: shop
+      services: ["*", a.B, a.*, "a.*.b", "a*", "1a"]
+      forward_headers: [X-A, X-*, "*", "X *"]
+      return_headers: [X-A, "X A"]
+`, `
+c.yaml:6:33: services: "a.*.b" is not a service; expected package.Service, package.* or *
+c.yaml:6:42: services: "a*" is not a service; expected package.Service, package.* or *
+c.yaml:6:48: services: "1a" is not a service; expected package.Service, package.* or *
+c.yaml:7:35: forward_headers: header has no name
+c.yaml:7:40: forward_headers: "X " is not the name of a header; " " may not be in one
+c.yaml:8:29: return_headers: "X A" is not the name of a header; " " may not be in one
+`},
+		{"answers that cannot be given", `
+routes:
+  - {name: a, match: {path: /a}, respond: {body: a, file: a}}
+  - {name: b, match: {path: /b}, respond: {status: 204, body: a}}
+  - {name: c, match: {path: /c}, respond: {content_type: text}}
+  - {name: d, match: {path: /d}, respond: {status: 100}}
+`, `
+c.yaml:2:43: respond: body and file exclude each other
+c.yaml:3:52: status: an answer with status 204 has no body (RFC 9110 section 6.4.1)
+c.yaml:4:58: content_type: "text" is not a media type; expected one as application/json
+c.yaml:5:52: status: 100 is too small; the least is 200
+`},
+		{"CORS with a star and credentials", `
+routes:
+  - name: a
+    match: {path: /a}
+    respond: {}
+    cors: {origins: ["*"], credentials: true, headers: ["*"], methods: ["*"], expose: ["*"]}
+  - name: b
+    match: {path: /b}
+    respond: {}
+    cors: {origins: ["*"], headers: ["*"], methods: ["*"], expose: ["*"]}
+`, `
+c.yaml:5:22: origins: * is no wildcard where credentials are sent; name each
+c.yaml:5:57: headers: * is no wildcard where credentials are sent; name each
+c.yaml:5:73: methods: * is no wildcard where credentials are sent; name each
+c.yaml:5:88: expose: * is no wildcard where credentials are sent; name each
+`},
+		{"origins that are none", `
+routes:
+  - name: a
+    match: {path: /a}
+    respond: {}
+    cors:
+      origins:
+        - app.example.com
+        - https://app.example.com/
+        - HTTPS://App.example.com
+        - https://app.example.com:443
+        - http://app.example.com:80
+        - https://app.example.com:x
+        - https://*.example.com
+        - "null"
+        - https://user@app.example.com
+        - "https://[::1"
+        - "https://[::1]:8080"
+        - http://localhost:5173
+`, `
+c.yaml:7:11: origins: "app.example.com" is not an origin; expected scheme://host[:port], as https://app.example.com, or *
+c.yaml:8:11: origins: "https://app.example.com/" is not an origin: it has more than scheme, host and port
+c.yaml:9:11: origins: origins are in lower case; write "https://app.example.com"
+c.yaml:10:11: origins: browsers leave the port of https out; write "https://app.example.com"
+c.yaml:11:11: origins: browsers leave the port of http out; write "http://app.example.com"
+c.yaml:12:11: origins: "https://app.example.com:x" has no port from 1 to 65535 after the colon
+c.yaml:13:11: origins: "*.example.com" is not a host; expected a name, as api.example.com, or an IP address, without scheme, port and path
+c.yaml:14:11: origins: "null" is not an origin; expected scheme://host[:port], as https://app.example.com, or *
+c.yaml:15:11: origins: "https://user@app.example.com" is not an origin: it has more than scheme, host and port
+c.yaml:16:11: origins: "https://[::1" has no IPv6 address in the brackets
+`},
+		{"limits without a rate, or with a burst of nothing", `
+routes:
+  - name: a
+    match: {path: /a}
+    respond: {}
+    rate_limits:
+      - {per: user, rate: 1/s, burst: 0}
+      - {per: user}
+`, `
+c.yaml:6:39: burst: 0 is too small; the least is 1
+c.yaml:7:9: rate_limits: rate is missing
+`},
+		{"limits for nobody", `
+routes:
+  - name: a
+    match: {path: /a}
+    respond: {}
+    rate_limits:
+      - {per: usr, rate: 1/s}
+      - {per: connection, rate: 1/s}
+      - {per: "header:", rate: 1/s}
+      - {per: "header:X A", rate: 1/s}
+      - {per: header:X-A, rate: 1/s}
+`, `
+c.yaml:6:15: per: "usr" is nobody to count for; expected ip, user, key, route, connection or header:NAME; did you mean "user"?
+c.yaml:7:15: per: connection counts messages; it is for message_rate_limits only
+c.yaml:8:15: per: header has no name
+c.yaml:9:15: per: "X A" is not the name of a header; " " may not be in one
+`},
+	})
+}
+
+func TestBadWebSocketRoutesAreRefused(t *testing.T) {
+	t.Parallel()
+	testBadInput(t, []badInput{
+		{"services, origins and limits that are none", `
+routes:
+  - name: a
+    match: {path: /a}
+    websocket:
+      service: "a:b"
+      origins: [a]
+      message_rate_limits: [{per: connection, rate: 1/s}, {per: nobody, rate: 1/s}]
+`, `
+c.yaml:5:16: service: the name "a:b" may only have letters, digits, - _ and .
+c.yaml:6:17: origins: "a" is not an origin; expected scheme://host[:port], as https://app.example.com, or *
+c.yaml:7:65: per: "nobody" is nobody to count for; expected ip, user, key, route, connection or header:NAME
+`},
+		{"channels that are malformed or never reached", `
+routes:
+  - name: a
+    match: {path: /a}
+    websocket:
+      service: a
+      channels:
+        - {pattern: "room:*"}
+        - {pattern: "room:1"}
+        - {pattern: "a*b"}
+        - {pattern: "a b"}
+        - {pattern: "news", subscribe: anyone, roles: [reader]}
+        - {pattern: "*"}
+        - {pattern: "last"}
+`, `
+c.yaml:8:21: pattern: "room:1" is never reached: "room:*" before it, at c.yaml:7:11, fits all of it
+c.yaml:9:21: pattern: "a*b" has a * elsewhere than at its end
+c.yaml:10:21: pattern: "a b" has a space or a control character in it
+c.yaml:11:55: roles: only subscribers that are authenticated have roles, but subscribe is anyone
+c.yaml:13:21: pattern: "last" is never reached: "*" before it, at c.yaml:12:11, fits all of it
+`},
+	})
+}
+
+func TestGoodConfigurationsAreAccepted(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, input string }{
+		{"listeners on all addresses, of both families, and by name", `
+listeners: [{address: ":80"}, {address: "0.0.0.0:81"}, {address: "[::]:82"}, {address: "localhost:83"}, {address: "[fe80::1%eth0]:84"}]`},
+		{"an admin listener that is off needs no token", `
+admin: {address: "off"}`},
+		{"an admin listener on loopback needs no token", `
+admin: {address: "[::1]:9901"}`},
+		{"an admin listener that others can reach, with a token", `
+admin: {address: ":9901", token: abc}`},
+		{"redis with TLS, a user and options", `
+redis: {url: "rediss://user:p%40ss@redis.example.com:6380/3?dial_timeout=3s"}`},
+		{"a gRPC route without match", `
+upstreams: [{name: a, endpoints: ["a:1"]}]
+routes: [{name: a, grpc: {upstream: a}}]`},
+		{"a route for everything else", `
+routes: [{name: a, match: {path_prefix: /}, respond: {status: 404}}]`},
+		{"a section given as an alias", `
+http: &h {}
+log: {}`},
+		{"secrets as long as their hash", `
+auth: [{name: a, jwt: {secret: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef, algorithms: [HS256, HS384, HS512]}}]`},
+		{"every algorithm of public keys", `
+auth: [{name: a, jwt: {jwks_url: "http://127.0.0.1:1/k", algorithms: [RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA]}}]`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			mustParse(t, tt.input)
+		})
+	}
+}

@@ -1,0 +1,49 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+func (v *validator) webSocket(w *WebSocketRoute) {
+	v.check(&w.Service, w.Pos, "service", checkName(w.Service))
+	v.words(w.Origins, w.Pos, "origins", checkOrigin)
+	for i := range w.Channels {
+		v.channel(&w.Channels[i], w.Channels[:i])
+	}
+	v.rateLimits(w.MessageRateLimits, true)
+}
+
+func (v *validator) channel(c *Channel, before []Channel) {
+	if err := checkChannelPattern(c.Pattern); err != nil {
+		v.check(&c.Pattern, c.Pos, "pattern", err)
+		return
+	}
+	for _, b := range before {
+		if covers(b.Pattern, c.Pattern) {
+			v.errorf(v.at(&c.Pattern, c.Pos), "pattern: %s is never reached: %s before it, at %s, fits all of it", quote(c.Pattern), quote(b.Pattern), b.Pos)
+			break
+		}
+	}
+	if len(c.Roles) > 0 && c.Subscribe != "authenticated" {
+		v.errorf(v.at(&c.Roles, c.Pos), "roles: only subscribers that are authenticated have roles, but subscribe is %s", c.Subscribe)
+	}
+}
+
+func checkChannelPattern(s string) error {
+	if i := strings.IndexByte(s, '*'); i >= 0 && i < len(s)-1 {
+		return fmt.Errorf("%s has a * elsewhere than at its end", quote(s))
+	}
+	for _, r := range s {
+		if r <= ' ' || r == 0x7f {
+			return fmt.Errorf("%s has a space or a control character in it", quote(s))
+		}
+	}
+	return nil
+}
+
+// covers reports whether every channel of pattern b is one of a's.
+func covers(a, b string) bool {
+	prefix, open := strings.CutSuffix(a, "*")
+	return a == b || open && strings.HasPrefix(b, prefix)
+}

@@ -1,0 +1,43 @@
+package config
+
+// WebSocketRoute connects browsers to a service on the bus.
+type WebSocketRoute struct {
+	Pos Position `yaml:"-"`
+
+	// The service that gets the messages.
+	Service string `yaml:"service" required:"true"`
+	// What a frame is for a client without a subprotocol: an envelope in JSON, or the payload itself.
+	Mode string `yaml:"mode" default:"envelope" enum:"envelope,raw"`
+	// Web origins that may connect: scheme://host[:port], or "*". Left out: only the origin of the gateway itself.
+	Origins []string `yaml:"origins"`
+	// How inbound messages reach the service: published to every replica, or queued for exactly one, losing none in a crash.
+	Delivery string `yaml:"delivery" default:"at_most_once" enum:"at_most_once,at_least_once"`
+	// Which channels clients may subscribe to. The first pattern that fits decides; none: denied.
+	Channels []Channel `yaml:"channels"`
+	// How often a client may send. Every rule must have room for the message; per connection is a key here too.
+	MessageRateLimits []RateLimit `yaml:"message_rate_limits"`
+	// The largest message from a client.
+	MaxMessageSize Size `yaml:"max_message_size" default:"64KiB" min:"1" max:"64MiB"`
+	// The most subscriptions of a connection.
+	MaxSubscriptions int `yaml:"max_subscriptions" default:"128" min:"1"`
+	// The most bytes that wait for a slow client; beyond it the connection is closed with code 4008.
+	QueueSize Size `yaml:"queue_size" default:"1MiB" min:"1KiB"`
+	// How often an idle connection is pinged.
+	PingInterval Duration `yaml:"ping_interval" default:"25s" min:"10ms"`
+	// How long a pong may take, and a write.
+	PingTimeout Duration `yaml:"ping_timeout" default:"10s" min:"10ms"`
+	// How long a message with an id waits for the service's reply.
+	ReplyTimeout Duration `yaml:"reply_timeout" default:"10s" min:"10ms"`
+}
+
+// Channel is who may do what with the channels of a pattern.
+type Channel struct {
+	Pos Position `yaml:"-"`
+
+	// The name; "*" at the end stands for any rest.
+	Pattern string `yaml:"pattern" required:"true"`
+	// Who may subscribe.
+	Subscribe string `yaml:"subscribe" default:"authenticated" enum:"anyone,authenticated,nobody"`
+	// Roles of which a subscriber must have one.
+	Roles []string `yaml:"roles"`
+}

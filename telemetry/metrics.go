@@ -1,0 +1,85 @@
+package telemetry
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// metrics are the series that are not a route's own. docs/metrics.md describes each.
+type metrics struct {
+	requests  *prometheus.CounterVec
+	duration  *prometheus.HistogramVec
+	inFlight  prometheus.Gauge
+	bytesIn   *prometheus.CounterVec
+	bytesOut  *prometheus.CounterVec
+	refusals  *prometheus.CounterVec
+	wsOpen    *prometheus.GaugeVec
+	wsFrames  *prometheus.CounterVec
+	wsCloses  *prometheus.CounterVec
+	BusUp     prometheus.Gauge
+	BusBreaks prometheus.Counter
+	BusDrops  *prometheus.CounterVec
+	reloads   *prometheus.CounterVec
+	reloadAt  prometheus.Gauge
+	services  *prometheus.GaugeVec
+	buildInfo *prometheus.GaugeVec
+}
+
+func newMetrics() metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "crossgate_" + name, Help: help}, labels)
+	}
+	gauges := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "crossgate_" + name, Help: help}, labels)
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "crossgate_" + name, Help: help})
+	}
+	return metrics{
+		requests: counter("requests_total", "Requests answered, by HTTP status.", "route", "protocol", "code"),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "crossgate_request_duration_seconds",
+			Help:    "Time from a request's headers to the last byte of its answer.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"route", "protocol"}),
+		inFlight:  gauge("requests_in_flight", "Requests being served, WebSocket sessions not among them."),
+		bytesIn:   counter("request_bytes_total", "Bytes of request bodies with a declared length.", "route"),
+		bytesOut:  counter("response_bytes_total", "Bytes of response bodies.", "route"),
+		refusals:  counter("refusals_total", "Requests and WebSocket messages that were not admitted.", "route", "reason"),
+		wsOpen:    gauges("websocket_connections", "Open WebSocket sessions.", "route"),
+		wsFrames:  counter("websocket_messages_total", "WebSocket messages, in from clients and out to them.", "route", "direction"),
+		wsCloses:  counter("websocket_closes_total", "Closed WebSocket sessions, by close code.", "route", "code"),
+		BusUp:     gauge("bus_connected", "1 while the bus subscription stands, else 0."),
+		BusBreaks: prometheus.NewCounter(prometheus.CounterOpts{Name: "crossgate_bus_disconnects_total", Help: "Times the bus subscription broke."}),
+		BusDrops:  counter("bus_dropped_total", "Messages from the bus that nobody got, by reason.", "reason"),
+		reloads:   counter("config_reloads_total", "Snapshots compiled, by result.", "result"),
+		reloadAt:  gauge("config_last_reload_success_timestamp_seconds", "When the snapshot in force was installed."),
+		services:  gauges("descriptor_services", "gRPC services known, by descriptor source.", "source"),
+		buildInfo: gauges("build_info", "1, labelled with the version.", "version", "go_version"),
+	}
+}
+
+func (m *metrics) all() []prometheus.Collector {
+	return []prometheus.Collector{m.requests, m.duration, m.inFlight, m.bytesIn, m.bytesOut, m.refusals, m.wsOpen, m.wsFrames,
+		m.wsCloses, m.BusUp, m.BusBreaks, m.BusDrops, m.reloads, m.reloadAt, m.services, m.buildInfo}
+}
+
+// Reloaded counts a snapshot that was installed (ok) or refused.
+func (t *Telemetry) Reloaded(ok bool) {
+	if !ok {
+		t.reloads.WithLabelValues("refused").Inc()
+		return
+	}
+	t.reloads.WithLabelValues("installed").Inc()
+	t.reloadAt.SetToCurrentTime()
+}
+
+// DescribeServices publishes how many services each descriptor source has, in place of what it published before.
+func (t *Telemetry) DescribeServices(perSource map[string]int) {
+	t.services.Reset()
+	for source, n := range perSource {
+		t.services.WithLabelValues(source).Set(float64(n))
+	}
+}
+
+// DescribeBuild publishes the version.
+func (t *Telemetry) DescribeBuild(version, goVersion string) {
+	t.buildInfo.WithLabelValues(version, goVersion).Set(1)
+}

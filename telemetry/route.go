@@ -1,0 +1,147 @@
+package telemetry
+
+import (
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Protocol is how a request came.
+type Protocol uint8
+
+// The protocols.
+const (
+	REST Protocol = iota
+	GRPC
+	WebSocket
+	protocols
+)
+
+func (p Protocol) String() string { return [...]string{"rest", "grpc", "websocket"}[p] }
+
+// statuses is the number of HTTP statuses that have a series of their own: 100 to 599.
+const statuses = 500
+
+// RouteMetrics are the series of one route. The methods take no lock.
+type RouteMetrics struct {
+	t     *Telemetry
+	route string
+
+	duration [protocols]prometheus.Observer
+	requests [protocols][statuses]atomic.Pointer[prometheus.Counter]
+	refusals [refusalReasons]prometheus.Counter
+	bytesIn  prometheus.Counter
+	bytesOut prometheus.Counter
+
+	// WebSocketOpen, WebSocketIn and WebSocketOut count sessions and messages.
+	WebSocketOpen prometheus.Gauge
+	WebSocketIn   prometheus.Counter
+	WebSocketOut  prometheus.Counter
+}
+
+// NoRoute is the name under which requests are counted that no route matched.
+const NoRoute = "(none)"
+
+// Route returns the series of a route, the same for the same name. Names come from configuration, never from clients.
+func (t *Telemetry) Route(name string) *RouteMetrics {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r := t.routes[name]; r != nil {
+		return r
+	}
+	r := &RouteMetrics{
+		t: t, route: name,
+		bytesIn:       t.bytesIn.WithLabelValues(name),
+		bytesOut:      t.bytesOut.WithLabelValues(name),
+		WebSocketOpen: t.wsOpen.WithLabelValues(name),
+		WebSocketIn:   t.wsFrames.WithLabelValues(name, "in"),
+		WebSocketOut:  t.wsFrames.WithLabelValues(name, "out"),
+	}
+	for p := range protocols {
+		r.duration[p] = t.duration.WithLabelValues(name, p.String())
+	}
+	for i := range r.refusals {
+		r.refusals[i] = t.refusals.WithLabelValues(name, Refusal(i).String())
+	}
+	t.routes[name] = r
+	return r
+}
+
+// Retain drops the series of every route that is not among names, so that routes which are gone leave nothing behind.
+func (t *Telemetry) Retain(names map[string]bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for name := range t.routes {
+		if names[name] || name == NoRoute {
+			continue
+		}
+		delete(t.routes, name)
+		gone := prometheus.Labels{"route": name}
+		t.requests.DeletePartialMatch(gone)
+		t.duration.DeletePartialMatch(gone)
+		t.bytesIn.DeletePartialMatch(gone)
+		t.bytesOut.DeletePartialMatch(gone)
+		t.refusals.DeletePartialMatch(gone)
+		t.wsOpen.DeletePartialMatch(gone)
+		t.wsFrames.DeletePartialMatch(gone)
+		t.wsCloses.DeletePartialMatch(gone)
+	}
+}
+
+// Observe counts one answered request. status is the HTTP status; one outside 100 to 599 counts as 500. in and out
+// are the bytes of the bodies; a negative in, a body of unknown length, is not counted.
+func (r *RouteMetrics) Observe(p Protocol, status int, d time.Duration, in, out int64) {
+	if status < 100 || status > 599 {
+		status = 500
+	}
+	slot := &r.requests[p][status-100]
+	counter := slot.Load()
+	if counter == nil {
+		c := r.t.requests.WithLabelValues(r.route, p.String(), strconv.Itoa(status))
+		counter = &c
+		slot.Store(counter)
+	}
+	(*counter).Inc()
+	r.duration[p].Observe(d.Seconds())
+	if in > 0 {
+		r.bytesIn.Add(float64(in))
+	}
+	if out > 0 {
+		r.bytesOut.Add(float64(out))
+	}
+}
+
+// Refusal is why a request or a message was not admitted.
+type Refusal uint8
+
+// The refusals, in the order of admission's kinds.
+const (
+	RefusedNoRoute Refusal = iota
+	RefusedMethod
+	RefusedUnauthenticated
+	RefusedPermission
+	RefusedLimit
+	RefusedUnavailable
+	refusalReasons
+)
+
+func (f Refusal) String() string {
+	return [...]string{"no_route", "method_not_allowed", "unauthenticated", "permission_denied", "limit_exceeded", "unavailable"}[f]
+}
+
+// Refused counts one refusal.
+func (r *RouteMetrics) Refused(why Refusal) {
+	if why < refusalReasons {
+		r.refusals[why].Inc()
+	}
+}
+
+// WebSocketClosed counts a closed session.
+func (r *RouteMetrics) WebSocketClosed(code int) {
+	r.t.wsCloses.WithLabelValues(r.route, strconv.Itoa(code)).Inc()
+}
+
+// InFlight adds n, 1 or -1, to the requests being served.
+func (t *Telemetry) InFlight(n float64) { t.inFlight.Add(n) }

@@ -1,0 +1,224 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/crossgate/crossgate/config"
+)
+
+// Pool is the backends of one upstream. Its methods are safe for concurrent use.
+type Pool struct {
+	name      string
+	config    config.Upstream
+	tls       *clientTLS
+	endpoints []*endpoint
+	turn      atomic.Uint32
+	holders   atomic.Int32 // sets that have this pool
+}
+
+func open(cfg *config.Upstream, prev *Pool) (*Pool, error) {
+	tls, err := loadTLS(cfg.TLS)
+	if err != nil {
+		return nil, fmt.Errorf("upstream %s: %w", cfg.Name, err)
+	}
+	if prev != nil && config.Same(prev.config, *cfg) && prev.tls.same(tls) {
+		prev.holders.Add(1)
+		return prev, nil
+	}
+	p := &Pool{name: cfg.Name, config: *cfg, tls: tls}
+	p.holders.Store(1)
+	for _, address := range cfg.Endpoints {
+		e, err := newEndpoint(address, cfg, tls)
+		if err != nil {
+			p.release()
+			return nil, fmt.Errorf("upstream %s: endpoint %s: %w", cfg.Name, address, err)
+		}
+		p.endpoints = append(p.endpoints, e)
+	}
+	return p, nil
+}
+
+func (p *Pool) release() {
+	if p.holders.Add(-1) > 0 {
+		return
+	}
+	for _, e := range p.endpoints {
+		e.close()
+	}
+}
+
+// Name returns the upstream's name.
+func (p *Pool) Name() string { return p.name }
+
+// Reply is what a unary call answers with. It may be used again, by one call at a time, after Reset.
+type Reply struct {
+	Header  metadata.MD
+	Trailer metadata.MD
+	body    mem.Buffer
+	peer    peer.Peer
+	options []grpc.CallOption
+}
+
+// NewReply returns an empty reply.
+func NewReply() *Reply {
+	r := new(Reply)
+	r.options = []grpc.CallOption{grpc.Header(&r.Header), grpc.Trailer(&r.Trailer), grpc.Peer(&r.peer)}
+	return r
+}
+
+// Bytes returns the message in wire format, valid until Reset.
+func (r *Reply) Bytes() []byte {
+	if r.body == nil {
+		return nil
+	}
+	return r.body.ReadOnlyData()
+}
+
+// Reset gives the message's memory back.
+func (r *Reply) Reset() {
+	if r.body != nil {
+		r.body.Free()
+		r.body = nil
+	}
+	r.Header, r.Trailer, r.peer = nil, nil, peer.Peer{}
+}
+
+// Invoke calls a unary method ("/package.Service/Method"). The request stays the caller's, who frees it after the call;
+// metadata comes with ctx, as for grpc-go. When a backend cannot be reached the call goes to the next one: it is tried
+// again only where nothing was sent. The error is a gRPC status.
+func (p *Pool) Invoke(ctx context.Context, method string, request mem.Buffer, reply *Reply) error {
+	var err error
+	for i, n := p.first(), 0; n < len(p.endpoints); i, n = i+1, n+1 {
+		e := p.at(i, n)
+		if e == nil {
+			continue
+		}
+		reply.peer.Addr = nil
+		if err = e.conn().Invoke(ctx, method, request, &reply.body, reply.options...); err == nil {
+			return nil
+		}
+		// A call without a peer never got a connection.
+		if reply.peer.Addr != nil || status.Code(err) != codes.Unavailable || ctx.Err() != nil {
+			return err
+		}
+		e.failed()
+	}
+	return unreachable(p.name, err)
+}
+
+// NewStream opens a stream of a method. Its messages are mem.Buffers: SendMsg takes a mem.Buffer that stays the
+// caller's, RecvMsg a *mem.Buffer whose result the caller frees.
+func (p *Pool) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string) (grpc.ClientStream, error) {
+	var err error
+	for i, n := p.first(), 0; n < len(p.endpoints); i, n = i+1, n+1 {
+		e := p.at(i, n)
+		if e == nil {
+			continue
+		}
+		var stream grpc.ClientStream
+		if stream, err = e.conn().NewStream(ctx, desc, method); err == nil {
+			return stream, nil
+		}
+		if status.Code(err) != codes.Unavailable || ctx.Err() != nil {
+			return nil, err
+		}
+		e.failed()
+	}
+	return nil, unreachable(p.name, err)
+}
+
+// RoundTrip passes an HTTP/2 request through to a backend and returns its answer, both untouched. Scheme and host of
+// r.URL are set. When a backend cannot be connected to, the request goes to the next one.
+func (p *Pool) RoundTrip(r *http.Request) (*http.Response, error) {
+	var err error
+	for i, n := p.first(), 0; n < len(p.endpoints); i, n = i+1, n+1 {
+		e := p.at(i, n)
+		if e == nil {
+			continue
+		}
+		r.URL.Scheme, r.URL.Host = e.scheme, e.address
+		var answer *http.Response
+		if answer, err = e.transport.RoundTrip(r); err == nil {
+			return answer, nil
+		}
+		var dial *net.OpError
+		if !errors.As(err, &dial) || dial.Op != "dial" || r.Context().Err() != nil {
+			return nil, err
+		}
+		e.failed()
+	}
+	return nil, unreachable(p.name, err)
+}
+
+// first returns whose turn it is.
+func (p *Pool) first() int { return int(p.turn.Add(1) % uint32(len(p.endpoints))) }
+
+// at returns the endpoint at place i of the rotation, or nil to pass it over: one that failed a moment ago is, unless
+// it is the last that could be tried.
+func (p *Pool) at(i, tried int) *endpoint {
+	e := p.endpoints[i%len(p.endpoints)]
+	if tried < len(p.endpoints)-1 && e.isDown() {
+		return nil
+	}
+	return e
+}
+
+func unreachable(name string, err error) error {
+	if err == nil {
+		return status.Errorf(codes.Unavailable, "upstream %s: no backend can be reached", name)
+	}
+	return status.Errorf(codes.Unavailable, "upstream %s: no backend can be reached: %s", name, status.Convert(err).Message())
+}
+
+// Watch calls ready each time a connection to a backend has come up, first for those that are up already, until ctx
+// ends. It keeps connections from going idle meanwhile.
+func (p *Pool) Watch(ctx context.Context, ready func()) {
+	done := make(chan struct{})
+	for _, e := range p.endpoints {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			e.watch(ctx, ready)
+		}()
+	}
+	for range p.endpoints {
+		<-done
+	}
+}
+
+// Conn returns the pool as a connection of generated clients, such as that of server reflection.
+func (p *Pool) Conn() grpc.ClientConnInterface { return conn{p} }
+
+type conn struct{ p *Pool }
+
+func (c conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	return c.p.endpoint().conn().Invoke(ctx, method, args, reply, opts...)
+}
+
+func (c conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	return c.p.endpoint().conn().NewStream(ctx, desc, method, opts...)
+}
+
+// endpoint returns the next one that is not down, or else just the next one.
+func (p *Pool) endpoint() *endpoint {
+	for i, n := p.first(), 0; ; i, n = i+1, n+1 {
+		if e := p.at(i, n); e != nil {
+			return e
+		}
+	}
+}
+
+// downFor is how long a backend that could not be reached is passed over.
+const downFor = time.Second

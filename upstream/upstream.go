@@ -1,0 +1,54 @@
+package upstream
+
+import (
+	"sync/atomic"
+
+	"github.com/crossgate/crossgate/config"
+)
+
+// Set is the pools of one configuration. It is immutable and safe for concurrent use.
+type Set struct {
+	pools  map[string]*Pool
+	closed atomic.Bool
+}
+
+// Open makes a pool for each upstream. A pool of prev, which may be nil, whose configuration and certificate files are
+// the same is carried over with its connections. No backend needs to be up: connections are made when they are needed.
+// Errors are config.Errors.
+func Open(upstreams []config.Upstream, prev *Set) (*Set, error) {
+	s := &Set{pools: make(map[string]*Pool, len(upstreams))}
+	var errs config.Errors
+	for i := range upstreams {
+		cfg := &upstreams[i]
+		p, err := open(cfg, prev.Pool(cfg.Name))
+		if err != nil {
+			errs.Add(cfg.Pos, err)
+			continue
+		}
+		s.pools[cfg.Name] = p
+	}
+	if err := errs.Err(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Pool returns the pool called name, nil when there is none.
+func (s *Set) Pool(name string) *Pool {
+	if s == nil {
+		return nil
+	}
+	return s.pools[name]
+}
+
+// Close lets go of the set's pools. A pool that no other set holds is closed, which breaks calls in flight on it: close
+// a set when its last request has ended.
+func (s *Set) Close() {
+	if s == nil || s.closed.Swap(true) {
+		return
+	}
+	for _, p := range s.pools {
+		p.release()
+	}
+}
