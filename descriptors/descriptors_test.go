@@ -13,6 +13,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
+	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
@@ -27,7 +28,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const etcdSet = "../integration/testdata/etcd.binpb"
+const etcdSet = "testdata/etcd.binpb"
 
 func read(t testing.TB, path string) []byte {
 	t.Helper()
@@ -104,7 +105,7 @@ func TestBrokenSetsAreRefusedWithTheReason(t *testing.T) {
 		{"a type is missing", broken(func(f *descriptorpb.FileDescriptorProto) {
 			f.Service[0].Method[0].InputType = proto.String(".a.v1.Nothing")
 		}), "a.v1.Nothing"},
-		{"a name that is none", broken(func(f *descriptorpb.FileDescriptorProto) { f.MessageType[0].Name = proto.String("9") }), "invalid"},
+		{"a name that is none", broken(func(f *descriptorpb.FileDescriptorProto) { f.Service[0].Name = proto.String("9") }), "invalid"},
 		{"a field number of zero", broken(func(f *descriptorpb.FileDescriptorProto) { f.MessageType[0].Field[0].Number = proto.Int32(0) }), "invalid number"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -426,12 +427,7 @@ func TestReflection(t *testing.T) {
 			register(server)
 			go server.Serve(l)
 			defer server.Stop()
-			for deadline := time.Now().Add(20 * time.Second); changes.Load() == 0; {
-				if time.Now().After(deadline) {
-					t.Fatal("not told that the backend came up")
-				}
-				time.Sleep(time.Millisecond)
-			}
+			eventually(t, "told that the backend came up", func() bool { return changes.Load() > 0 })
 			set, err = ld.Load(context.Background())
 			if err != nil || len(set.Pending) != 1 || !strings.Contains(set.Pending[0], "no services besides reflection and health") {
 				t.Errorf("%+v, %v", set, err)
@@ -474,11 +470,27 @@ func TestWatchFiles(t *testing.T) {
 func FuzzInspect(f *testing.F) {
 	f.Add(read(f, "testdata/bench.binpb"))
 	f.Add(marshal(f, service("a.proto", "a.v1", "A")))
+	f.Add(marshal(f, annotated("a.proto", "a.v1", "A", &annotations.HttpRule{
+		Pattern: &annotations.HttpRule_Get{Get: "/x"}, AdditionalBindings: []*annotations.HttpRule{{Body: "name"}}})))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		services, err := Inspect("fuzz", raw)
-		if err == nil {
-			for _, s := range services {
-				_ = s.Descriptor.FullName()
+		if err != nil {
+			return
+		}
+		for _, s := range services {
+			for _, m := range s.Methods {
+				// What is accepted must be usable: a message of each type can be made, written and read.
+				for _, d := range []protoreflect.MessageDescriptor{m.Descriptor.Input(), m.Descriptor.Output()} {
+					mt, err := s.Resolver().FindMessageByName(d.FullName())
+					if err != nil {
+						t.Fatalf("%s: %v", d.FullName(), err)
+					}
+					empty, err := proto.MarshalOptions{AllowPartial: true}.Marshal(mt.New().Interface())
+					if err != nil || len(empty) > 0 {
+						t.Fatalf("%s: %x, %v", d.FullName(), empty, err)
+					}
+					_ = proto.Unmarshal(raw, mt.New().Interface())
+				}
 			}
 		}
 	})

@@ -3,9 +3,8 @@ package descriptors
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"os"
+	"maps"
 	"sync"
 	"time"
 
@@ -19,6 +18,10 @@ const (
 	reflectTimeout = 10 * time.Second
 	// firstReflection is how long the first load waits for a backend; later it is asked in the background.
 	firstReflection = 3 * time.Second
+	// reflectRetry is how soon a backend that is up but gave no good answer is asked again, twice as late each time up to
+	// reflectRetryMax: it may still be starting.
+	reflectRetry    = time.Second
+	reflectRetryMax = 30 * time.Second
 )
 
 // Backend is a pool of backends that reflection can ask. *upstream.Pool is one.
@@ -28,7 +31,8 @@ type Backend interface {
 	Watch(ctx context.Context, ready func())
 }
 
-// Loader reads the descriptor sources of one configuration. Load may be called by one goroutine at a time.
+// Loader reads the descriptor sources of one configuration. It is safe for concurrent use; loads wait for each other.
+// Watch may be called before the first Load, so that no change between the two is missed.
 type Loader struct {
 	config   *config.Config
 	backends func(upstream string) Backend
@@ -36,21 +40,18 @@ type Loader struct {
 	notify   func()
 	rules    *ruleSet
 
+	loading sync.Mutex // held by the one load that runs
+
 	mu         sync.Mutex
 	cache      map[[sha256.Size]byte]*source // compiled files and registered sets, by digest of name and content
-	trees      map[string]builtTree
+	trees      map[string]*builtTree
 	reflected  map[string]*source // by upstream
 	reflectErr map[string]error
 	registered []Registered
-	heard      bool // the registry answered at least once
+	compiled   map[string]*source // the registered sets as they last compiled, by name
 
 	stop context.CancelFunc
 	done sync.WaitGroup
-}
-
-type builtTree struct {
-	digest [sha256.Size]byte
-	*source
 }
 
 // NewLoader returns a loader for the sources of cfg. backends finds a pool by upstream name, registry may be nil, and
@@ -63,30 +64,27 @@ func NewLoader(cfg *config.Config, backends func(upstream string) Backend, regis
 	}
 	l := &Loader{
 		config: cfg, backends: backends, registry: registry, notify: notify, rules: rules,
-		cache: map[[sha256.Size]byte]*source{}, trees: map[string]builtTree{}, reflected: map[string]*source{}, reflectErr: map[string]error{},
+		cache: map[[sha256.Size]byte]*source{}, trees: map[string]*builtTree{}, reflected: map[string]*source{}, reflectErr: map[string]error{},
+		compiled: map[string]*source{},
 	}
 	if prev != nil {
 		prev.mu.Lock()
 		defer prev.mu.Unlock()
-		l.registered, l.heard = prev.registered, prev.heard
-		for k, v := range prev.cache {
-			l.cache[k] = v
-		}
-		for k, v := range prev.trees {
-			l.trees[k] = v
-		}
-		for k, v := range prev.reflected {
-			l.reflected[k] = v
-		}
+		l.registered = prev.registered
+		maps.Copy(l.cache, prev.cache)
+		maps.Copy(l.trees, prev.trees)
+		maps.Copy(l.reflected, prev.reflected)
+		maps.Copy(l.compiled, prev.compiled)
 	}
 	return l, nil
 }
 
-// Load reads every source and returns the set they make. A backend or a Redis that does not answer leaves what was
-// last heard of it, and an entry in Pending; a file that is missing or broken is an error. Errors are config.Errors.
+// Load reads every source and returns the set they make. A backend or a Redis that does not answer, or answers what does
+// not compile, leaves what was last heard of it, and an entry in Pending; a file that is missing or broken is an error,
+// and so is a service that two sources have. Errors are config.Errors.
 func (l *Loader) Load(ctx context.Context) (*Set, error) {
 	registered, pending := l.listRegistered(ctx)
-	return l.load(ctx, registered, pending)
+	return l.load(ctx, registered, pending, "")
 }
 
 // LoadWith is Load as it would be with a set registered under name: what an admin call is checked against before it
@@ -99,7 +97,7 @@ func (l *Loader) LoadWith(ctx context.Context, name string, raw []byte) (*Set, e
 			candidate = append(candidate, r)
 		}
 	}
-	return l.load(ctx, candidate, pending)
+	return l.load(ctx, candidate, pending, name)
 }
 
 // LoadWithout is Load as it would be without the set registered under name.
@@ -111,7 +109,7 @@ func (l *Loader) LoadWithout(ctx context.Context, name string) (*Set, error) {
 			candidate = append(candidate, r)
 		}
 	}
-	return l.load(ctx, candidate, pending)
+	return l.load(ctx, candidate, pending, "")
 }
 
 func (l *Loader) listRegistered(ctx context.Context) ([]Registered, []string) {
@@ -126,11 +124,15 @@ func (l *Loader) listRegistered(ctx context.Context) ([]Registered, []string) {
 	if err != nil {
 		return l.registered, []string{fmt.Sprintf("registered sets: %v", err)}
 	}
-	l.registered, l.heard = list, true
+	l.registered = list
 	return list, nil
 }
 
-func (l *Loader) load(ctx context.Context, registered []Registered, pending []string) (*Set, error) {
+// load compiles what is not compiled yet. The registered set called candidate is refused when it is broken.
+func (l *Loader) load(ctx context.Context, registered []Registered, pending []string, candidate string) (*Set, error) {
+	l.loading.Lock()
+	defer l.loading.Unlock()
+	l.askUnheard(ctx)
 	var sources []*source
 	var errs config.Errors
 	used := map[[sha256.Size]byte]*source{}
@@ -142,16 +144,20 @@ func (l *Loader) load(ctx context.Context, registered []Registered, pending []st
 		switch {
 		case d.File != "":
 			var raw []byte
-			if raw, err = os.ReadFile(string(d.File)); err == nil {
+			if raw, err = readBounded(string(d.File), MaxSetSize); err == nil {
 				src, err = l.compileCached(name, raw, used)
+			} else {
+				err = fmt.Errorf("descriptors: %w", err)
 			}
 		case d.Protos != nil:
 			src, err = l.loadTree(ctx, name, d.Protos)
 		case d.Reflection != nil:
-			if src, err = l.loadReflected(ctx, name, d.Reflection.Upstream); err != nil {
-				pending = append(pending, err.Error())
-				err = nil
+			l.mu.Lock()
+			src = l.reflected[d.Reflection.Upstream]
+			if failed := l.reflectErr[d.Reflection.Upstream]; failed != nil {
+				pending = append(pending, failed.Error())
 			}
+			l.mu.Unlock()
 		}
 		if err != nil {
 			errs.Add(d.Pos, err)
@@ -161,25 +167,64 @@ func (l *Loader) load(ctx context.Context, registered []Registered, pending []st
 		}
 	}
 	for _, r := range registered {
-		src, err := l.compileCached("registered set "+r.Name, r.Raw, used)
-		if err != nil {
+		src, err := l.compileRegistered(r, used)
+		if err != nil && r.Name == candidate {
 			errs.Add(config.Position{}, err)
 			continue
 		}
-		sources = append(sources, src)
+		if err != nil {
+			pending = append(pending, err.Error())
+		}
+		if src != nil {
+			sources = append(sources, src)
+		}
 	}
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}
-	l.mu.Lock()
-	l.cache = used // what is no longer used is forgotten
-	l.mu.Unlock()
 	set, err := newSet(sources, l.rules)
 	if err != nil {
 		return nil, err
 	}
+	l.remember(used, candidate)
 	set.Pending = pending
 	return set, nil
+}
+
+// compileRegistered compiles a registered set and checks its annotations. With an error it returns the set as it last
+// compiled, nil when it never did: Redis is shared with nodes of other versions, and what one of them put there is no
+// reason to stop serving or not to start.
+func (l *Loader) compileRegistered(r Registered, used map[[sha256.Size]byte]*source) (*source, error) {
+	src, err := l.compileCached("registered set "+r.Name, r.Raw, used)
+	if err == nil {
+		_, err = newSet([]*source{src}, l.rules)
+	}
+	if err != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.compiled[r.Name], err
+	}
+	return src, nil
+}
+
+// remember keeps what a load compiled. A candidate that is not registered yet adds to that and takes nothing away.
+func (l *Loader) remember(used map[[sha256.Size]byte]*source, candidate string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if candidate != "" {
+		maps.Copy(l.cache, used)
+		return
+	}
+	l.cache = used
+	before := l.compiled
+	l.compiled = make(map[string]*source, len(l.registered))
+	for _, r := range l.registered {
+		if src := used[cacheKey("registered set "+r.Name, r.Raw)]; src != nil {
+			l.compiled[r.Name] = src
+		} else if src := before[r.Name]; src != nil {
+			l.compiled[r.Name] = src
+		}
+	}
 }
 
 func sourceName(d *config.DescriptorSource) string {
@@ -196,10 +241,7 @@ func sourceName(d *config.DescriptorSource) string {
 
 // compileCached compiles bytes, or returns what the same bytes were compiled to before.
 func (l *Loader) compileCached(name string, raw []byte, used map[[sha256.Size]byte]*source) (*source, error) {
-	h := sha256.New()
-	fmt.Fprintf(h, "%d %s ", len(name), name)
-	h.Write(raw)
-	key := [sha256.Size]byte(h.Sum(nil))
+	key := cacheKey(name, raw)
 	l.mu.Lock()
 	src := l.cache[key]
 	l.mu.Unlock()
@@ -213,58 +255,85 @@ func (l *Loader) compileCached(name string, raw []byte, used map[[sha256.Size]by
 	return src, nil
 }
 
+func cacheKey(name string, raw []byte) [sha256.Size]byte {
+	h := sha256.New()
+	fmt.Fprintf(h, "%d %s ", len(name), name)
+	h.Write(raw)
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
 func (l *Loader) loadTree(ctx context.Context, name string, tree *config.ProtoTree) (*source, error) {
-	digest, err := treeDigest(tree)
-	if err != nil {
-		return nil, fmt.Errorf("descriptors: %s: %w", name, err)
-	}
-	if built, ok := l.trees[name]; ok && built.digest == digest {
+	l.mu.Lock()
+	built := l.trees[name]
+	l.mu.Unlock()
+	if built != nil && built.current(tree) {
 		return built.source, nil
 	}
-	src, err := compileTree(ctx, name, tree)
+	built, err := compileTree(ctx, name, tree)
 	if err != nil {
 		return nil, err
 	}
-	l.trees[name] = builtTree{digest, src}
-	return src, nil
+	l.mu.Lock()
+	l.trees[name] = built
+	l.mu.Unlock()
+	return built.source, nil
 }
 
-// loadReflected returns what the backend last said. Only when nothing has been heard of it is it asked here, and not
-// for long.
-func (l *Loader) loadReflected(ctx context.Context, name, upstream string) (*source, error) {
-	l.mu.Lock()
-	src, failed := l.reflected[upstream], l.reflectErr[upstream]
-	l.mu.Unlock()
-	if src != nil || failed != nil {
-		return src, failed
-	}
+// askUnheard asks the backends of which nothing has been heard, all at once and not for long. What they answer later is
+// for Watch to notice.
+func (l *Loader) askUnheard(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, firstReflection)
 	defer cancel()
-	_, err := l.reflect(ctx, name, upstream)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.reflected[upstream], err
+	var asking sync.WaitGroup
+	for i := range l.config.Descriptors {
+		d := &l.config.Descriptors[i]
+		if d.Reflection == nil {
+			continue
+		}
+		l.mu.Lock()
+		heard := l.reflected[d.Reflection.Upstream] != nil || l.reflectErr[d.Reflection.Upstream] != nil
+		l.mu.Unlock()
+		if !heard {
+			asking.Go(func() { l.reflect(ctx, d) })
+		}
+	}
+	asking.Wait()
 }
 
-// reflect asks the backend and keeps the answer. It reports whether anything changed.
-func (l *Loader) reflect(ctx context.Context, name, upstream string) (bool, error) {
-	backend := l.backends(upstream)
-	if backend == nil {
-		return false, fmt.Errorf("descriptors: %s: there is no upstream %s", name, upstream)
-	}
-	src, err := reflectSet(ctx, name, backend.Conn())
+// reflect asks the backend and keeps the answer. It reports whether Load has something new to say, and whether the
+// backend could not be understood.
+func (l *Loader) reflect(ctx context.Context, d *config.DescriptorSource) (changed, failed bool) {
+	src, err := l.askBackend(ctx, d)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	upstream := d.Reflection.Upstream
+	before := l.reflectErr[upstream]
 	l.reflectErr[upstream] = err
 	if err != nil {
-		return false, err
+		return before == nil || before.Error() != err.Error(), true
 	}
-	old := l.reflected[upstream]
-	if old != nil && old.digest == src.digest {
-		return false, nil
+	if old := l.reflected[upstream]; old != nil && old.digest == src.digest && old.name == src.name {
+		return before != nil, false
 	}
 	l.reflected[upstream] = src
-	return true, nil
+	return true, false
+}
+
+func (l *Loader) askBackend(ctx context.Context, d *config.DescriptorSource) (*source, error) {
+	name := sourceName(d)
+	backend := l.backends(d.Reflection.Upstream)
+	if backend == nil {
+		return nil, fmt.Errorf("descriptors: %s: there is no upstream %s", name, d.Reflection.Upstream)
+	}
+	src, err := reflectSet(ctx, name, backend.Conn())
+	if err != nil {
+		return nil, err
+	}
+	// A backend's annotations are no more trusted than the rest: wrong ones leave out that backend, not the whole load.
+	if _, err := newSet([]*source{src}, l.rules); err != nil {
+		return nil, err
+	}
+	return src, nil
 }
 
 // Watch starts watching the sources, until Close.
@@ -326,17 +395,32 @@ func (l *Loader) watchReflection(ctx context.Context, d *config.DescriptorSource
 		defer ticker.Stop()
 		tick = ticker.C
 	}
-	for {
+	again := time.NewTimer(reflectRetry)
+	again.Stop()
+	defer again.Stop()
+	for wait := reflectRetry; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-up:
+			wait = reflectRetry
 		case <-tick:
+		case <-again.C:
 		}
 		asking, cancel := context.WithTimeout(ctx, reflectTimeout)
-		changed, err := l.reflect(asking, sourceName(d), d.Reflection.Upstream)
+		changed, failed := l.reflect(asking, d)
 		cancel()
-		if changed || err != nil && !errors.Is(ctx.Err(), context.Canceled) {
+		if ctx.Err() != nil {
+			return
+		}
+		if failed {
+			again.Reset(wait)
+			wait = min(2*wait, reflectRetryMax)
+		} else {
+			again.Stop()
+			wait = reflectRetry
+		}
+		if changed {
 			l.notify()
 		}
 	}

@@ -2,31 +2,47 @@ package descriptors
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jhump/protoreflect/desc"
 	"github.com/jhump/protoreflect/grpcreflect"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// maxReflected bounds what a backend may make the gateway hold.
-const maxReflected = 20_000
+const (
+	// maxReflected bounds the files a backend may make the gateway hold.
+	maxReflected = 20_000
+	// maxReflectedBytes bounds the bytes one conversation with a backend may bring.
+	maxReflectedBytes = 2 * MaxSetSize
+)
 
 // reflectSet asks a backend for the descriptors of its services, by reflection v1 or else v1alpha.
-func reflectSet(ctx context.Context, name string, conn grpc.ClientConnInterface) (*source, error) {
-	client := grpcreflect.NewClientAuto(ctx, conn)
+func reflectSet(ctx context.Context, name string, conn grpc.ClientConnInterface) (src *source, err error) {
+	// The answers are put together by a library that may not have been written for hostile ones.
+	defer func() {
+		if r := recover(); r != nil {
+			src, err = nil, fmt.Errorf("descriptors: %s: malformed reflection: %v", name, r)
+		}
+	}()
+	client := grpcreflect.NewClientAuto(ctx, &boundedConn{conn, maxReflectedBytes})
 	defer client.Reset()
 	client.AllowMissingFileDescriptors()
 	services, err := client.ListServices()
 	if err != nil {
 		return nil, fmt.Errorf("descriptors: %s: list services: %w", name, err)
 	}
+	// In one order, so that the same answer has the same digest.
+	slices.Sort(services)
 	set := &descriptorpb.FileDescriptorSet{}
 	seen := map[string]bool{}
-	found := 0
+	served := map[protoreflect.FullName]bool{}
 	for _, service := range services {
 		if strings.HasPrefix(service, "grpc.reflection.") || strings.HasPrefix(service, "grpc.health.") {
 			continue
@@ -38,12 +54,29 @@ func reflectSet(ctx context.Context, name string, conn grpc.ClientConnInterface)
 		if err := collectReflected(set, seen, sd.GetFile()); err != nil {
 			return nil, fmt.Errorf("descriptors: %s: service %s: %w", name, service, err)
 		}
-		found++
+		served[protoreflect.FullName(service)] = true
 	}
-	if found == 0 {
+	if len(served) == 0 {
 		return nil, fmt.Errorf("descriptors: %s: the backend has no services besides reflection and health", name)
 	}
-	return compileFilesDigest(name, set)
+	if src, err = compileFilesDigest(name, set); err != nil {
+		return nil, err
+	}
+	// A file may declare services that another backend serves.
+	src.services = slices.DeleteFunc(src.services, func(sd protoreflect.ServiceDescriptor) bool { return !served[sd.FullName()] })
+	src.digest = servedDigest(src)
+	return src, nil
+}
+
+// servedDigest is the digest of a source's files and of the names of its services: a backend may come to serve more of
+// the same files.
+func servedDigest(src *source) [sha256.Size]byte {
+	h := sha256.New()
+	h.Write(src.digest[:])
+	for _, sd := range src.services {
+		fmt.Fprintln(h, sd.FullName())
+	}
+	return [sha256.Size]byte(h.Sum(nil))
 }
 
 var errTooManyFiles = errors.New("the backend has too many files")
@@ -63,4 +96,34 @@ func collectReflected(set *descriptorpb.FileDescriptorSet, seen map[string]bool,
 	}
 	set.File = append(set.File, f.AsFileDescriptorProto())
 	return nil
+}
+
+// boundedConn is a connection whose streams together bring at most left bytes. It serves one caller.
+type boundedConn struct {
+	grpc.ClientConnInterface
+	left int
+}
+
+func (c *boundedConn) NewStream(ctx context.Context, d *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	s, err := c.ClientConnInterface.NewStream(ctx, d, method, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &boundedStream{s, c}, nil
+}
+
+type boundedStream struct {
+	grpc.ClientStream
+	conn *boundedConn
+}
+
+func (s *boundedStream) RecvMsg(m any) error {
+	if s.conn.left <= 0 {
+		return fmt.Errorf("the backend answered more than %d bytes", maxReflectedBytes)
+	}
+	err := s.ClientStream.RecvMsg(m)
+	if p, ok := m.(proto.Message); ok && err == nil {
+		s.conn.left -= proto.Size(p)
+	}
+	return err
 }

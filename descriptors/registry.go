@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"regexp"
 	"slices"
 	"strconv"
@@ -41,8 +42,8 @@ type Registered struct {
 
 // Registry keeps registered sets in Redis, where every node that shares it finds them. It is safe for concurrent use.
 //
-// Keys, below the prefix: descriptors:sets, a hash of name to bytes; descriptors:meta, a hash of name to
-// "version unix-milliseconds sha256"; descriptors:version, a counter of changes; and the channel descriptors:changed.
+// Keys, below the prefix: {descriptors}:sets, a hash of name to bytes; {descriptors}:meta, a hash of name to
+// "version unix-milliseconds sha256"; {descriptors}:version, a counter of changes; and the channel {descriptors}:changed.
 type Registry struct {
 	client  redis.UniversalClient
 	sets    string
@@ -86,8 +87,15 @@ redis.call('PUBLISH', ARGV[2], redis.call('INCR', KEYS[3]))
 return 1
 `)
 
-// Put registers a set under a name, in place of what was there, and tells the other nodes.
+// Put registers a set under a name, in place of what was there, and tells the other nodes. It looks at the name and the
+// size only: whether the set compiles is for Loader.LoadWith to say first.
 func (r *Registry) Put(ctx context.Context, name string, raw []byte) (Registered, error) {
+	if err := CheckName(name); err != nil {
+		return Registered{}, err
+	}
+	if len(raw) > MaxSetSize {
+		return Registered{}, fmt.Errorf("descriptors: register %s: %d bytes, expected at most %d", name, len(raw), MaxSetSize)
+	}
 	sum := sha256.Sum256(raw)
 	set := Registered{Name: name, Raw: raw, SHA256: hex.EncodeToString(sum[:]), Created: time.Now().UTC().Truncate(time.Millisecond)}
 	meta := strconv.FormatInt(set.Created.UnixMilli(), 10) + " " + set.SHA256
@@ -111,21 +119,38 @@ func (r *Registry) Delete(ctx context.Context, name string) error {
 	return nil
 }
 
+// Get returns the set registered under a name.
+func (r *Registry) Get(ctx context.Context, name string) (Registered, error) {
+	pipe := r.client.TxPipeline()
+	raw, meta := pipe.HGet(ctx, r.sets, name), pipe.HGet(ctx, r.meta, name)
+	if _, err := pipe.Exec(ctx); errors.Is(err, redis.Nil) {
+		return Registered{}, ErrNotRegistered
+	} else if err != nil {
+		return Registered{}, fmt.Errorf("descriptors: get %s: %w", name, err)
+	}
+	return registered(name, raw.Val(), meta.Val()), nil
+}
+
+// registered puts together what Redis holds of a set.
+func registered(name, raw, meta string) Registered {
+	set := Registered{Name: name, Raw: []byte(raw)}
+	var ms int64
+	// What does not parse leaves zero values: the set itself is what counts.
+	_, _ = fmt.Sscanf(meta, "%d %d %s", &set.Version, &ms, &set.SHA256)
+	set.Created = time.UnixMilli(ms).UTC()
+	return set
+}
+
 // List returns every registered set, sorted by name.
 func (r *Registry) List(ctx context.Context) ([]Registered, error) {
-	pipe := r.client.Pipeline()
+	pipe := r.client.TxPipeline()
 	sets, metas := pipe.HGetAll(ctx, r.sets), pipe.HGetAll(ctx, r.meta)
 	if _, err := pipe.Exec(ctx); err != nil {
 		return nil, fmt.Errorf("descriptors: list registered sets: %w", err)
 	}
 	var list []Registered
 	for name, raw := range sets.Val() {
-		set := Registered{Name: name, Raw: []byte(raw)}
-		var ms int64
-		// What does not parse leaves zero values: the set itself is what counts.
-		_, _ = fmt.Sscanf(metas.Val()[name], "%d %d %s", &set.Version, &ms, &set.SHA256)
-		set.Created = time.UnixMilli(ms).UTC()
-		list = append(list, set)
+		list = append(list, registered(name, raw, metas.Val()[name]))
 	}
 	slices.SortFunc(list, func(a, b Registered) int { return cmp.Compare(a.Name, b.Name) })
 	return list, nil
@@ -137,6 +162,8 @@ func (r *Registry) List(ctx context.Context) ([]Registered, error) {
 func (r *Registry) Watch(ctx context.Context, changed func()) {
 	notices := r.client.Subscribe(ctx, r.changed)
 	defer notices.Close()
+	// The end of ctx alone does not wake a reader that waits for a notice.
+	defer context.AfterFunc(ctx, func() { notices.Close() })()
 	var known string
 	for up := false; ctx.Err() == nil; {
 		now, err := r.current(ctx)
@@ -145,16 +172,16 @@ func (r *Registry) Watch(ctx context.Context, changed func()) {
 			changed()
 		}
 		up = err == nil
-		wait := registryPoll
-		if !up {
-			wait = registryRetry
+		// A notice only wakes; what counts is the version.
+		_, err = notices.ReceiveTimeout(ctx, registryPoll)
+		var slow net.Error
+		if err == nil || errors.As(err, &slow) && slow.Timeout() {
+			continue
 		}
-		// A notice only wakes; what counts is the version. While Redis is gone Receive fails at once.
-		if _, err := notices.ReceiveTimeout(ctx, wait); err != nil && !up {
-			select {
-			case <-time.After(wait):
-			case <-ctx.Done():
-			}
+		// The subscription is broken, or refused: it fails at once then, and is not to be asked for without a pause.
+		select {
+		case <-time.After(registryRetry):
+		case <-ctx.Done():
 		}
 	}
 }

@@ -1,14 +1,14 @@
 package descriptors
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
-	"os"
+	"regexp"
+	"slices"
+	"strings"
 
-	"go.yaml.in/yaml/v3"
 	"google.golang.org/genproto/googleapis/api/annotations"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -18,6 +18,7 @@ import (
 // ruleSet is the HTTP rules of the configuration, by selector. A rule stands in place of the method's annotation.
 type ruleSet struct {
 	bySelector map[protoreflect.FullName]placedRule
+	warnings   []string
 }
 
 type placedRule struct {
@@ -30,59 +31,43 @@ func loadRules(cfg *config.HTTP) (*ruleSet, error) {
 	s := &ruleSet{bySelector: map[protoreflect.FullName]placedRule{}}
 	var errs config.Errors
 	for _, path := range cfg.Files {
-		pos := config.Position{File: string(path)}
-		rules, err := readServiceConfig(string(path))
+		c, err := readServiceConfig(string(path))
+		errs.Add(config.Position{}, err)
 		if err != nil {
-			errs.Add(pos, err)
+			continue
 		}
-		for _, r := range rules {
-			s.add(&errs, r, pos)
+		for _, r := range c.rules {
+			s.add(&errs, r)
+		}
+		if c.fullyDecode.Line > 0 {
+			s.warnings = append(s.warnings, c.fullyDecode.String()+
+				": fully_decode_reserved_expansion is ignored: an escaped slash in a variable of several segments stays escaped")
 		}
 	}
 	for i := range cfg.Rules {
-		s.add(&errs, httpRule(&cfg.Rules[i]), cfg.Rules[i].Pos)
+		s.add(&errs, placedRule{httpRule(&cfg.Rules[i]), cfg.Rules[i].Pos})
 	}
 	return s, errs.Err()
 }
 
-func (s *ruleSet) add(errs *config.Errors, r *annotations.HttpRule, pos config.Position) {
+func (s *ruleSet) add(errs *config.Errors, r placedRule) {
 	name := protoreflect.FullName(r.Selector)
-	if !name.IsValid() {
-		errs.Add(pos, fmt.Errorf("http rule: selector %q is not package.Service.Method", r.Selector))
+	if !name.IsValid() || name.Parent() == "" {
+		errs.Add(r.pos, fmt.Errorf("http rule: selector %q is not package.Service.Method", r.Selector))
 		return
 	}
 	if other, ok := s.bySelector[name]; ok {
-		errs.Add(pos, fmt.Errorf("http rule: %s has a rule already, at %s", name, other.pos))
+		errs.Add(r.pos, fmt.Errorf("http rule: %s has a rule already, at %s", name, other.pos))
 		return
 	}
-	s.bySelector[name] = placedRule{r, pos}
-}
-
-// readServiceConfig returns the http.rules of a google.api.Service in YAML.
-func readServiceConfig(path string) ([]*annotations.HttpRule, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
+	// What is wrong with a rule whatever its method is said at once, although the method may come later.
+	for _, one := range append([]*annotations.HttpRule{r.HttpRule}, r.AdditionalBindings...) {
+		if _, err := pattern(one); err != nil {
+			errs.Add(r.pos, fmt.Errorf("http rule of %s: %w", name, err))
+			return
+		}
 	}
-	var doc struct {
-		Type string
-		HTTP map[string]any `yaml:"http"`
-	}
-	if err := yaml.Unmarshal(raw, &doc); err != nil {
-		return nil, err
-	}
-	if doc.Type != "google.api.Service" {
-		return nil, fmt.Errorf("type is %q, expected google.api.Service", doc.Type)
-	}
-	asJSON, err := json.Marshal(doc.HTTP)
-	if err != nil {
-		return nil, err
-	}
-	var rules annotations.Http
-	if err := protojson.Unmarshal(asJSON, &rules); err != nil {
-		return nil, fmt.Errorf("http: %w", err)
-	}
-	return rules.Rules, nil
+	s.bySelector[name] = r
 }
 
 func httpRule(c *config.HTTPRule) *annotations.HttpRule {
@@ -107,41 +92,42 @@ func httpRule(c *config.HTTPRule) *annotations.HttpRule {
 	return r
 }
 
-// bindings returns the HTTP bindings of a method: the configuration's, else those of its annotation.
-func (s *ruleSet) bindings(md protoreflect.MethodDescriptor) ([]Binding, error) {
-	placed, ok := s.bySelector[md.FullName()]
+// bindings returns the HTTP bindings of a method: the configuration's, else those of its annotation. source is where the
+// annotation is from.
+func (s *ruleSet) bindings(source string, md protoreflect.MethodDescriptor) ([]Binding, error) {
+	rule, ok := s.bySelector[md.FullName()]
+	wrong := func(err error) error { return config.Errorf(rule.pos, "http rule of %s: %w", md.FullName(), err) }
 	if !ok {
-		rule, has := proto.GetExtension(md.Options(), annotations.E_Http).(*annotations.HttpRule)
-		if !has || rule == nil {
+		annotation, has := proto.GetExtension(md.Options(), annotations.E_Http).(*annotations.HttpRule)
+		if !has || annotation == nil {
 			return nil, nil
 		}
-		placed.HttpRule = rule
+		rule.HttpRule = annotation
+		wrong = func(err error) error {
+			return fmt.Errorf("descriptors: %s: google.api.http annotation of %s: %w", source, md.FullName(), err)
+		}
 	}
-	var list []Binding
-	add := func(r *annotations.HttpRule) error {
-		b, err := binding(md, r)
+	first, err := binding(md, rule.HttpRule)
+	if err != nil {
+		return nil, wrong(err)
+	}
+	list := []Binding{first}
+	for _, more := range rule.AdditionalBindings {
+		if len(more.AdditionalBindings) > 0 {
+			return nil, wrong(errors.New("additional_bindings may not have additional_bindings of their own"))
+		}
+		b, err := binding(md, more)
 		if err != nil {
-			return config.Errorf(placed.pos, "http rule of %s: %w", md.FullName(), err)
+			return nil, wrong(fmt.Errorf("additional_bindings: %w", err))
 		}
 		list = append(list, b)
-		return nil
-	}
-	if err := add(placed.HttpRule); err != nil {
-		return nil, err
-	}
-	for _, more := range placed.AdditionalBindings {
-		if len(more.AdditionalBindings) > 0 {
-			return nil, config.Errorf(placed.pos, "http rule of %s: additional_bindings may not have additional_bindings of their own", md.FullName())
-		}
-		if err := add(more); err != nil {
-			return nil, err
-		}
 	}
 	return list, nil
 }
 
-func binding(md protoreflect.MethodDescriptor, r *annotations.HttpRule) (Binding, error) {
-	b := Binding{Body: r.Body, ResponseBody: r.ResponseBody}
+// pattern returns the verb and the template of a rule. The template's own syntax is checked where routes are compiled.
+func pattern(r *annotations.HttpRule) (Binding, error) {
+	var b Binding
 	switch p := r.Pattern.(type) {
 	case *annotations.HttpRule_Get:
 		b.HTTPMethod, b.Template = http.MethodGet, p.Get
@@ -156,8 +142,26 @@ func binding(md protoreflect.MethodDescriptor, r *annotations.HttpRule) (Binding
 	case *annotations.HttpRule_Custom:
 		b.HTTPMethod, b.Template = p.Custom.GetKind(), p.Custom.GetPath()
 	default:
-		return b, fmt.Errorf("there is no verb: one of get, put, post, delete, patch and custom is needed")
+		return b, errors.New("there is no verb: one of get, put, post, delete, patch and custom is needed")
 	}
+	if !httpToken.MatchString(b.HTTPMethod) {
+		return b, fmt.Errorf("custom: the kind %q is neither an HTTP method nor *", b.HTTPMethod)
+	}
+	if !strings.HasPrefix(b.Template, "/") {
+		return b, fmt.Errorf("the path template %q does not begin with /", b.Template)
+	}
+	return b, nil
+}
+
+// httpToken is the syntax of an HTTP method (RFC 9110, section 9.1), which "*" for any fits too.
+var httpToken = regexp.MustCompile("^[-!#$%&'*+.^_`|~0-9A-Za-z]+$")
+
+func binding(md protoreflect.MethodDescriptor, r *annotations.HttpRule) (Binding, error) {
+	b, err := pattern(r)
+	if err != nil {
+		return b, err
+	}
+	b.Body, b.ResponseBody = r.Body, r.ResponseBody
 	if b.Body != "" && b.Body != "*" && md.Input().Fields().ByName(protoreflect.Name(b.Body)) == nil {
 		return b, fmt.Errorf("body: %s has no field %q", md.Input().FullName(), b.Body)
 	}
@@ -169,12 +173,13 @@ func binding(md protoreflect.MethodDescriptor, r *annotations.HttpRule) (Binding
 
 // unused names the rules whose selector is no method of the set. They may be for a set that comes later.
 func (s *ruleSet) unused(set *Set) []string {
-	var list []string
+	list := slices.Clone(s.warnings)
 	for name, r := range s.bySelector {
 		service := set.byName[name.Parent()]
 		if service == nil || service.Descriptor.Methods().ByName(name.Name()) == nil {
 			list = append(list, fmt.Sprintf("%s: http rule: no descriptor set has the method %s", r.pos, name))
 		}
 	}
+	slices.Sort(list) // a map has no order, and two loads of the same are to say the same
 	return list
 }

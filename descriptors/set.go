@@ -86,7 +86,7 @@ func newSet(sources []*source, rules *ruleSet) (*Set, error) {
 				md := sd.Methods().Get(i)
 				m := &Method{Service: service, Descriptor: md, FullMethod: fmt.Sprintf("/%s/%s", sd.FullName(), md.Name())}
 				var err error
-				if m.Bindings, err = rules.bindings(md); err != nil {
+				if m.Bindings, err = rules.bindings(src.name, md); err != nil {
 					errs.Add(config.Position{}, err)
 				}
 				service.Methods = append(service.Methods, m)

@@ -10,7 +10,6 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
-	"google.golang.org/protobuf/types/dynamicpb"
 
 	// Linked in so that sets may leave these out, and so that google.api options in sets are understood.
 	_ "google.golang.org/genproto/googleapis/api/annotations"
@@ -31,7 +30,7 @@ type source struct {
 	name     string
 	digest   [sha256.Size]byte
 	files    *protoregistry.Files
-	types    *dynamicpb.Types
+	types    *types
 	services []protoreflect.ServiceDescriptor
 }
 
@@ -60,16 +59,20 @@ func compileFiles(name string, set *descriptorpb.FileDescriptorSet) (src *source
 			src, err = nil, fmt.Errorf("descriptors: %s: malformed descriptors: %v", name, r)
 		}
 	}()
+	given := len(set.File)
 	if err := complete(set); err != nil {
 		return nil, fmt.Errorf("descriptors: %s: %w", name, err)
 	}
 	files, err := protodesc.NewFiles(set)
 	if err != nil {
+		if missing := checkReferences(set); missing != nil {
+			err = missing
+		}
 		return nil, fmt.Errorf("descriptors: %s: %w", name, err)
 	}
-	src = &source{name: name, files: files, types: dynamicpb.NewTypes(files)}
-	// In the order of the set, so that listings are stable.
-	for _, f := range set.File {
+	src = &source{name: name, files: files, types: newTypes(files)}
+	// In the order of the set, so that listings are stable. Services of the files that complete added are not the source's.
+	for _, f := range set.File[:given] {
 		fd, err := files.FindFileByPath(f.GetName())
 		if err != nil {
 			return nil, fmt.Errorf("descriptors: %s: %w", name, err)

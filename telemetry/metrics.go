@@ -6,7 +6,6 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	requests  *prometheus.CounterVec
 	duration  *prometheus.HistogramVec
-	inFlight  prometheus.Gauge
 	bytesIn   *prometheus.CounterVec
 	bytesOut  *prometheus.CounterVec
 	refusals  *prometheus.CounterVec
@@ -39,7 +38,6 @@ func newMetrics() metrics {
 			Help:    "Time from a request's headers to the last byte of its answer.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"route", "protocol"}),
-		inFlight:  gauge("requests_in_flight", "Requests being served, WebSocket sessions not among them."),
 		bytesIn:   counter("request_bytes_total", "Bytes of request bodies with a declared length.", "route"),
 		bytesOut:  counter("response_bytes_total", "Bytes of response bodies.", "route"),
 		refusals:  counter("refusals_total", "Requests and WebSocket messages that were not admitted.", "route", "reason"),
@@ -57,7 +55,7 @@ func newMetrics() metrics {
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.requests, m.duration, m.inFlight, m.bytesIn, m.bytesOut, m.refusals, m.wsOpen, m.wsFrames,
+	return []prometheus.Collector{m.requests, m.duration, m.bytesIn, m.bytesOut, m.refusals, m.wsOpen, m.wsFrames,
 		m.wsCloses, m.BusUp, m.BusBreaks, m.BusDrops, m.reloads, m.reloadAt, m.services, m.buildInfo}
 }
 

@@ -116,7 +116,7 @@ func (r *RouteMetrics) Observe(p Protocol, status int, d time.Duration, in, out 
 // Refusal is why a request or a message was not admitted.
 type Refusal uint8
 
-// The refusals, in the order of admission's kinds.
+// The refusals.
 const (
 	RefusedNoRoute Refusal = iota
 	RefusedMethod
@@ -124,11 +124,12 @@ const (
 	RefusedPermission
 	RefusedLimit
 	RefusedUnavailable
+	RefusedBadRequest
 	refusalReasons
 )
 
 func (f Refusal) String() string {
-	return [...]string{"no_route", "method_not_allowed", "unauthenticated", "permission_denied", "limit_exceeded", "unavailable"}[f]
+	return [...]string{"no_route", "method_not_allowed", "unauthenticated", "permission_denied", "limit_exceeded", "unavailable", "bad_request"}[f]
 }
 
 // Refused counts one refusal.
@@ -144,4 +145,7 @@ func (r *RouteMetrics) WebSocketClosed(code int) {
 }
 
 // InFlight adds n, 1 or -1, to the requests being served.
-func (t *Telemetry) InFlight(n float64) { t.inFlight.Add(n) }
+func (t *Telemetry) InFlight(n int64) { t.serving.Add(n) }
+
+// RequestsInFlight returns how many requests are being served.
+func (t *Telemetry) RequestsInFlight() int64 { return t.serving.Load() }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -22,6 +23,7 @@ type Telemetry struct {
 
 	registry *prometheus.Registry
 	level    slog.LevelVar
+	serving  atomic.Int64
 	metrics
 
 	mu     sync.Mutex
@@ -42,6 +44,9 @@ func New(cfg config.Log, w io.Writer) *Telemetry {
 	t.metrics = newMetrics()
 	t.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	t.registry.MustRegister(t.metrics.all()...)
+	t.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "crossgate_requests_in_flight", Help: "Requests being served, WebSocket sessions not among them.",
+	}, func() float64 { return float64(t.serving.Load()) }))
 	return t
 }
 

@@ -30,21 +30,22 @@ type endpoint struct {
 func newEndpoint(address string, cfg *config.Upstream, tls *clientTLS) (*endpoint, error) {
 	e := &endpoint{address: address, scheme: "http"}
 	creds := insecure.NewCredentials()
+	d := &dialer{net: net.Dialer{Timeout: cfg.ConnectTimeout.Std()}, timeout: cfg.ConnectTimeout.Std()}
 	var protocols http.Protocols
-	protocols.SetUnencryptedHTTP2(true)
-	dialer := net.Dialer{Timeout: cfg.ConnectTimeout.Std()}
-	e.transport = &http.Transport{
-		Protocols:          &protocols,
-		DialContext:        dialer.DialContext,
-		DisableCompression: true, // the body is the backend's, untouched
-	}
-	if tls != nil {
+	if tls == nil {
+		protocols.SetUnencryptedHTTP2(true)
+	} else {
+		protocols.SetHTTP2(true)
 		creds = credentials.NewTLS(tls.config)
 		e.scheme = "https"
-		protocols = http.Protocols{}
-		protocols.SetHTTP2(true)
-		e.transport.TLSClientConfig = tls.config.Clone()
-		e.transport.TLSHandshakeTimeout = cfg.ConnectTimeout.Std()
+		d.tls = tls.config.Clone()
+		d.tls.NextProtos = []string{"h2"}
+	}
+	e.transport = &http.Transport{
+		Protocols:          &protocols,
+		DialContext:        d.dial,
+		DialTLSContext:     d.dialTLS,
+		DisableCompression: true, // the body is the backend's, untouched
 	}
 	for range cfg.Connections {
 		// passthrough: the dialer resolves names anew for each connection.
@@ -57,7 +58,9 @@ func newEndpoint(address string, cfg *config.Upstream, tls *clientTLS) (*endpoin
 			grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawCodec{}), grpc.MaxCallRecvMsgSize(int(cfg.MaxMessageSize))),
 			grpc.WithDisableServiceConfig(),
 			grpc.WithDisableRetry(),
+			grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) { return d.dial(ctx, "tcp", address) }),
 			grpc.WithNoProxy(),
+			grpc.WithUserAgent("crossgate"),
 			grpc.WithIdleTimeout(0),
 		)
 		if err != nil {
@@ -69,12 +72,24 @@ func newEndpoint(address string, cfg *config.Upstream, tls *clientTLS) (*endpoin
 	return e, nil
 }
 
-// conn returns the connection whose turn it is.
-func (e *endpoint) conn() *grpc.ClientConn {
-	if len(e.conns) == 1 {
-		return e.conns[0]
+// conn returns the connection whose turn it is, one that is up where there is one, and whether it is. Idle ones are
+// told to connect.
+func (e *endpoint) conn() (*grpc.ClientConn, bool) {
+	turn := e.turn.Add(1)
+	var next *grpc.ClientConn
+	for i := range e.conns {
+		c := e.conns[(turn+uint32(i))%uint32(len(e.conns))]
+		switch c.GetState() {
+		case connectivity.Ready:
+			return c, true
+		case connectivity.Idle:
+			c.Connect()
+		}
+		if next == nil {
+			next = c
+		}
 	}
-	return e.conns[e.turn.Add(1)%uint32(len(e.conns))]
+	return next, false
 }
 
 func (e *endpoint) failed() { e.downUntil.Store(time.Now().Add(downFor).UnixNano()) }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"io"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -34,8 +34,7 @@ func open(cfg *config.Upstream, prev *Pool) (*Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upstream %s: %w", cfg.Name, err)
 	}
-	if prev != nil && config.Same(prev.config, *cfg) && prev.tls.same(tls) {
-		prev.holders.Add(1)
+	if prev != nil && config.Same(prev.config, *cfg) && prev.tls.same(tls) && prev.retain() {
 		return prev, nil
 	}
 	p := &Pool{name: cfg.Name, config: *cfg, tls: tls}
@@ -49,6 +48,19 @@ func open(cfg *config.Upstream, prev *Pool) (*Pool, error) {
 		p.endpoints = append(p.endpoints, e)
 	}
 	return p, nil
+}
+
+// retain counts one more holder, unless the last one has let go already.
+func (p *Pool) retain() bool {
+	for {
+		n := p.holders.Load()
+		if n == 0 {
+			return false
+		}
+		if p.holders.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
 }
 
 func (p *Pool) release() {
@@ -96,57 +108,72 @@ func (r *Reply) Reset() {
 	r.Header, r.Trailer, r.peer = nil, nil, peer.Peer{}
 }
 
+// Receive gives r its message, which r frees: for a backend that is no Pool.
+func (r *Reply) Receive(body mem.Buffer) { r.body = body }
+
 // Invoke calls a unary method ("/package.Service/Method"). The request stays the caller's, who frees it after the call;
 // metadata comes with ctx, as for grpc-go. When a backend cannot be reached the call goes to the next one: it is tried
 // again only where nothing was sent. The error is a gRPC status.
 func (p *Pool) Invoke(ctx context.Context, method string, request mem.Buffer, reply *Reply) error {
 	var err error
-	for i, n := p.first(), 0; n < len(p.endpoints); i, n = i+1, n+1 {
-		e := p.at(i, n)
-		if e == nil {
+	for first, n := p.first(), 0; n < 2*len(p.endpoints); n++ {
+		e, c := p.at(first, n)
+		if c == nil {
 			continue
 		}
 		reply.peer.Addr = nil
-		if err = e.conn().Invoke(ctx, method, request, &reply.body, reply.options...); err == nil {
+		if err = c.Invoke(ctx, method, request, &reply.body, reply.options...); err == nil {
 			return nil
 		}
 		// A call without a peer never got a connection.
 		if reply.peer.Addr != nil || status.Code(err) != codes.Unavailable || ctx.Err() != nil {
-			return err
+			return callError(err)
 		}
 		e.failed()
 	}
-	return unreachable(p.name, err)
+	return &unreachable{p.name, err}
 }
 
 // NewStream opens a stream of a method. Its messages are mem.Buffers: SendMsg takes a mem.Buffer that stays the
-// caller's, RecvMsg a *mem.Buffer whose result the caller frees.
+// caller's, RecvMsg a *mem.Buffer, nil before the call, whose result the caller frees. The stream is given up when ctx
+// ends, which it must, or when RecvMsg has returned an error.
 func (p *Pool) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string) (grpc.ClientStream, error) {
 	var err error
-	for i, n := p.first(), 0; n < len(p.endpoints); i, n = i+1, n+1 {
-		e := p.at(i, n)
-		if e == nil {
+	for first, n := p.first(), 0; n < 2*len(p.endpoints); n++ {
+		e, c := p.at(first, n)
+		if c == nil {
 			continue
 		}
-		var stream grpc.ClientStream
-		if stream, err = e.conn().NewStream(ctx, desc, method); err == nil {
-			return stream, nil
+		var s grpc.ClientStream
+		if s, err = c.NewStream(ctx, desc, method); err == nil {
+			return stream{s}, nil
 		}
 		if status.Code(err) != codes.Unavailable || ctx.Err() != nil {
-			return nil, err
+			return nil, callError(err)
 		}
 		e.failed()
 	}
-	return nil, unreachable(p.name, err)
+	return nil, &unreachable{p.name, err}
 }
+
+// stream is a grpc.ClientStream whose errors are fit to be shown.
+type stream struct{ grpc.ClientStream }
+
+func (s stream) RecvMsg(m any) error { return callError(s.ClientStream.RecvMsg(m)) }
+func (s stream) SendMsg(m any) error { return callError(s.ClientStream.SendMsg(m)) }
 
 // RoundTrip passes an HTTP/2 request through to a backend and returns its answer, both untouched. Scheme and host of
 // r.URL are set. When a backend cannot be connected to, the request goes to the next one.
 func (p *Pool) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		// The transport closes the body of a request that it could not send, and the next endpoint needs it.
+		r = r.WithContext(r.Context())
+		r.Body = keptOpen{r.Body}
+	}
 	var err error
-	for i, n := p.first(), 0; n < len(p.endpoints); i, n = i+1, n+1 {
-		e := p.at(i, n)
-		if e == nil {
+	for first, n := p.first(), 0; n < 2*len(p.endpoints); n++ {
+		e, c := p.at(first, n)
+		if c == nil {
 			continue
 		}
 		r.URL.Scheme, r.URL.Host = e.scheme, e.address
@@ -154,33 +181,33 @@ func (p *Pool) RoundTrip(r *http.Request) (*http.Response, error) {
 		if answer, err = e.transport.RoundTrip(r); err == nil {
 			return answer, nil
 		}
-		var dial *net.OpError
-		if !errors.As(err, &dial) || dial.Op != "dial" || r.Context().Err() != nil {
+		var failed *connectError
+		if !errors.As(err, &failed) || r.Context().Err() != nil {
 			return nil, err
 		}
 		e.failed()
 	}
-	return nil, unreachable(p.name, err)
+	return nil, &unreachable{p.name, err}
 }
+
+// keptOpen is a request body that only its owner closes; a server's request body is closed when its handler returns.
+type keptOpen struct{ io.ReadCloser }
+
+func (keptOpen) Close() error { return nil }
 
 // first returns whose turn it is.
 func (p *Pool) first() int { return int(p.turn.Add(1) % uint32(len(p.endpoints))) }
 
-// at returns the endpoint at place i of the rotation, or nil to pass it over: one that failed a moment ago is, unless
-// it is the last that could be tried.
-func (p *Pool) at(i, tried int) *endpoint {
-	e := p.endpoints[i%len(p.endpoints)]
-	if tried < len(p.endpoints)-1 && e.isDown() {
-		return nil
+// at returns the endpoint and the connection to try after n others, nil to pass them over. The first round is for
+// those that are connected, so that no call waits for a backend that may not answer while another is there; the second
+// for all.
+func (p *Pool) at(first, n int) (*endpoint, *grpc.ClientConn) {
+	e := p.endpoints[(first+n)%len(p.endpoints)]
+	c, ready := e.conn()
+	if n < len(p.endpoints) && (!ready || e.isDown()) {
+		return e, nil
 	}
-	return e
-}
-
-func unreachable(name string, err error) error {
-	if err == nil {
-		return status.Errorf(codes.Unavailable, "upstream %s: no backend can be reached", name)
-	}
-	return status.Errorf(codes.Unavailable, "upstream %s: no backend can be reached: %s", name, status.Convert(err).Message())
+	return e, c
 }
 
 // Watch calls ready each time a connection to a backend has come up, first for those that are up already, until ctx
@@ -204,18 +231,18 @@ func (p *Pool) Conn() grpc.ClientConnInterface { return conn{p} }
 type conn struct{ p *Pool }
 
 func (c conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	return c.p.endpoint().conn().Invoke(ctx, method, args, reply, opts...)
+	return c.p.anyConn().Invoke(ctx, method, args, reply, opts...)
 }
 
 func (c conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	return c.p.endpoint().conn().NewStream(ctx, desc, method, opts...)
+	return c.p.anyConn().NewStream(ctx, desc, method, opts...)
 }
 
-// endpoint returns the next one that is not down, or else just the next one.
-func (p *Pool) endpoint() *endpoint {
-	for i, n := p.first(), 0; ; i, n = i+1, n+1 {
-		if e := p.at(i, n); e != nil {
-			return e
+// anyConn returns a connection that is up, or else just the next one.
+func (p *Pool) anyConn() *grpc.ClientConn {
+	for first, n := p.first(), 0; ; n++ {
+		if _, c := p.at(first, n); c != nil {
+			return c
 		}
 	}
 }

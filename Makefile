@@ -1,0 +1,106 @@
+# Crossgate's commands. `make help` lists them.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+MODULE   := github.com/crossgate/crossgate
+VERSION  ?=
+PACKAGES ?= ./...
+FUZZTIME ?= 10s
+BENCH    ?= .
+
+# Programs that generate and check; tools/go.mod pins them, so that go.mod has only what Crossgate itself needs.
+TOOLS := bin/tools
+
+.PHONY: help
+help: ## Say what each target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: dev
+dev: ## Try it: a gateway with demo services; needs nothing installed but Go
+	@go run ./cmd/crossgate dev
+
+.PHONY: build
+build: ## Build bin/crossgate, a static binary (VERSION=v1.2.3 names it)
+	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/crossgate ./cmd/crossgate
+
+.PHONY: test
+test: install lint check-generated unit race ## Install what tests need, then run every check and every test
+	@echo 'everything passed'
+
+.PHONY: install
+install: ## Install what tests need: Debian packages when missing, and the npm packages of examples
+	@.ci/install
+
+.PHONY: unit
+unit: ## Run every test (PACKAGES=./routing for some)
+	@go test -timeout 10m $(PACKAGES)
+
+.PHONY: race
+race: ## Run every test under the race detector
+	@go test -race -timeout 10m $(PACKAGES)
+
+.PHONY: lint
+lint: $(TOOLS)/staticcheck ## Check format, vet, staticcheck and that go.mod is tidy
+	@unformatted=$$(gofmt -l .)
+	if [[ -n $$unformatted ]]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
+	go mod tidy -diff
+	go vet ./...
+	$(TOOLS)/staticcheck ./...
+
+.PHONY: fmt
+fmt: ## Format all Go code
+	@gofmt -w .
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME, 10s unless told
+	@go test -list '^Fuzz' $(PACKAGES) | awk '/^Fuzz/ {names[n++] = $$1} /^ok/ {while (n) print $$2, names[--n]}' |
+	while read -r package target; do
+		echo "$$package $$target"
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null
+	done
+
+.PHONY: bench
+bench: ## Run benchmarks (BENCH=Routing PACKAGES=./routing for some)
+	@go test -run '^$$' -bench '$(BENCH)' -benchmem $(PACKAGES)
+
+# Generated code: protoc (Debian: protobuf-compiler) with the plugins that tools/go.mod pins. What the .proto files
+# import comes from Go modules too; proto/internal/imports says how. OUT is where the result goes.
+
+OUT   ?= .
+PROTOC = protoc $(foreach p,go go-grpc grpc-gateway,--plugin=protoc-gen-$p=$(TOOLS)/protoc-gen-$p) \
+	--descriptor_set_in=bin/imports.binpb \
+	--go_out=$(OUT) --go_opt=module=$(MODULE) --go-grpc_out=$(OUT) --go-grpc_opt=module=$(MODULE)
+
+.PHONY: generate
+generate: generate-protos ## Generate all generated files again
+	@go generate ./...
+
+.PHONY: generate-protos
+generate-protos: $(TOOLS)/protoc-gen-go
+	@go run ./proto/internal/imports > bin/imports.binpb
+	$(PROTOC) -I proto $$(cd proto && find * -name '*.proto' | sort)
+	$(PROTOC) -I . --grpc-gateway_out=$(OUT) --grpc-gateway_opt=module=$(MODULE) integration/testproto/test.proto
+
+# The comment that names protoc's release is let differ: another release generates the same code.
+.PHONY: check-generated
+check-generated: ## Check that generated files are those that generating again would give
+	@fresh=$$(mktemp -d)
+	trap 'rm -rf "$$fresh"' EXIT
+	$(MAKE) --no-print-directory generate-protos OUT="$$fresh"
+	for file in $$( (find proto integration/testproto -name '*.pb*.go'; cd "$$fresh" && find * -name '*.go') | sort -u); do
+		diff -u -I '^// .*protoc  *v' "$$file" "$$fresh/$$file" || { echo "$$file is stale, run make generate"; exit 1; }
+	done
+	go test ./config/internal/reference
+
+$(TOOLS)/staticcheck $(TOOLS)/protoc-gen-go: tools/go.mod tools/go.sum
+	@mkdir -p $(TOOLS)
+	GOBIN=$(CURDIR)/$(TOOLS) go install -modfile=tools/go.mod tool
+	touch $(TOOLS)/*
+
+.PHONY: clean
+clean: ## Remove what was built
+	@rm -rf bin dist

@@ -1,0 +1,97 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"github.com/crossgate/crossgate/auth"
+	"github.com/crossgate/crossgate/ratelimit"
+	"github.com/crossgate/crossgate/routing"
+)
+
+// Route is what a table's rule stands for: the policies of a configured route and what serves it. The bindings of one
+// configured route share its Policy.
+type Route struct {
+	*Policy
+	// Binding is the path template or path matched, for logs and metrics.
+	Binding string
+	// Target is what serves an admitted request; opaque here.
+	Target any
+}
+
+// Request is one request, stream or upgrade to admit.
+type Request struct {
+	routing.Request
+	// Client is the address the request came from, after trusted proxies.
+	Client netip.Addr
+	// Upgrade says that this is a WebSocket upgrade, whose credentials may be in the query or a subprotocol.
+	Upgrade bool
+	// RawQuery is the URL's query.
+	RawQuery string
+}
+
+// Ticket is an admission. It is valid for the request, or the session, it was given to.
+type Ticket struct {
+	Route    *Route
+	Vars     routing.Vars
+	Identity *auth.Identity
+	Client   netip.Addr
+	// Limits are the decisions of the route's rate limits.
+	Limits []ratelimit.Decision
+
+	header keyHeaders
+}
+
+// Admitter admits requests by one table. It is immutable and safe for concurrent use.
+type Admitter struct {
+	table *routing.Table[*Route]
+}
+
+// New returns the admitter of a table.
+func New(table *routing.Table[*Route]) *Admitter { return &Admitter{table} }
+
+// Admit decides about a request. nil is an admission, and fills t, whose slices are used again. On a refusal t holds
+// nothing of use.
+func (a *Admitter) Admit(ctx context.Context, r *Request, t *Ticket) *Refusal {
+	route, vars, outcome := a.table.Match(&r.Request, t.Vars)
+	*t = Ticket{Route: route, Vars: vars, Client: r.Client, Limits: t.Limits[:0]}
+	if outcome != routing.Matched {
+		return a.unmatched(r, outcome)
+	}
+	if f := route.before.charge(ctx, route, t, r.Header, ""); f != nil {
+		return f
+	}
+	id, err := route.Auth.Authenticate(ctx, (*carrier)(r))
+	if err == nil {
+		err = route.Auth.Authorize(id)
+	}
+	if err != nil {
+		return refusalOf(route, err)
+	}
+	t.Identity = id
+	t.header = keep(route.messages, r.Header)
+	return route.after.charge(ctx, route, t, r.Header, "")
+}
+
+func (a *Admitter) unmatched(r *Request, outcome routing.Outcome) *Refusal {
+	switch outcome {
+	case routing.MethodNotAllowed:
+		return &Refusal{Kind: MethodNotAllowed, Reason: "the path does not take the method " + r.Method, Allow: a.table.Allow(&r.Request)}
+	case routing.BadPath:
+		return &Refusal{Kind: BadRequest, Reason: "the path has a broken escape or a . or .. segment"}
+	}
+	return &Refusal{Kind: NoRoute, Reason: "no route for this path"}
+}
+
+func refusalOf(route *Route, err error) *Refusal {
+	f := &Refusal{Kind: Unauthenticated, Reason: err.Error(), Route: route}
+	var why *auth.Error
+	if errors.As(err, &why) {
+		f.Challenge = why.Challenge
+		if why.Denied {
+			f.Kind = PermissionDenied
+		}
+	}
+	return f
+}

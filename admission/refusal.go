@@ -1,0 +1,38 @@
+package admission
+
+import (
+	"time"
+
+	"github.com/crossgate/crossgate/ratelimit"
+)
+
+// Kind is why a request was refused.
+type Kind uint8
+
+// The kinds of refusal.
+const (
+	NoRoute Kind = iota + 1
+	MethodNotAllowed
+	Unauthenticated
+	PermissionDenied
+	LimitExceeded
+	Unavailable // a dependency of the decision is down and the rule says deny
+	BadRequest
+)
+
+// Refusal is a typed no. Its text is safe to show to the caller.
+type Refusal struct {
+	Kind   Kind
+	Reason string
+	// Route is the route that refused, nil where none was found.
+	Route *Route
+	// Challenge is the WWW-Authenticate value of an Unauthenticated.
+	Challenge string
+	// Allow are the methods the path has, of a MethodNotAllowed.
+	Allow []string
+	// Limit is the decision that refused, of a LimitExceeded.
+	Limit      ratelimit.Decision
+	RetryAfter time.Duration
+}
+
+func (r *Refusal) Error() string { return r.Reason }

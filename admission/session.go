@@ -1,0 +1,34 @@
+package admission
+
+import (
+	"context"
+	"time"
+
+	"github.com/crossgate/crossgate/auth"
+)
+
+// AdmitMessage decides about one message of a WebSocket session: its identity must not have expired, and the route's
+// message limits must have room. One call at a time for a ticket.
+func (t *Ticket) AdmitMessage(ctx context.Context, connection string) *Refusal {
+	if exp := t.Identity.Expires; !exp.IsZero() && time.Now().After(exp) {
+		return &Refusal{Kind: Unauthenticated, Reason: "the token has expired", Route: t.Route}
+	}
+	t.Limits = t.Limits[:0]
+	return t.Route.messages.charge(ctx, t.Route, t, nil, connection)
+}
+
+// Refresh verifies a new credential for the session, of the same user, and goes on with it.
+func (t *Ticket) Refresh(ctx context.Context, token string) (*auth.Identity, *Refusal) {
+	id, err := t.Route.Auth.AuthenticateToken(ctx, token)
+	if err == nil {
+		err = t.Route.Auth.Authorize(id)
+	}
+	if err != nil {
+		return nil, refusalOf(t.Route, err)
+	}
+	if id.User != t.Identity.User || id.Provider != t.Identity.Provider {
+		return nil, &Refusal{Kind: PermissionDenied, Reason: "the new credential is another user's", Route: t.Route}
+	}
+	t.Identity = id
+	return id, nil
+}

@@ -1,0 +1,50 @@
+package auth
+
+import (
+	"time"
+)
+
+// Identity is who a caller is. It is immutable.
+type Identity struct {
+	// Provider is the name of the auth provider that vouches for it.
+	Provider string
+	// User is the subject: the user claim of a token, the user of an API key. Empty for anonymous.
+	User string
+	// KeyID is the id of the API key used, empty for tokens.
+	KeyID string
+	// Roles and Scopes are what the identity was granted.
+	Roles  []string
+	Scopes []string
+	// Claims are all claims of the token, decoded from JSON; nil for API keys.
+	Claims map[string]any
+	// Expires is when the credential ends; zero for never.
+	Expires time.Time
+}
+
+// Anonymous is the identity of a caller without a credential where a route lets such callers in.
+var Anonymous = &Identity{}
+
+// Authenticated reports whether id is more than anonymous.
+func (id *Identity) Authenticated() bool { return id != nil && id.Provider != "" }
+
+// Carrier is where a caller's credentials are, whatever the protocol. Each method returns "" where there is none.
+type Carrier interface {
+	Header(name string) string
+	Cookie(name string) string
+	// Query and Subprotocol answer for WebSocket upgrades only. Subprotocol returns what follows prefix in the
+	// first subprotocol that begins with it.
+	Query(name string) string
+	Subprotocol(prefix string) string
+}
+
+// Error is a refusal. Its text is safe to show to the caller.
+type Error struct {
+	// Denied tells an identity that may not (403) from a credential that is missing or wrong (401).
+	Denied bool
+	// Reason is for the caller: "token has expired".
+	Reason string
+	// Challenge is the WWW-Authenticate value of a 401 (RFC 6750 section 3), empty when Denied.
+	Challenge string
+}
+
+func (e *Error) Error() string { return e.Reason }

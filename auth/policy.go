@@ -1,0 +1,163 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"net/textproto"
+	"slices"
+	"strings"
+
+	"github.com/crossgate/crossgate/config"
+)
+
+// Policy is what one route asks of its callers. A nil *Policy lets everyone in as Anonymous.
+type Policy struct {
+	providers []*provider
+	sources   []source
+	optional  bool
+	roles     []string
+	scopes    []string
+	challenge string
+}
+
+// source is one place to look for a credential of a provider.
+type source struct {
+	provider *provider
+	header   string // canonical
+	scheme   string // with a space after it, empty for none
+	cookie   string
+	query    string
+	protocol string
+}
+
+// Policy compiles what a route asks for; nil stays nil.
+func (p *Providers) Policy(cfg *config.RouteAuth) (*Policy, error) {
+	if cfg == nil {
+		return nil, nil
+	}
+	policy := &Policy{optional: cfg.Optional, roles: cfg.Roles, scopes: cfg.Scopes, challenge: `ApiKey realm="crossgate"`}
+	for _, name := range cfg.Require {
+		one := p.find(name)
+		if one == nil {
+			return nil, config.Errorf(cfg.Pos, "auth: there is no provider %q", name)
+		}
+		policy.providers = append(policy.providers, one)
+		if !one.apiKeys {
+			policy.challenge = `Bearer realm="crossgate"`
+		}
+		for _, from := range one.from {
+			s := source{provider: one, header: textproto.CanonicalMIMEHeaderKey(from.Header), cookie: from.Cookie, query: from.Query, protocol: from.Subprotocol}
+			if from.Scheme != "" {
+				s.scheme = from.Scheme + " "
+			} else if s.header == "Authorization" {
+				s.scheme = "Bearer "
+			}
+			policy.sources = append(policy.sources, s)
+		}
+	}
+	return policy, nil
+}
+
+// read returns the credential the carrier has in this place, "" for none.
+func (s *source) read(c Carrier) string {
+	switch {
+	case s.header != "":
+		v := c.Header(s.header)
+		if n := len(s.scheme); n > 0 {
+			if len(v) <= n || !strings.EqualFold(v[:n], s.scheme) {
+				return ""
+			}
+			v = strings.TrimLeft(v[n:], " ")
+		}
+		return v
+	case s.cookie != "":
+		return c.Cookie(s.cookie)
+	case s.query != "":
+		return c.Query(s.query)
+	}
+	return c.Subprotocol(s.protocol)
+}
+
+// Authenticate finds the caller's credential and verifies it. Several providers may look in the same place: the caller is
+// who the first of them that knows the credential says. The error is an *Error.
+func (p *Policy) Authenticate(ctx context.Context, c Carrier) (*Identity, error) {
+	if p == nil {
+		return Anonymous, nil
+	}
+	var refusal error
+	for i := range p.sources {
+		s := &p.sources[i]
+		credential := s.read(c)
+		if credential == "" {
+			continue
+		}
+		id, err := s.provider.verifier.verify(ctx, credential)
+		if err == nil {
+			return id, nil
+		}
+		refusal = worse(refusal, err)
+	}
+	return p.refuse(refusal)
+}
+
+// AuthenticateToken verifies a credential that came by itself, as over an open WebSocket. The error is an *Error.
+func (p *Policy) AuthenticateToken(ctx context.Context, credential string) (*Identity, error) {
+	if p == nil {
+		return Anonymous, nil
+	}
+	var refusal error
+	for _, one := range p.providers {
+		id, err := one.verifier.verify(ctx, credential)
+		if err == nil {
+			return id, nil
+		}
+		refusal = worse(refusal, err)
+	}
+	return p.refuse(refusal)
+}
+
+// notMine is what a verifier says of a credential that is not for it to judge: another issuer's token.
+type notMine struct{ reason string }
+
+func (e *notMine) Error() string { return e.reason }
+
+// worse keeps the refusal that says most: that of the provider the credential was for.
+func worse(old, err error) error {
+	if _, other := err.(*notMine); old != nil && other {
+		return old
+	}
+	if _, other := old.(*notMine); old == nil || other {
+		return err
+	}
+	return old
+}
+
+func (p *Policy) refuse(err error) (*Identity, error) {
+	if err == nil {
+		if p.optional {
+			return Anonymous, nil
+		}
+		return nil, &Error{Reason: "a credential is needed", Challenge: p.challenge}
+	}
+	challenge := p.challenge
+	if strings.HasPrefix(challenge, "Bearer") {
+		challenge = fmt.Sprintf(`%s, error="invalid_token", error_description=%q`, challenge, err.Error())
+	}
+	return nil, &Error{Reason: err.Error(), Challenge: challenge}
+}
+
+// Authorize reports whether an identity may use the route. The error is an *Error with Denied.
+func (p *Policy) Authorize(id *Identity) error {
+	if p == nil {
+		return nil
+	}
+	if len(p.roles) > 0 && !slices.ContainsFunc(p.roles, func(r string) bool { return slices.Contains(id.Roles, r) }) {
+		return &Error{Denied: true, Reason: "none of the roles that the route asks for"}
+	}
+	for _, s := range p.scopes {
+		if !slices.Contains(id.Scopes, s) {
+			return &Error{Denied: true, Reason: fmt.Sprintf("the scope %q is missing", s)}
+		}
+	}
+	return nil
+}

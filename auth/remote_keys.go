@@ -1,0 +1,146 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/crossgate/crossgate/config"
+)
+
+const (
+	// fetchTimeout bounds one request for a key set.
+	fetchTimeout = 5 * time.Second
+	// maxKeySet bounds its answer.
+	maxKeySet = 1 << 20
+)
+
+// remoteKeys is a key set that is fetched: when it is first needed, when it is older than its cache time, and when a
+// token names a key it does not have. Between two requests lies at least the floor, whatever tokens say. While the
+// endpoint is down the keys of the last answer are used.
+type remoteKeys struct {
+	config  *config.JWT
+	client  *http.Client
+	keys    atomic.Pointer[fetchedKeys]
+	count   atomic.Uint64
+	holders atomic.Int32
+
+	mu        sync.Mutex
+	asked     time.Time     // when the last request began
+	inFlight  chan struct{} // closed when the request being made has ended; nil for none
+	now       func() time.Time
+	closing   context.Context
+	closeDown context.CancelFunc
+	running   sync.WaitGroup
+}
+
+type fetchedKeys struct {
+	keys
+	at time.Time
+}
+
+func newRemoteKeys(cfg *config.JWT) *remoteKeys {
+	r := &remoteKeys{config: cfg, now: time.Now, client: &http.Client{Timeout: fetchTimeout}}
+	r.closing, r.closeDown = context.WithCancel(context.Background())
+	r.holders.Store(1)
+	return r
+}
+
+func (r *remoteKeys) hold() *remoteKeys {
+	r.holders.Add(1)
+	return r
+}
+
+func (r *remoteKeys) generation() uint64 { return r.count.Load() }
+
+func (r *remoteKeys) find(ctx context.Context, kid, algorithm string) (any, error) {
+	known := r.keys.Load()
+	if known == nil {
+		// Nothing to go by: wait for an answer, for as long as the caller does.
+		r.refresh(ctx, true)
+		if known = r.keys.Load(); known == nil {
+			return nil, errKeysUnavailable
+		}
+	} else if r.now().Sub(known.at) > r.config.JWKSCacheTime.Std() {
+		r.refresh(ctx, false)
+	}
+	value, err := known.find(ctx, kid, algorithm)
+	if !errors.Is(err, errUnknownKey) {
+		return value, err
+	}
+	r.refresh(ctx, true)
+	return r.keys.Load().find(ctx, kid, algorithm)
+}
+
+// refresh asks the endpoint, unless it was asked within the floor. A request that is being made serves all who wait.
+func (r *remoteKeys) refresh(ctx context.Context, wait bool) {
+	r.mu.Lock()
+	done := r.inFlight
+	if done == nil {
+		if !r.asked.IsZero() && r.now().Sub(r.asked) < r.config.JWKSRefreshFloor.Std() || r.closing.Err() != nil {
+			r.mu.Unlock()
+			return
+		}
+		r.asked = r.now()
+		done = make(chan struct{})
+		r.inFlight = done
+		r.running.Go(func() { r.fetch(done) })
+	}
+	r.mu.Unlock()
+	if wait {
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// fetch asks once. A failure leaves the keys as they are.
+func (r *remoteKeys) fetch(done chan struct{}) {
+	set, err := r.get()
+	if err == nil {
+		r.keys.Store(&fetchedKeys{set, r.now()})
+		r.count.Add(1)
+	}
+	r.mu.Lock()
+	r.inFlight = nil
+	r.mu.Unlock()
+	close(done)
+}
+
+func (r *remoteKeys) get() (keys, error) {
+	request, err := http.NewRequestWithContext(r.closing, http.MethodGet, r.config.JWKSURL, nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := r.client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the key set's endpoint answered %s", answer.Status)
+	}
+	raw, err := io.ReadAll(io.LimitReader(answer.Body, maxKeySet+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) > maxKeySet {
+		return nil, fmt.Errorf("the key set is larger than %d bytes", maxKeySet)
+	}
+	return parseJWKS(raw, r.config.Algorithms)
+}
+
+// release stops fetching when the last holder has let go.
+func (r *remoteKeys) release() {
+	if r.holders.Add(-1) == 0 {
+		r.closeDown()
+		r.running.Wait()
+		r.client.CloseIdleConnections()
+	}
+}

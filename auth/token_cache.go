@@ -1,0 +1,72 @@
+package auth
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"sync"
+	"time"
+)
+
+const (
+	// cacheTime is the longest that a verified token is believed without verifying it again.
+	cacheTime = 5 * time.Minute
+	// cacheShards is how many locks share the cache.
+	cacheShards = 16
+	// shardTokens bounds a shard: 64k tokens in all.
+	shardTokens = 4096
+)
+
+// tokenCache remembers verified tokens by their SHA-256: about the cost of hashing a token in place of checking its
+// signature. An entry ends with its token, after cacheTime, or when the keys change.
+type tokenCache struct {
+	shards [cacheShards]tokenShard
+}
+
+type tokenShard struct {
+	mu     sync.Mutex
+	tokens map[[sha256.Size]byte]cachedToken
+}
+
+type cachedToken struct {
+	identity   *Identity
+	generation uint64
+	until      time.Time
+}
+
+func newTokenCache() *tokenCache {
+	c := new(tokenCache)
+	for i := range c.shards {
+		c.shards[i].tokens = map[[sha256.Size]byte]cachedToken{}
+	}
+	return c
+}
+
+func (c *tokenCache) shard(digest *[sha256.Size]byte) *tokenShard {
+	return &c.shards[binary.LittleEndian.Uint64(digest[:])%cacheShards]
+}
+
+func (c *tokenCache) get(digest [sha256.Size]byte, generation uint64, now time.Time) *Identity {
+	s := c.shard(&digest)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, ok := s.tokens[digest]
+	if !ok || t.generation != generation || !now.Before(t.until) {
+		return nil
+	}
+	return t.identity
+}
+
+func (c *tokenCache) put(digest [sha256.Size]byte, generation uint64, id *Identity, now time.Time) {
+	until := now.Add(cacheTime)
+	if !id.Expires.IsZero() && id.Expires.Before(until) {
+		until = id.Expires
+	}
+	s := c.shard(&digest)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.tokens) >= shardTokens {
+		// Verified tokens are few for each user: a full shard is rare enough to start over.
+		clear(s.tokens)
+	}
+	s.tokens[digest] = cachedToken{id, generation, until}
+}

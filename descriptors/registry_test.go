@@ -1,0 +1,213 @@
+package descriptors
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// redisServer is a real redis-server on a free loopback port, without persistence.
+type redisServer struct {
+	t    *testing.T
+	addr string
+	cmd  *exec.Cmd
+}
+
+func startRedis(t *testing.T) *redisServer {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &redisServer{t: t, addr: l.Addr().String()}
+	l.Close()
+	s.start()
+	t.Cleanup(s.stop)
+	return s
+}
+
+func (s *redisServer) start() {
+	s.t.Helper()
+	_, port, _ := net.SplitHostPort(s.addr)
+	s.cmd = exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.t.TempDir())
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	client := s.client()
+	defer client.Close()
+	eventually(s.t, "redis-server answers", func() bool { return client.Ping(context.Background()).Err() == nil })
+}
+
+func (s *redisServer) stop() {
+	if s.cmd != nil {
+		_ = s.cmd.Process.Kill()
+		_ = s.cmd.Wait()
+		s.cmd = nil
+	}
+}
+
+func (s *redisServer) client() *redis.Client {
+	return redis.NewClient(&redis.Options{Addr: s.addr, MaxRetries: -1})
+}
+
+// eventually waits for a condition that another process or goroutine brings about.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); !holds(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("not in time: %s", what)
+		}
+	}
+}
+
+func TestTheRegistryOnARealRedis(t *testing.T) {
+	client := startRedis(t).client()
+	defer client.Close()
+	ctx := context.Background()
+	r := NewRegistry(client, "cg:")
+	raw := []byte{0, 1, '\r', '\n', 0xff}
+
+	if _, err := r.Get(ctx, "a"); !errors.Is(err, ErrNotRegistered) {
+		t.Errorf("before it is there: error %v", err)
+	}
+	put, err := r.Put(ctx, "a", raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.Get(ctx, "a")
+	if err != nil || !bytes.Equal(got.Raw, raw) || got.SHA256 != put.SHA256 || got.Version != 1 || !got.Created.Equal(put.Created) {
+		t.Errorf("%+v, %v; want %+v", got, err, put)
+	}
+	if err := r.Delete(ctx, "a"); err != nil {
+		t.Error(err)
+	}
+	if list, err := r.List(ctx); err != nil || len(list) != 0 {
+		t.Errorf("%v, %v", list, err)
+	}
+	if keys := client.Keys(ctx, "*").Val(); len(keys) != 1 || keys[0] != "cg:{descriptors}:version" {
+		t.Errorf("what is left of a deleted set: %v", keys)
+	}
+}
+
+func TestRegistrationsOfOneNameAtOnceEachCount(t *testing.T) {
+	client := startRedis(t).client()
+	defer client.Close()
+	r := NewRegistry(client, "cg:")
+	var putting sync.WaitGroup
+	for i := range 20 {
+		putting.Go(func() {
+			if _, err := r.Put(context.Background(), "a", []byte(strconv.Itoa(i))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	putting.Wait()
+	if got, err := r.Get(context.Background(), "a"); err != nil || got.Version != 20 {
+		t.Errorf("version %d, want 20; %v", got.Version, err)
+	}
+}
+
+func TestPutRefusesNamesAndSizesBeforeItAsksRedis(t *testing.T) {
+	r := NewRegistry(nil, "cg:")
+	if _, err := r.Put(context.Background(), "../etc", nil); err == nil || !strings.Contains(err.Error(), `"../etc"`) {
+		t.Errorf("error %v", err)
+	}
+	if _, err := r.Put(context.Background(), "a", make([]byte, MaxSetSize+1)); err == nil || !strings.Contains(err.Error(), "at most 33554432") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestAWatcherStopsAtOnceAndHearsFromAnotherNodeWithinASecond(t *testing.T) {
+	server := startRedis(t)
+	one, two := server.client(), server.client()
+	defer one.Close()
+	defer two.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	told, ended := make(chan struct{}, 10), make(chan struct{})
+	go func() {
+		defer close(ended)
+		NewRegistry(two, "cg:").Watch(ctx, func() { told <- struct{}{} })
+	}()
+	<-told // of what may have come before
+	eventually(t, "the watcher subscribes", func() bool {
+		return one.PubSubNumSub(ctx, "cg:{descriptors}:changed").Val()["cg:{descriptors}:changed"] == 1
+	})
+	begun := time.Now()
+	if _, err := NewRegistry(one, "cg:").Put(ctx, "a", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	<-told
+	if d := time.Since(begun); d > time.Second {
+		t.Errorf("told after %v", d)
+	}
+	begun = time.Now()
+	cancel()
+	<-ended
+	if d := time.Since(begun); d > time.Second {
+		t.Errorf("stopped after %v", d)
+	}
+}
+
+func TestANoticeThatIsLostIsMadeUpFor(t *testing.T) {
+	server := startRedis(t)
+	client := server.client()
+	defer client.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	told, ended := make(chan struct{}, 10), make(chan struct{})
+	go func() {
+		defer close(ended)
+		NewRegistry(client, "cg:").Watch(ctx, func() { told <- struct{}{} })
+	}()
+	defer func() { cancel(); <-ended }()
+	<-told
+	// The version alone, as when the notice went to a connection that was just gone.
+	if err := client.Incr(ctx, "cg:{descriptors}:version").Err(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-told:
+	case <-time.After(2 * registryPoll):
+		t.Fatal("not told")
+	}
+}
+
+func TestANodeThatStartsWithoutRedisIsToldWhenItComes(t *testing.T) {
+	server := startRedis(t)
+	server.stop()
+	client := server.client()
+	defer client.Close()
+	told := make(chan struct{}, 10)
+	l := loader(t, "", NewRegistry(client, "cg:"), nil, func() { told <- struct{}{} })
+	set, err := l.Load(context.Background())
+	if err != nil || len(set.Pending) != 1 || !strings.Contains(set.Pending[0], "registered sets") {
+		t.Fatalf("with Redis down: %+v, %v", set, err)
+	}
+	if err := l.Watch(); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	server.start()
+	if _, err := NewRegistry(client, "cg:").Put(context.Background(), "a", marshal(t, service("a.proto", "a.v1", "A"))); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the set is loaded", func() bool {
+		select {
+		case <-told:
+			set, err = l.Load(context.Background())
+			return err == nil && len(set.Pending) == 0 && set.Service("a.v1.A") != nil
+		default:
+			return false
+		}
+	})
+}

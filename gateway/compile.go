@@ -1,0 +1,285 @@
+package gateway
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/crossgate/crossgate/admission"
+	"github.com/crossgate/crossgate/auth"
+	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/descriptors"
+	"github.com/crossgate/crossgate/routing"
+	"github.com/crossgate/crossgate/telemetry"
+	"github.com/crossgate/crossgate/transcoder"
+	"github.com/crossgate/crossgate/transcoder/codec"
+	"github.com/crossgate/crossgate/upstream"
+	"github.com/crossgate/crossgate/wsbridge"
+)
+
+// parts are what a snapshot is compiled from.
+type parts struct {
+	config    *config.Config
+	set       *descriptors.Set
+	upstreams *upstream.Set
+	auth      *auth.Providers
+	stores    admission.Stores
+	telemetry *telemetry.Telemetry
+	node      *wsbridge.Node // nil for a check
+}
+
+// compiler turns routes into rules of one table.
+type compiler struct {
+	parts
+	rules    []routing.Rule[*admission.Route]
+	bindings []Binding
+	warnings []string
+	errs     config.Errors
+}
+
+// compile makes a snapshot. Its errors are config.Errors: all of them, with the places of both where two routes clash.
+func compile(p parts) (*Snapshot, error) {
+	c := &compiler{parts: p}
+	names := map[string]bool{}
+	for i := range p.config.Routes {
+		names[p.config.Routes[i].Name] = true
+		c.route(&p.config.Routes[i])
+	}
+	table, err := routing.Compile(c.rules)
+	if err != nil {
+		c.errs.Add(config.Position{}, err)
+	}
+	if err := c.errs.Err(); err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(c.bindings, func(a, b Binding) int {
+		return cmp.Or(cmp.Compare(a.Route, b.Route), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Method, b.Method), slices.Compare(a.Hosts, b.Hosts))
+	})
+	return &Snapshot{
+		config: p.config, set: p.set, upstreams: p.upstreams, auth: p.auth, table: table, admitter: admission.New(table),
+		bindings: c.bindings, names: names, installed: time.Now(),
+		warnings: slices.Concat(c.warnings, p.set.Warnings, p.set.Pending),
+	}, nil
+}
+
+func (c *compiler) route(cfg *config.Route) {
+	policy, err := admission.CompilePolicy(cfg, c.auth, c.stores)
+	if err != nil {
+		c.errs.Add(cfg.Pos, err)
+		return
+	}
+	r := &route{name: cfg.Name, cors: compileCORS(cfg.CORS), metrics: c.telemetry.Route(cfg.Name)}
+	switch {
+	case cfg.GRPC != nil:
+		c.grpc(cfg, policy, r)
+	case cfg.WebSocket != nil:
+		t := &target{route: r, kind: "websocket", protocol: telemetry.WebSocket, calls: "websocket:" + cfg.WebSocket.Service}
+		t.serve = serveWebSocket(c.node, wsbridge.CompileRoute(cfg.Name, cfg.WebSocket), socketMetrics{r.metrics})
+		c.own(cfg, policy, t, []string{http.MethodGet})
+	case cfg.Respond != nil:
+		answer, err := compileRespond(cfg.Respond)
+		if err != nil {
+			c.errs.Add(cfg.Respond.Pos, err)
+			return
+		}
+		c.own(cfg, policy, &target{route: r, kind: "respond", calls: "respond:" + strconv.Itoa(answer.status), serve: answer.serve}, nil)
+	}
+}
+
+// own adds the one rule of a route that has a path of its own.
+func (c *compiler) own(cfg *config.Route, policy *admission.Policy, t *target, methods []string) {
+	var template *routing.Template
+	var err error
+	if cfg.Match.Path != "" {
+		template, err = routing.ExactPath(cfg.Match.Path)
+	} else {
+		template, err = routing.PathPrefix(cmp.Or(cfg.Match.PathPrefix, "/"))
+	}
+	if err != nil {
+		c.errs.Add(cfg.Match.Pos, err)
+		return
+	}
+	if len(cfg.Match.Methods) > 0 {
+		methods = cfg.Match.Methods
+	}
+	c.add(cfg, policy, t, methods, template, "")
+}
+
+func (c *compiler) add(cfg *config.Route, policy *admission.Policy, t *target, methods []string, template *routing.Template, what string) {
+	origin := fmt.Sprintf("%s: route %s", cfg.Pos, cfg.Name)
+	if what != "" {
+		origin += ": " + what
+	}
+	path := template.String()
+	if cfg.Match.PathPrefix == path {
+		path += "**"
+	}
+	c.rules = append(c.rules, routing.Rule[*admission.Route]{
+		Hosts:    cfg.Match.Hosts,
+		Methods:  methods,
+		Template: template,
+		Headers:  headerConditions(cfg.Match.Headers),
+		Value:    &admission.Route{Policy: policy, Binding: path, Target: t},
+		Origin:   origin,
+	})
+	c.bindings = append(c.bindings, Binding{
+		Route: cfg.Name, Source: cfg.Pos.String(), Kind: t.kind, Method: cmp.Or(strings.Join(methods, ","), "*"), Hosts: cfg.Match.Hosts,
+		Path: path, Target: t.calls, Upstream: t.upstream,
+	})
+}
+
+func headerConditions(m map[string]string) []routing.Header {
+	var list []routing.Header
+	for name, value := range m {
+		list = append(list, routing.Header{Name: http.CanonicalHeaderKey(name), Value: value})
+	}
+	slices.SortFunc(list, func(a, b routing.Header) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
+
+// grpc adds the rules of a route's services: each method's own path, and each of its HTTP bindings within the route's
+// path.
+func (c *compiler) grpc(cfg *config.Route, policy *admission.Policy, r *route) {
+	pool := c.upstreams.Pool(cfg.GRPC.Upstream)
+	if pool == nil {
+		c.errs.Add(cfg.GRPC.Pos, fmt.Errorf("route %s: there is no upstream %q", cfg.Name, cfg.GRPC.Upstream))
+		return
+	}
+	g := &grpcRoute{compiler: c, cfg: cfg, policy: policy, route: r,
+		proxy: &grpcProxy{pool: pool, timeout: cfg.Timeout.Std(), maxMessage: int64(cfg.MaxBodySize)},
+		options: transcoder.Options{
+			Backend: pool,
+			JSON: codec.Options{
+				ProtoNames:      cfg.GRPC.JSON.Names == "proto",
+				EmitUnpopulated: cfg.GRPC.JSON.Unpopulated == "emit",
+				EnumNumbers:     cfg.GRPC.JSON.Enums == "numbers",
+				DiscardUnknown:  cfg.GRPC.JSON.Unknown == "ignore",
+			},
+			IgnoreUnknownQuery: cfg.GRPC.UnknownQuery == "ignore",
+			ForwardHeaders:     cfg.GRPC.ForwardHeaders,
+			ReturnHeaders:      cfg.GRPC.ReturnHeaders,
+			MaxBodySize:        int64(cfg.MaxBodySize),
+			Timeout:            cfg.Timeout.Std(),
+		}}
+	seen := map[protoreflect.FullName]bool{}
+	for _, pattern := range cfg.GRPC.Services {
+		g.pattern(pattern, seen)
+	}
+}
+
+type grpcRoute struct {
+	*compiler
+	cfg     *config.Route
+	policy  *admission.Policy
+	route   *route
+	proxy   *grpcProxy
+	options transcoder.Options
+}
+
+func (g *grpcRoute) pattern(pattern string, seen map[protoreflect.FullName]bool) {
+	matched := false
+	for _, s := range g.set.Services() {
+		if !matchService(pattern, string(s.Descriptor.FullName())) {
+			continue
+		}
+		matched = true
+		if !seen[s.Descriptor.FullName()] {
+			seen[s.Descriptor.FullName()] = true
+			g.service(s)
+		}
+	}
+	if matched || strings.HasSuffix(pattern, "*") || seen[protoreflect.FullName(pattern)] {
+		return
+	}
+	// A service without descriptors can be called by native gRPC all the same.
+	seen[protoreflect.FullName(pattern)] = true
+	g.warnings = append(g.warnings, fmt.Sprintf("%s: route %s: no descriptor source has the service %s yet", g.cfg.GRPC.Pos, g.cfg.Name, pattern))
+	template, err := routing.ParseTemplate("/" + pattern + "/*")
+	if err != nil {
+		g.errs.Add(g.cfg.GRPC.Pos, fmt.Errorf("route %s: services: %q is no service name", g.cfg.Name, pattern))
+		return
+	}
+	t := &target{route: g.route, kind: "grpc", calls: "/" + pattern + "/*", upstream: g.cfg.GRPC.Upstream, serve: serveRPC(g.proxy, nil)}
+	g.add(g.cfg, g.policy, t, []string{http.MethodPost}, template, pattern)
+}
+
+// matchService fits a pattern: a full name, package.* or *.
+func matchService(pattern, name string) bool {
+	if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
+		return strings.HasPrefix(name, prefix)
+	}
+	return pattern == name
+}
+
+func (g *grpcRoute) service(s *descriptors.Service) {
+	for _, m := range s.Methods {
+		name := string(m.Descriptor.FullName())
+		own, err := transcoder.CompileRPC(m, g.options)
+		if err != nil {
+			g.errs.Add(g.cfg.GRPC.Pos, err)
+			continue
+		}
+		template, err := routing.ExactPath(m.FullMethod)
+		if err != nil {
+			g.errs.Add(g.cfg.GRPC.Pos, err)
+			continue
+		}
+		t := &target{route: g.route, kind: "rpc", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, serve: serveRPC(g.proxy, own)}
+		g.add(g.cfg, g.policy, t, []string{http.MethodPost}, template, name)
+		for _, b := range m.Bindings {
+			g.binding(m, b)
+		}
+	}
+}
+
+func (g *grpcRoute) binding(m *descriptors.Method, b descriptors.Binding) {
+	name := string(m.Descriptor.FullName())
+	if !withinPath(&g.cfg.Match, b.Template) {
+		return
+	}
+	methods := []string{b.HTTPMethod}
+	if b.HTTPMethod == "*" {
+		methods = nil
+	}
+	if want := g.cfg.Match.Methods; len(want) > 0 {
+		if b.HTTPMethod == "*" {
+			methods = want
+		} else if !slices.Contains(want, b.HTTPMethod) {
+			return
+		}
+	}
+	method, err := transcoder.Compile(m, b, g.options)
+	if err != nil {
+		g.errs.Add(g.cfg.GRPC.Pos, fmt.Errorf("route %s: %w", g.cfg.Name, err))
+		return
+	}
+	t := &target{route: g.route, kind: "rest", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, serve: serveREST(method)}
+	g.add(g.cfg, g.policy, t, methods, method.Template(), name)
+}
+
+// withinPath reports whether a binding lies below the route's path prefix, or is its exact path.
+func withinPath(m *config.Match, template string) bool {
+	if m.Path != "" {
+		return template == m.Path
+	}
+	return strings.HasPrefix(template, m.PathPrefix)
+}
+
+func compileRespond(cfg *config.Respond) (*respond, error) {
+	a := &respond{status: cfg.Status, body: []byte(cfg.Body), header: http.Header{"Content-Type": {cfg.ContentType}}}
+	if cfg.File != "" {
+		body, err := os.ReadFile(string(cfg.File))
+		if err != nil {
+			return nil, fmt.Errorf("respond: %w", err)
+		}
+		a.body = body
+	}
+	return a, nil
+}

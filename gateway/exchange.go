@@ -1,0 +1,191 @@
+package gateway
+
+import (
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/crossgate/crossgate/admission"
+	"github.com/crossgate/crossgate/routing"
+	"github.com/crossgate/crossgate/telemetry"
+)
+
+// exchange is one request on its way through the gateway. It is pooled: nothing may keep it, or what it points to,
+// beyond the handler's return.
+type exchange struct {
+	w       recorder
+	r       *http.Request
+	snap    *Snapshot // nil once the exchange has left it
+	stripe  uint32
+	start   time.Time
+	id      string
+	grpc    bool // the request is a call of the gRPC protocol itself
+	request admission.Request
+	ticket  *admission.Ticket
+	target  *target            // nil until routed
+	refusal *admission.Refusal // nil when admitted
+}
+
+var nextStripe atomic.Uint32
+
+var exchanges = sync.Pool{New: func() any {
+	return &exchange{ticket: new(admission.Ticket), stripe: nextStripe.Add(1) % stripes}
+}}
+
+// ServeHTTP serves one request of any protocol: it takes the newest snapshot and serves the request to its end from
+// that one.
+func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := exchanges.Get().(*exchange)
+	defer exchanges.Put(x)
+	x.begin(l, w, r)
+	defer x.end(l.gateway)
+	x.run()
+}
+
+func (x *exchange) begin(l *listener, w http.ResponseWriter, r *http.Request) {
+	x.w = recorder{ResponseWriter: w}
+	x.r = r
+	x.start = time.Now()
+	x.snap = l.gateway.acquire(x.stripe)
+	x.target, x.refusal = nil, nil
+	x.grpc = isGRPC(r)
+	x.identify()
+	l.gateway.telemetry.InFlight(1)
+	x.request = admission.Request{
+		Request:  routing.Request{Host: hostname(r.Host), Method: r.Method, Path: r.URL.EscapedPath(), Header: r.Header},
+		Client:   clientAddr(r, l.trusted),
+		Upgrade:  isUpgrade(r),
+		RawQuery: r.URL.RawQuery,
+	}
+}
+
+// hostname cuts the port off a Host header.
+func hostname(host string) string {
+	colon := strings.LastIndexByte(host, ':')
+	if colon < 0 || strings.IndexByte(host[colon:], ']') >= 0 {
+		return strings.Trim(host, "[]")
+	}
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		return name
+	}
+	return host
+}
+
+// identify keeps the caller's request id when it is harmless, and makes one otherwise. The backend and the client
+// both see it.
+func (x *exchange) identify() {
+	ids := x.r.Header["X-Request-Id"]
+	if len(ids) != 1 || !telemetry.ValidRequestID(ids[0]) {
+		ids = []string{telemetry.NewRequestID()}
+		x.r.Header["X-Request-Id"] = ids
+	}
+	x.id = ids[0]
+	x.w.Header()["X-Request-Id"] = ids
+}
+
+func isUpgrade(r *http.Request) bool {
+	u := r.Header["Upgrade"]
+	return len(u) > 0 && strings.EqualFold(u[0], "websocket")
+}
+
+func (x *exchange) run() {
+	if isPreflight(x.r) && x.preflight() {
+		return
+	}
+	x.refusal = x.snap.admitter.Admit(x.r.Context(), &x.request, x.ticket)
+	if x.refusal != nil {
+		if x.refusal.Route != nil {
+			x.target = x.refusal.Route.Target.(*target)
+			x.target.route.cors.decorate(x.w.Header(), x.r)
+		}
+		x.refuse()
+		return
+	}
+	x.target = x.ticket.Route.Target.(*target)
+	h := x.w.Header()
+	x.target.route.cors.decorate(h, x.r)
+	setLimitHeaders(h, x.ticket.Limits)
+	x.target.serve(x)
+}
+
+// preflight answers for the route that the announced method has, where that route lets other origins in. Preflights
+// carry no credentials, and are not charged.
+func (x *exchange) preflight() bool {
+	ask := x.request.Request
+	ask.Method = x.r.Header.Get("Access-Control-Request-Method")
+	found, vars, outcome := x.snap.table.Match(&ask, x.ticket.Vars)
+	x.ticket.Vars = vars
+	if outcome != routing.Matched {
+		return false
+	}
+	t := found.Target.(*target)
+	if t.route.cors == nil {
+		return false
+	}
+	x.target = t
+	t.route.cors.preflight(&x.w, x.r)
+	return true
+}
+
+// leave ends the exchange's hold on its snapshot.
+func (x *exchange) leave() {
+	if x.snap != nil {
+		x.snap.release(x.stripe)
+		x.snap = nil
+	}
+}
+
+// end counts and logs the request, and lets go of everything.
+func (x *exchange) end(g *Gateway) {
+	x.leave()
+	g.telemetry.InFlight(-1)
+	status := x.w.status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	protocol, metrics := telemetry.REST, g.noRoute
+	if x.target != nil {
+		protocol, metrics = x.target.protocol, x.target.route.metrics
+	}
+	if x.grpc {
+		protocol = telemetry.GRPC
+	}
+	latency := time.Since(x.start)
+	metrics.Observe(protocol, status, latency, x.r.ContentLength, x.w.written)
+	if x.refusal != nil {
+		metrics.Refused(refusalOf(x.refusal.Kind))
+	}
+	if g.telemetry.Access.Wants(status) {
+		x.log(g, protocol, status, latency)
+	}
+	x.w, x.r, x.target, x.refusal = recorder{}, nil, nil, nil
+	x.request = admission.Request{}
+}
+
+func (x *exchange) log(g *Gateway, protocol telemetry.Protocol, status int, latency time.Duration) {
+	e := telemetry.AccessEntry{
+		Start: x.start, Latency: latency, RequestID: x.id, Client: x.request.Client, Protocol: protocol, Method: x.r.Method,
+		Host: x.r.Host, Path: x.r.URL.Path, Status: status, BytesIn: x.r.ContentLength, BytesOut: x.w.written,
+	}
+	if t := x.target; t != nil {
+		e.Route, e.Upstream = t.route.name, t.upstream
+		if t.upstream != "" {
+			e.GRPC = t.calls
+		}
+	}
+	if x.refusal != nil {
+		e.Reason = x.refusal.Reason
+	} else if x.ticket.Route != nil {
+		e.Binding = x.ticket.Route.Binding
+		if x.ticket.Identity != nil {
+			e.User = x.ticket.Identity.User
+		}
+	}
+	if trace := x.r.Header["Traceparent"]; len(trace) == 1 {
+		e.TraceID = telemetry.TraceID(trace[0])
+	}
+	g.telemetry.Access.Write(&e)
+}

@@ -1,0 +1,97 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+
+	"github.com/crossgate/crossgate/config"
+)
+
+// listener is one configured address: HTTP/1.1 and h2c on plain TCP, HTTP/1.1 and HTTP/2 by ALPN over TLS.
+type listener struct {
+	gateway *Gateway
+	config  config.Listener
+	trusted []netip.Prefix
+	socket  net.Listener
+	server  *http.Server
+	done    sync.WaitGroup
+}
+
+// listen binds the address; nothing is accepted until serve.
+func (g *Gateway) listen(ctx context.Context, cfg config.Listener) (*listener, error) {
+	l := &listener{gateway: g, config: cfg}
+	for _, p := range cfg.TrustedProxies {
+		l.trusted = append(l.trusted, netip.Prefix(p))
+	}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	l.server = &http.Server{
+		Handler:           l,
+		Protocols:         &protocols,
+		ReadHeaderTimeout: cfg.ReadHeaderTimeout.Std(),
+		IdleTimeout:       cfg.IdleTimeout.Std(),
+		MaxHeaderBytes:    int(cfg.MaxHeaderSize),
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: cfg.MaxConcurrentStreams},
+		ErrorLog:          slog.NewLogLogger(g.telemetry.Logger.Handler(), slog.LevelDebug),
+	}
+	if cfg.TLS == nil {
+		protocols.SetUnencryptedHTTP2(true)
+	} else {
+		protocols.SetHTTP2(true)
+		certificate, err := tls.LoadX509KeyPair(string(cfg.TLS.Certificate), string(cfg.TLS.Key))
+		if err != nil {
+			return nil, config.Errorf(cfg.TLS.Pos, "listener %s: tls: %w", cfg.Address, err)
+		}
+		l.server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+		if cfg.TLS.MinVersion == "1.3" {
+			l.server.TLSConfig.MinVersion = tls.VersionTLS13
+		}
+	}
+	socket, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Address)
+	if err != nil {
+		return nil, config.Errorf(cfg.Pos, "listener %s: %w", cfg.Address, err)
+	}
+	l.socket = socket
+	return l, nil
+}
+
+// serve accepts connections in a goroutine that ends with shutdown or close, which wait for it.
+func (l *listener) serve() {
+	l.done.Add(1)
+	go func() {
+		defer l.done.Done()
+		var err error
+		if l.config.TLS != nil {
+			err = l.server.ServeTLS(l.socket, "", "")
+		} else {
+			err = l.server.Serve(l.socket)
+		}
+		if !errors.Is(err, http.ErrServerClosed) {
+			l.gateway.telemetry.Logger.Error("listener ended", "address", l.socket.Addr().String(), "error", err)
+		}
+	}()
+}
+
+// shutdown stops accepting, sends GOAWAY, and waits until what is in flight has ended or ctx does.
+func (l *listener) shutdown(ctx context.Context) error {
+	err := l.server.Shutdown(ctx)
+	if err != nil {
+		err = fmt.Errorf("listener %s: requests were still in flight at the end of the drain time: %w", l.socket.Addr(), err)
+	}
+	l.close()
+	return err
+}
+
+// close ends every connection and waits until nothing is accepted any more.
+func (l *listener) close() {
+	l.server.Close()
+	l.socket.Close()
+	l.done.Wait()
+}

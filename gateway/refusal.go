@@ -1,0 +1,110 @@
+package gateway
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/crossgate/crossgate/admission"
+	"github.com/crossgate/crossgate/ratelimit"
+	"github.com/crossgate/crossgate/telemetry"
+	"github.com/crossgate/crossgate/transcoder"
+)
+
+// refuse tells the caller in its own protocol why it was not admitted.
+func (x *exchange) refuse() {
+	h, f := x.w.Header(), x.refusal
+	switch f.Kind {
+	case admission.NoRoute:
+		x.writeRefusal(codes.NotFound, http.StatusNotFound, f.Reason)
+	case admission.MethodNotAllowed:
+		h.Set("Allow", strings.Join(f.Allow, ", "))
+		x.writeRefusal(codes.Unimplemented, http.StatusMethodNotAllowed, f.Reason)
+	case admission.BadRequest:
+		x.writeRefusal(codes.InvalidArgument, http.StatusBadRequest, f.Reason)
+	case admission.Unauthenticated:
+		if f.Challenge != "" {
+			h.Set("WWW-Authenticate", f.Challenge)
+		}
+		x.writeRefusal(codes.Unauthenticated, http.StatusUnauthorized, f.Reason)
+	case admission.PermissionDenied:
+		x.writeRefusal(codes.PermissionDenied, http.StatusForbidden, f.Reason)
+	case admission.LimitExceeded:
+		setLimitHeader(h, f.Limit)
+		setRetryAfter(h, f.RetryAfter)
+		x.writeRefusal(codes.ResourceExhausted, http.StatusTooManyRequests, f.Reason)
+	default:
+		setRetryAfter(h, f.RetryAfter)
+		x.writeRefusal(codes.Unavailable, http.StatusServiceUnavailable, f.Reason)
+	}
+}
+
+// writeRefusal is the gateway's own no, in the caller's protocol: a gRPC status for gRPC, else an HTTP status with a
+// google.rpc.Status body.
+func (x *exchange) writeRefusal(code codes.Code, httpStatus int, reason string) {
+	if x.grpc {
+		if code == codes.NotFound {
+			// A server without the method says UNIMPLEMENTED (gRPC, "Status codes and their use in gRPC").
+			code = codes.Unimplemented
+		}
+		writeGRPCStatus(&x.w, code, reason)
+		return
+	}
+	transcoder.WriteErrorStatus(&x.w, x.r, httpStatus, status.New(code, reason))
+}
+
+// refusalOf is the metric of a kind of refusal.
+func refusalOf(k admission.Kind) telemetry.Refusal {
+	switch k {
+	case admission.NoRoute:
+		return telemetry.RefusedNoRoute
+	case admission.MethodNotAllowed:
+		return telemetry.RefusedMethod
+	case admission.Unauthenticated:
+		return telemetry.RefusedUnauthenticated
+	case admission.PermissionDenied:
+		return telemetry.RefusedPermission
+	case admission.LimitExceeded:
+		return telemetry.RefusedLimit
+	case admission.BadRequest:
+		return telemetry.RefusedBadRequest
+	}
+	return telemetry.RefusedUnavailable
+}
+
+// setLimitHeaders shows the tightest of a request's limits (draft-ietf-httpapi-ratelimit-headers).
+func setLimitHeaders(h http.Header, limits []ratelimit.Decision) {
+	if len(limits) == 0 {
+		return
+	}
+	tightest := limits[0]
+	for _, d := range limits[1:] {
+		if d.Remaining*tightest.Limit < tightest.Remaining*d.Limit {
+			tightest = d
+		}
+	}
+	setLimitHeader(h, tightest)
+}
+
+func setLimitHeader(h http.Header, d ratelimit.Decision) {
+	var buf [64]byte
+	b := append(buf[:0], `"limit";r=`...)
+	b = strconv.AppendInt(b, int64(d.Remaining), 10)
+	b = append(b, ";t="...)
+	b = strconv.AppendInt(b, ceilSeconds(d.Reset), 10)
+	h["Ratelimit"] = []string{string(b)}
+	b = append(buf[:0], `"limit";q=`...)
+	b = strconv.AppendInt(b, int64(d.Limit), 10)
+	h["Ratelimit-Policy"] = []string{string(b)}
+}
+
+// setRetryAfter writes whole seconds (RFC 9110 section 10.2.3), at least one.
+func setRetryAfter(h http.Header, d time.Duration) {
+	h["Retry-After"] = []string{strconv.FormatInt(max(1, ceilSeconds(d)), 10)}
+}
+
+func ceilSeconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }

@@ -1,0 +1,256 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/crossgate/crossgate/auth"
+	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/descriptors"
+	"github.com/crossgate/crossgate/upstream"
+)
+
+// rebuildTimeout bounds reading and compiling.
+const rebuildTimeout = 30 * time.Second
+
+// Reload reads the configuration again and installs what it makes. When it does not compile the error says why, is
+// logged, and what was in force stays.
+func (g *Gateway) Reload(ctx context.Context) error {
+	g.rebuilding.Lock()
+	defer g.rebuilding.Unlock()
+	cfg := g.snapshot.Load().config
+	if g.options.Config == nil {
+		var err error
+		if cfg, err = config.Load(g.options.ConfigPath); err != nil {
+			return g.refused(err)
+		}
+	}
+	if err := g.rebuildLocked(ctx, cfg); err != nil {
+		return g.refused(err)
+	}
+	return nil
+}
+
+func (g *Gateway) refused(err error) error {
+	g.telemetry.Reloaded(false)
+	text := err.Error()
+	g.problem.Store(&text)
+	g.telemetry.Logger.Error("configuration refused; the old one stays in force", "error", text)
+	return err
+}
+
+// follow rebuilds when something has changed, until the gateway closes.
+func (g *Gateway) follow() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() { // ends with follow
+		select {
+		case <-g.closed:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	for {
+		select {
+		case <-g.closed:
+			return
+		case <-g.edited:
+			_ = g.Reload(ctx) // logged
+		case <-g.changed:
+			g.rebuilding.Lock()
+			if err := g.install(ctx); err != nil {
+				_ = g.refused(err)
+			}
+			g.rebuilding.Unlock()
+		}
+	}
+}
+
+func (g *Gateway) rebuild(ctx context.Context, cfg *config.Config) error {
+	g.rebuilding.Lock()
+	defer g.rebuilding.Unlock()
+	return g.rebuildLocked(ctx, cfg)
+}
+
+// rebuildLocked compiles a configuration from its sources, and installs it.
+func (g *Gateway) rebuildLocked(ctx context.Context, cfg *config.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, rebuildTimeout)
+	defer cancel()
+	old := g.snapshot.Load()
+	if old != nil {
+		if err := unchangeable(old.config, cfg); err != nil {
+			return err
+		}
+	}
+	p, err := g.open(cfg, old)
+	if err != nil {
+		return err
+	}
+	loader, err := descriptors.NewLoader(cfg, backendsOf(p.upstreams), g.registry, g.loader, notify(g.changed))
+	if err == nil {
+		p.set, err = loader.Load(ctx)
+	}
+	if err != nil {
+		p.close()
+		return err
+	}
+	s, err := compile(*p)
+	if err != nil {
+		p.close()
+		return err
+	}
+	if err := loader.Watch(); err != nil {
+		loader.Close()
+		p.close()
+		return err
+	}
+	if g.loader != nil {
+		g.loader.Close()
+	}
+	g.loader = loader
+	g.swap(s)
+	g.telemetry.Configure(cfg.Log)
+	return g.watchConfig(cfg.Files)
+}
+
+// open makes what a snapshot holds open: pools and key sets, those of old where nothing about them has changed.
+func (g *Gateway) open(cfg *config.Config, old *Snapshot) (*parts, error) {
+	var oldUpstreams *upstream.Set
+	var oldAuth *auth.Providers
+	if old != nil {
+		oldUpstreams, oldAuth = old.upstreams, old.auth
+	}
+	p := &parts{config: cfg, stores: g.stores, telemetry: g.telemetry, node: g.node}
+	var errs config.Errors
+	var err error
+	if p.upstreams, err = upstream.Open(cfg.Upstreams, oldUpstreams); err != nil {
+		errs.Add(config.Position{}, err)
+	}
+	if p.auth, err = auth.Compile(cfg.Auth, oldAuth); err != nil {
+		errs.Add(config.Position{}, err)
+	}
+	if err := errs.Err(); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *parts) close() {
+	p.upstreams.Close()
+	p.auth.Close()
+}
+
+// install compiles the configuration in force with the descriptors as they are now. The caller holds rebuilding.
+func (g *Gateway) install(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, rebuildTimeout)
+	defer cancel()
+	set, err := g.loader.Load(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := g.compileSet(set)
+	if err != nil {
+		return err
+	}
+	g.swap(s)
+	return nil
+}
+
+// compileSet compiles the configuration in force with other descriptors. What it holds open is carried over.
+func (g *Gateway) compileSet(set *descriptors.Set) (*Snapshot, error) {
+	old := g.snapshot.Load()
+	p, err := g.open(old.config, old)
+	if err != nil {
+		return nil, err
+	}
+	p.set = set
+	s, err := compile(*p)
+	if err != nil {
+		p.close()
+	}
+	return s, err
+}
+
+// swap puts a snapshot in force.
+func (g *Gateway) swap(s *Snapshot) {
+	old := g.snapshot.Swap(s)
+	g.problem.Store(nil)
+	perSource := map[string]int{}
+	for _, service := range s.set.Services() {
+		perSource[service.Source]++
+	}
+	g.telemetry.DescribeServices(perSource)
+	g.telemetry.Retain(s.names)
+	g.telemetry.Reloaded(true)
+	for _, w := range s.warnings {
+		g.telemetry.Logger.Warn("configuration", "warning", w)
+	}
+	if old != nil {
+		g.telemetry.Logger.Info("a new snapshot is in force", "routes", len(s.config.Routes), "services", len(s.set.Services()))
+		g.retire(old)
+	}
+}
+
+// watchConfig follows the files of the configuration.
+func (g *Gateway) watchConfig(files []string) error {
+	if slices.Equal(files, g.watched) {
+		return nil
+	}
+	w, err := descriptors.WatchFiles(files, notify(g.edited))
+	if err != nil {
+		return err
+	}
+	if g.watcher != nil {
+		// Not from here: a change may be being reported to this very goroutine's channel.
+		old := g.watcher
+		g.background.Go(old.Close)
+	}
+	g.watcher, g.watched = w, files
+	return nil
+}
+
+// notify returns a function that leaves a note in a channel, unless there is one.
+func notify(c chan struct{}) func() {
+	return func() {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// backendsOf finds pools for reflection. A nil pool must not become a Backend that is not nil.
+func backendsOf(s *upstream.Set) func(string) descriptors.Backend {
+	return func(name string) descriptors.Backend {
+		if p := s.Pool(name); p != nil {
+			return p
+		}
+		return nil
+	}
+}
+
+// unchangeable refuses what only a restart can change.
+func unchangeable(old, next *config.Config) error {
+	var errs config.Errors
+	if !config.Same(old.Listeners, next.Listeners) {
+		pos := config.Position{}
+		if len(next.Listeners) > 0 {
+			pos = next.Listeners[0].Pos
+		}
+		errs.Add(pos, fmt.Errorf("listeners: a change needs a restart"))
+	}
+	if !config.Same(old.Admin, next.Admin) {
+		errs.Add(next.Admin.Pos, fmt.Errorf("admin: a change needs a restart"))
+	}
+	if !config.Same(old.Redis, next.Redis) {
+		pos := config.Position{}
+		if next.Redis != nil {
+			pos = next.Redis.Pos
+		}
+		errs.Add(pos, fmt.Errorf("redis: a change needs a restart"))
+	}
+	return errs.Err()
+}

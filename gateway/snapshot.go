@@ -1,0 +1,100 @@
+package gateway
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/crossgate/crossgate/admission"
+	"github.com/crossgate/crossgate/auth"
+	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/descriptors"
+	"github.com/crossgate/crossgate/routing"
+	"github.com/crossgate/crossgate/upstream"
+)
+
+// Snapshot is everything that requests are served from at one time: routes, policies, compiled methods and pools. It is
+// immutable, and replaced as a whole.
+type Snapshot struct {
+	config    *config.Config
+	set       *descriptors.Set
+	upstreams *upstream.Set
+	auth      *auth.Providers
+	table     *routing.Table[*admission.Route]
+	admitter  *admission.Admitter
+	bindings  []Binding
+	warnings  []string
+	installed time.Time
+	names     map[string]bool // of routes
+
+	users [stripes]stripe
+}
+
+// stripes spread the count of a snapshot's requests, so that two requests seldom write to the same cache line.
+const stripes = 16
+
+type stripe struct {
+	n atomic.Int64
+	_ [56]byte
+}
+
+// Binding is one way into the gateway, for listings.
+type Binding struct {
+	Route    string
+	Source   string   // where the configuration has the route: file:line:column
+	Kind     string   // rest, rpc, grpc, websocket or respond
+	Method   string   // "*" for any
+	Hosts    []string // none for any
+	Path     string
+	Target   string // /package.Service/Method, websocket:{service} or respond:{status}
+	Upstream string
+}
+
+// acquire returns the snapshot in force and counts a request on it, until release. Between taking the pointer and
+// counting, the snapshot may have been replaced, and closed: it is in force still when the pointer is the same after.
+func (g *Gateway) acquire(stripe uint32) *Snapshot {
+	for {
+		s := g.snapshot.Load()
+		s.users[stripe].n.Add(1)
+		if g.snapshot.Load() == s {
+			return s
+		}
+		s.users[stripe].n.Add(-1)
+	}
+}
+
+func (s *Snapshot) release(stripe uint32) { s.users[stripe].n.Add(-1) }
+
+// idle reports whether no request is served from the snapshot. It counts only once the snapshot is replaced.
+func (s *Snapshot) idle() bool {
+	for i := range s.users {
+		if s.users[i].n.Load() != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *Snapshot) close() {
+	s.upstreams.Close()
+	s.auth.Close()
+}
+
+// retireCheck is how often a replaced snapshot is asked whether its last request has ended.
+const retireCheck = 50 * time.Millisecond
+
+// retire closes a replaced snapshot when its last request has ended, or when the gateway closes.
+func (g *Gateway) retire(s *Snapshot) {
+	g.background.Go(func() {
+		tick := time.NewTicker(retireCheck)
+		defer tick.Stop()
+		for !s.idle() {
+			select {
+			case <-tick.C:
+			case <-g.closed:
+				s.close()
+				return
+			}
+		}
+		s.close()
+	})
+}

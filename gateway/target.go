@@ -1,0 +1,104 @@
+package gateway
+
+import (
+	"net/http"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/crossgate/crossgate/admission"
+	"github.com/crossgate/crossgate/telemetry"
+	"github.com/crossgate/crossgate/transcoder"
+	"github.com/crossgate/crossgate/wsbridge"
+)
+
+// target serves requests that were admitted to one binding of a route.
+type target struct {
+	route *route
+	serve func(x *exchange)
+
+	// For listings, logs and metrics.
+	kind     string
+	protocol telemetry.Protocol
+	calls    string // the full gRPC method, or the service on the bus
+	upstream string
+}
+
+// route is what one configured route means to the gateway, besides its policy.
+type route struct {
+	name    string
+	cors    *cors
+	metrics *telemetry.RouteMetrics
+}
+
+// serveREST answers with a transcoded call.
+func serveREST(m *transcoder.Method) func(*exchange) {
+	return func(x *exchange) {
+		if x.grpc {
+			writeGRPCStatus(&x.w, codes.Unimplemented, "this path is a REST binding; call the method by its own path")
+			return
+		}
+		m.Serve(&x.w, x.r, x.ticket.Vars)
+	}
+}
+
+// serveRPC answers at a method's own path: native gRPC untouched, JSON transcoded. m is nil where the method's
+// descriptors are not known (yet).
+func serveRPC(p *grpcProxy, m *transcoder.Method) func(*exchange) {
+	return func(x *exchange) {
+		switch {
+		case x.grpc:
+			p.serve(&x.w, x.r)
+		case m != nil:
+			m.Serve(&x.w, x.r, nil)
+		default:
+			x.writeRefusal(codes.Unavailable, http.StatusServiceUnavailable, "no descriptors of this service have been loaded yet")
+		}
+	}
+}
+
+func serveWebSocket(n *wsbridge.Node, route *wsbridge.Route, metrics wsbridge.Metrics) func(*exchange) {
+	return func(x *exchange) {
+		if !x.request.Upgrade {
+			x.w.Header().Set("Upgrade", "websocket")
+			x.writeRefusal(codes.FailedPrecondition, http.StatusUpgradeRequired, "this path speaks WebSocket")
+			return
+		}
+		// The session outlives the exchange and its snapshot, so the ticket goes with it and the count ends here.
+		ticket := x.ticket
+		x.ticket = new(admission.Ticket)
+		x.leave()
+		n.Serve(&x.w, x.r, ticket, route, metrics)
+	}
+}
+
+// socketMetrics counts sessions on a route's series.
+type socketMetrics struct{ *telemetry.RouteMetrics }
+
+func (m socketMetrics) Opened()     { m.WebSocketOpen.Inc() }
+func (m socketMetrics) MessageIn()  { m.WebSocketIn.Inc() }
+func (m socketMetrics) MessageOut() { m.WebSocketOut.Inc() }
+
+func (m socketMetrics) Closed(code int) {
+	m.WebSocketOpen.Dec()
+	m.WebSocketClosed(code)
+}
+
+func (m socketMetrics) Refused(f *admission.Refusal) { m.RouteMetrics.Refused(refusalOf(f.Kind)) }
+
+// respond is a fixed answer.
+type respond struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (a *respond) serve(x *exchange) {
+	h := x.w.Header()
+	for name, values := range a.header {
+		h[name] = values
+	}
+	x.w.WriteHeader(a.status)
+	if x.r.Method != http.MethodHead && a.status != http.StatusNoContent && a.status != http.StatusNotModified {
+		_, _ = x.w.Write(a.body)
+	}
+}

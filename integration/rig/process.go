@@ -1,0 +1,160 @@
+// Package rig starts what the end-to-end tests need: real servers on free loopback ports, each stopped, by process,
+// when its test ends.
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// FreeAddress returns a loopback address that nothing listened on a moment ago.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// Process is a running server.
+type Process struct {
+	cmd    *exec.Cmd
+	exited chan struct{}
+}
+
+// Run starts a command. A program that is not installed fails the test: `make test` installs what tests need.
+func Run(t testing.TB, name string, args ...string) *Process {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatalf("%s is not installed; `make test` installs what the tests need: %v", name, err)
+	}
+	log, err := os.Create(filepath.Join(t.TempDir(), filepath.Base(name)+".log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Process{cmd: exec.Command(path, args...), exited: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.exited)
+		_ = p.cmd.Wait()
+		log.Close()
+	}()
+	t.Cleanup(func() {
+		p.Kill()
+		if t.Failed() {
+			if text, err := os.ReadFile(log.Name()); err == nil && len(text) > 0 {
+				t.Logf("%s wrote:\n%s", name, text[max(0, len(text)-4000):])
+			}
+		}
+	})
+	return p
+}
+
+// Signal sends a signal to the process.
+func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
+
+// Kill ends the process with SIGKILL and waits until it is gone. It may be called again.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.exited
+}
+
+// Terminate sends SIGTERM and returns the exit code once the process has ended, or an error when it does not in time.
+func (p *Process) Terminate(limit time.Duration) (int, error) {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return 0, err
+	}
+	select {
+	case <-p.exited:
+		return p.cmd.ProcessState.ExitCode(), nil
+	case <-time.After(limit):
+		return 0, fmt.Errorf("process %d did not end within %v", p.cmd.Process.Pid, limit)
+	}
+}
+
+// Eventually waits until ok returns nil, and fails the test with its last error when it does not in time.
+func Eventually(t testing.TB, limit time.Duration, ok func() error) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
+	for {
+		err := ok()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("still not after %v: %v", limit, err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// Redis is a real redis-server without persistence.
+type Redis struct {
+	Address string
+	*Process
+}
+
+// StartRedis starts redis-server on a free port.
+func StartRedis(t testing.TB) *Redis {
+	t.Helper()
+	return StartRedisAt(t, FreeAddress(t))
+}
+
+// StartRedisAt starts redis-server on an address, as after a crash.
+func StartRedisAt(t testing.TB, address string) *Redis {
+	t.Helper()
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := Run(t, "redis-server", "--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--dir", t.TempDir())
+	client := redis.NewClient(&redis.Options{Addr: address, MaxRetries: -1})
+	defer client.Close()
+	Eventually(t, 10*time.Second, func() error { return client.Ping(context.Background()).Err() })
+	return &Redis{Address: address, Process: p}
+}
+
+// URL is the address as configuration has it.
+func (r *Redis) URL() string { return "redis://" + r.Address + "/0" }
+
+// StartEtcd starts an empty etcd and returns the address that serves both its gRPC API and its own JSON gateway.
+func StartEtcd(t testing.TB) string {
+	t.Helper()
+	client, peer := FreeAddress(t), FreeAddress(t)
+	Run(t, "etcd", "--data-dir", t.TempDir(), "--name", "one",
+		"--listen-client-urls", "http://"+client, "--advertise-client-urls", "http://"+client,
+		"--listen-peer-urls", "http://"+peer, "--initial-advertise-peer-urls", "http://"+peer,
+		"--initial-cluster", "one=http://"+peer)
+	Eventually(t, 20*time.Second, func() error {
+		answer, err := http.Get("http://" + client + "/health")
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		body, err := io.ReadAll(answer.Body)
+		if err == nil && !strings.Contains(string(body), `"true"`) {
+			err = fmt.Errorf("etcd says %s", body)
+		}
+		return err
+	})
+	return client
+}

@@ -1,0 +1,206 @@
+package transcoder
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
+
+	"github.com/crossgate/crossgate/routing"
+	"github.com/crossgate/crossgate/transcoder/codec"
+)
+
+// serveClientStream sends the messages of the body, JSON values one after the other, as they come. What comes back is
+// one answer, or is handed on at the same time.
+func (m *Method) serveClientStream(ctx context.Context, w http.ResponseWriter, r *http.Request, vars routing.Vars) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	params, err := m.params(nil, vars, r.URL.RawQuery)
+	if err != nil {
+		m.fail(w, r, err)
+		return
+	}
+	in := &sender{method: m, params: params, request: r, cancel: cancel}
+	in.decoder = json.NewDecoder(in)
+	// The first message is read before the backend is called, so that a broken one calls nothing.
+	first, err := in.first()
+	if err != nil {
+		m.fail(w, r, err)
+		return
+	}
+	if in.stream, err = m.options.Backend.NewStream(ctx, m.stream, m.method.FullMethod); err != nil {
+		m.fail(w, r, err)
+		return
+	}
+	rc := http.NewResponseController(w)
+	// HTTP/1.1 has to be told that reading goes on while an answer is written.
+	_ = rc.EnableFullDuplex()
+	sent := make(chan struct{})
+	go func() { // ends with the body, with the stream, or when the deadline below cuts its read short
+		defer close(sent)
+		in.run(first)
+	}()
+	if m.stream.ServerStreams {
+		m.relay(w, r, in.stream, in)
+	} else {
+		m.answerStream(w, r, in)
+	}
+	cancel()
+	select {
+	case <-sent:
+	default:
+		_ = rc.SetReadDeadline(time.Now())
+		<-sent
+	}
+	// net/http would read on to the end of the body after the handler, too late for its own bookkeeping, and panic.
+	_ = r.Body.Close()
+}
+
+// answerStream answers with the one message of a client stream.
+func (m *Method) answerStream(w http.ResponseWriter, r *http.Request, in *sender) {
+	var reply mem.Buffer
+	err := in.stream.RecvMsg(&reply)
+	var text []byte
+	if err == nil {
+		if text, err = m.response.AppendJSON(nil, reply.ReadOnlyData()); err != nil {
+			err = status.Error(codes.Internal, err.Error())
+		}
+		reply.Free()
+	}
+	if errors.Is(err, io.EOF) {
+		err = status.Error(codes.Internal, "the backend ended the call without an answer")
+	}
+	h := w.Header()
+	if md, headerErr := in.stream.Header(); headerErr == nil {
+		m.back.header(h, md)
+	}
+	m.back.named(h, in.stream.Trailer())
+	if err != nil {
+		m.fail(w, r, in.cause(err))
+		return
+	}
+	if takesTrailers(r) {
+		trailers(h, in.stream.Trailer())
+	}
+	h["Content-Type"] = jsonType
+	_, _ = w.Write(text)
+}
+
+// sender sends the JSON values of a body one by one. Each may be as large as the route's limit.
+type sender struct {
+	method  *Method
+	params  []codec.Param
+	request *http.Request
+	decoder *json.Decoder
+	value   json.RawMessage
+	since   int64 // bytes read since the last message began
+	stream  grpc.ClientStream
+	cancel  context.CancelFunc
+	failed  atomic.Pointer[error] // why sending ended early
+}
+
+// Read counts what the decoder reads, to bound one message.
+func (s *sender) Read(p []byte) (int, error) {
+	if s.since > s.method.options.MaxBodySize {
+		return 0, errTooLarge
+	}
+	n, err := s.request.Body.Read(p)
+	s.since += int64(n)
+	return n, err
+}
+
+// first returns the first message, nil when there is none. Without a body in the binding it is what the path and the
+// query say.
+func (s *sender) first() ([]byte, error) {
+	if !s.method.hasBody {
+		return s.message(nil)
+	}
+	wire, err := s.next()
+	if errors.Is(err, io.EOF) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return wire, checkContent(s.request)
+}
+
+func (s *sender) message(value []byte) ([]byte, error) {
+	wire, err := s.method.request.AppendWire(nil, value, s.params)
+	if wire == nil {
+		wire = []byte{} // an empty message is a message
+	}
+	return wire, err
+}
+
+func (s *sender) next() ([]byte, error) {
+	s.since = 0
+	if err := s.decoder.Decode(&s.value); err != nil {
+		var syntax *json.SyntaxError
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, errTooLarge):
+			return nil, err
+		case errors.As(err, &syntax), errors.Is(err, io.ErrUnexpectedEOF):
+			return nil, &codec.Error{Reason: "expected JSON values one after the other: " + err.Error()}
+		}
+		return nil, readError(s.request, err)
+	}
+	if value := bytes.TrimSpace(s.value); int64(len(value)) > s.method.options.MaxBodySize {
+		return nil, errTooLarge
+	}
+	return s.message(s.value)
+}
+
+// run sends first and then the rest. What goes wrong here ends the call, and is what the client is told.
+func (s *sender) run(first []byte) {
+	err := s.sendAll(first)
+	switch {
+	case err == nil:
+		err = s.stream.CloseSend()
+	case errors.Is(err, io.EOF):
+		// The stream has ended; receiving tells why.
+		return
+	}
+	if err != nil {
+		s.failed.Store(&err)
+		s.cancel()
+	}
+}
+
+func (s *sender) sendAll(wire []byte) error {
+	for wire != nil {
+		if err := send(s.stream, wire); err != nil {
+			return err
+		}
+		if !s.method.hasBody {
+			return nil
+		}
+		var err error
+		if wire, err = s.next(); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cause returns why a call ended: err, unless sending had failed before.
+func (s *sender) cause(err error) error {
+	if s == nil || status.Code(err) != codes.Canceled {
+		return err
+	}
+	if failed := s.failed.Load(); failed != nil {
+		return *failed
+	}
+	return err
+}

@@ -1,0 +1,187 @@
+package transcoder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/crossgate/crossgate/descriptors"
+	"github.com/crossgate/crossgate/routing"
+	"github.com/crossgate/crossgate/transcoder/codec"
+	"github.com/crossgate/crossgate/upstream"
+)
+
+// Backend calls methods with messages in wire format. *upstream.Pool is one.
+type Backend interface {
+	Invoke(ctx context.Context, method string, request mem.Buffer, reply *upstream.Reply) error
+	NewStream(ctx context.Context, desc *grpc.StreamDesc, method string) (grpc.ClientStream, error)
+}
+
+// Options are a route's choices.
+type Options struct {
+	Backend Backend
+	Codec   codec.Codec // nil: codec.Reference
+	JSON    codec.Options
+	// IgnoreUnknownQuery lets query parameters pass that are no field.
+	IgnoreUnknownQuery bool
+	// ForwardHeaders are request headers that become metadata besides the standard ones; "X-Tenant-*" names many.
+	ForwardHeaders []string
+	// ReturnHeaders are metadata keys that become response headers by their own name; the others come as Grpc-Metadata-*.
+	ReturnHeaders []string
+	// MaxBodySize bounds a request's body, and each message of a stream; 0 is 4 MiB.
+	MaxBodySize int64
+	// Timeout bounds a call, and a stream as a whole; 0 for none.
+	Timeout time.Duration
+}
+
+// defaultMaxBodySize is grpc-go's default for a message.
+const defaultMaxBodySize = 4 << 20
+
+// Method is one gRPC method behind one HTTP binding. It is immutable and safe for concurrent use.
+type Method struct {
+	method   *descriptors.Method
+	options  Options
+	template *routing.Template // nil at the method's own path
+	vars     []fieldPath       // what the template's variables are for, in its order
+	query    *query
+	hasBody  bool
+	request  codec.Request
+	response codec.Response
+	forward  forwarding
+	back     returning
+	stream   *grpc.StreamDesc // nil for a unary method
+}
+
+// Compile compiles a binding. Its error says what in the binding does not fit the method.
+func Compile(m *descriptors.Method, b descriptors.Binding, o Options) (*Method, error) {
+	fail := func(err error) (*Method, error) {
+		return nil, fmt.Errorf("%s: %s %s: %w", m.Descriptor.FullName(), b.HTTPMethod, b.Template, err)
+	}
+	t, err := routing.ParseTemplate(b.Template)
+	if err != nil {
+		return fail(err)
+	}
+	c, err := compile(m, b, o)
+	if err != nil {
+		return fail(err)
+	}
+	c.template = t
+	for _, name := range t.Fields() {
+		path, err := resolveVariable(m.Descriptor.Input(), name)
+		if err != nil {
+			return fail(fmt.Errorf("variable {%s}: %w", name, err))
+		}
+		c.vars = append(c.vars, path)
+		c.query.bound = append(c.query.bound, path)
+	}
+	return c, nil
+}
+
+// resolveVariable finds the field of a path variable, which is no list and no message without a text form
+// (google/api/http.proto).
+func resolveVariable(md protoreflect.MessageDescriptor, name string) (fieldPath, error) {
+	path, err := resolvePath(md, name)
+	if err != nil {
+		return nil, err
+	}
+	last := path[len(path)-1]
+	if last.IsList() {
+		return nil, errors.New("is a repeated field, which no path variable can be for")
+	}
+	return path, codec.CheckParam(last)
+}
+
+// CompileRPC compiles the binding that every method has: POST /package.Service/Method with the message as the body.
+func CompileRPC(m *descriptors.Method, o Options) (*Method, error) {
+	c, err := compile(m, descriptors.Binding{HTTPMethod: http.MethodPost, Template: m.FullMethod, Body: "*"}, o)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", m.Descriptor.FullName(), err)
+	}
+	return c, nil
+}
+
+func compile(m *descriptors.Method, b descriptors.Binding, o Options) (*Method, error) {
+	if o.Codec == nil {
+		o.Codec = codec.Reference
+	}
+	if o.JSON.Resolver == nil {
+		o.JSON.Resolver = m.Service.Resolver()
+	}
+	if o.MaxBodySize <= 0 {
+		o.MaxBodySize = defaultMaxBodySize
+	}
+	input := m.Descriptor.Input()
+	c := &Method{
+		method:  m,
+		options: o,
+		hasBody: b.Body != "",
+		query:   compileQuery(input, b.Body == "*", o.IgnoreUnknownQuery),
+		forward: compileForward(o.ForwardHeaders),
+		back:    compileReturn(o.ReturnHeaders),
+	}
+	if fd := input.Fields().ByName(protoreflect.Name(b.Body)); fd != nil {
+		c.query.bound = append(c.query.bound, fieldPath{fd})
+	}
+	var err error
+	if c.request, err = o.Codec.CompileRequest(input, b.Body, o.JSON); err != nil {
+		return nil, err
+	}
+	if c.response, err = o.Codec.CompileResponse(m.Descriptor.Output(), b.ResponseBody, o.JSON); err != nil {
+		return nil, err
+	}
+	if client, server := m.Descriptor.IsStreamingClient(), m.Descriptor.IsStreamingServer(); client || server {
+		c.stream = &grpc.StreamDesc{StreamName: string(m.Descriptor.Name()), ClientStreams: client, ServerStreams: server}
+	}
+	return c, nil
+}
+
+// Template returns the binding's path template, nil at the method's own path.
+func (m *Method) Template() *routing.Template { return m.template }
+
+// FullMethod returns "/package.Service/Method".
+func (m *Method) FullMethod() string { return m.method.FullMethod }
+
+// Serve answers one request. vars are the variables of the template, as routing.Table.Match gives them.
+func (m *Method) Serve(w http.ResponseWriter, r *http.Request, vars routing.Vars) {
+	timeout, err := CallTimeout(r.Header, m.options.Timeout)
+	if err != nil {
+		m.fail(w, r, &codec.Error{Reason: err.Error()})
+		return
+	}
+	ctx := r.Context()
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	if ctx, err = m.forward.outgoing(ctx, r); err != nil {
+		m.fail(w, r, err)
+		return
+	}
+	switch {
+	case m.stream == nil:
+		m.serveUnary(ctx, w, r, vars)
+	case m.stream.ClientStreams:
+		m.serveClientStream(ctx, w, r, vars)
+	default:
+		m.serveServerStream(ctx, w, r, vars)
+	}
+}
+
+// params appends a parameter for each of the query, then for each variable of the path.
+func (m *Method) params(dst []codec.Param, vars routing.Vars, rawQuery string) ([]codec.Param, error) {
+	dst, err := m.query.parse(dst, rawQuery)
+	if err != nil {
+		return dst, err
+	}
+	for i := range m.vars[:min(len(m.vars), len(vars))] {
+		dst = append(dst, codec.Param{Path: m.vars[i], Value: vars[i].Value})
+	}
+	return dst, nil
+}

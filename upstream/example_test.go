@@ -1,0 +1,30 @@
+package upstream_test
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
+
+	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/upstream"
+)
+
+func Example() {
+	set, err := upstream.Open([]config.Upstream{{
+		Name: "shop", Endpoints: []string{"127.0.0.1:1"}, Connections: 1,
+		ConnectTimeout: config.Duration(time.Second), MaxMessageSize: 1 << 20,
+	}}, nil)
+	if err != nil {
+		panic(err)
+	}
+	defer set.Close()
+
+	reply := upstream.NewReply()
+	defer reply.Reset()
+	err = set.Pool("shop").Invoke(context.Background(), "/shop.v1.Catalog/GetItem", mem.SliceBuffer("\x0a\x01a"), reply)
+	fmt.Println(status.Code(err), status.Convert(err).Message())
+	// Output: Unavailable no backend of upstream shop can be reached
+}

@@ -1,0 +1,77 @@
+package bus
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Version is the version of the contract that envelopes carry as v.
+const Version = 1
+
+// QueueField is the field of a stream entry that holds the envelope.
+const QueueField = "m"
+
+// The types of an inbound envelope.
+const (
+	Connect    = "connect"
+	Message    = "message"
+	Disconnect = "disconnect"
+)
+
+// Inbound is an envelope from a gateway to a service.
+type Inbound struct {
+	V          int             `json:"v"`
+	ID         string          `json:"id"`
+	Type       string          `json:"type"`
+	Connection string          `json:"connection"`
+	User       string          `json:"user,omitempty"`
+	Claims     json.RawMessage `json:"claims,omitempty"`
+	Route      string          `json:"route,omitempty"`
+	Data       json.RawMessage `json:"data,omitempty"`
+	DataBase64 []byte          `json:"data_base64,omitempty"` // of a binary frame, in place of Data
+	Code       int             `json:"code,omitempty"`        // the close code, of a disconnect
+	ReplyTo    string          `json:"reply_to"`
+	Time       time.Time       `json:"time"`
+}
+
+// Outbound is an envelope from a service to one connection.
+type Outbound struct {
+	Connection string          `json:"connection"`
+	InReplyTo  string          `json:"in_reply_to,omitempty"` // the id of the envelope it answers
+	Data       json.RawMessage `json:"data,omitempty"`
+	DataBase64 []byte          `json:"data_base64,omitempty"` // for a binary frame, in place of Data
+	Error      *ReplyError     `json:"error,omitempty"`       // an answer that is an error
+}
+
+// ReplyError is a service's error, as the client gets it.
+type ReplyError struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// ParseInbound reads an envelope of a version that this code understands.
+func ParseInbound(raw []byte) (*Inbound, error) {
+	var m Inbound
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return nil, fmt.Errorf("bus: inbound envelope: %w", err)
+	}
+	if m.V != Version {
+		return nil, fmt.Errorf("bus: inbound envelope has v %d, expected %d", m.V, Version)
+	}
+	return &m, nil
+}
+
+// ParseOutbound reads an envelope for a connection.
+func ParseOutbound(raw []byte) (*Outbound, error) {
+	var m Outbound
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return nil, fmt.Errorf("bus: outbound envelope: %w", err)
+	}
+	if m.Connection == "" {
+		return nil, fmt.Errorf("bus: outbound envelope has no connection")
+	}
+	return &m, nil
+}
+
+func (e *ReplyError) Error() string { return e.Code + ": " + e.Message }

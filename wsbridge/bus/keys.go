@@ -1,0 +1,22 @@
+package bus
+
+// Keys are the names of the bus below one prefix, "cg:" unless configured.
+type Keys struct{ Prefix string }
+
+// In is the channel of inbound envelopes of a service, delivered at most once to each replica that subscribes.
+func (k Keys) In(service string) string { return k.Prefix + "in:" + service }
+
+// Queue is the stream of inbound envelopes of a service, delivered at least once to one of its replicas.
+func (k Keys) Queue(service string) string { return k.Prefix + "queue:" + service }
+
+// Node is the channel of envelopes for connections of one gateway node: what reply_to holds.
+func (k Keys) Node(node string) string { return k.Prefix + "out:node:" + node }
+
+// User is the channel of payloads for every session of a user.
+func (k Keys) User(user string) string { return k.Prefix + "out:user:" + user }
+
+// Channel is the channel of payloads for every subscriber of a channel.
+func (k Keys) Channel(name string) string { return k.Prefix + "out:channel:" + name }
+
+// All is the channel of payloads for everyone.
+func (k Keys) All() string { return k.Prefix + "out:all" }
