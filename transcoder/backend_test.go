@@ -236,7 +236,7 @@ func (s *shop) handle(_ any, stream grpc.ServerStream) error {
 	case "Hang":
 		<-stream.Context().Done()
 		s.ended <- stream.Context().Err()
-		return stream.Context().Err()
+		return status.FromContextError(stream.Context().Err()).Err()
 	case "Broken":
 		m := dynamicpb.NewMessage(md.Output())
 		m.SetUnknown([]byte{0x0a, 0x01, 0xff}) // field 1, a string that is no UTF-8
@@ -248,6 +248,7 @@ func (s *shop) handle(_ any, stream grpc.ServerStream) error {
 			item := dynamicpb.NewMessage(md.Output())
 			item.Set(md.Output().Fields().ByName("count"), protoreflect.ValueOfInt32(int32(i)))
 			if err := stream.SendMsg(item); err != nil {
+				s.ended <- stream.Context().Err()
 				return err
 			}
 		}
@@ -257,6 +258,7 @@ func (s *shop) handle(_ any, stream grpc.ServerStream) error {
 		case "hang":
 			<-stream.Context().Done()
 			s.ended <- stream.Context().Err()
+			return status.FromContextError(stream.Context().Err()).Err()
 		}
 		return nil
 	}

@@ -107,6 +107,7 @@ func (m *Method) answer(w http.ResponseWriter, r *http.Request, c *call) {
 // wirePool keeps request buffers. grpc-go gives one back when it is written, which may be after the call has ended.
 type wirePool struct{}
 
+// wires are larger than grpc-go's pooling threshold of 1 KiB, below which it never gives a buffer back.
 var wires = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 
 func takeWire() *[]byte { return wires.Get().(*[]byte) }
@@ -117,8 +118,7 @@ func (wirePool) Get(n int) *[]byte {
 }
 
 func (wirePool) Put(b *[]byte) {
-	// grpc-go returns only what is larger than its pooling threshold; smaller ones are not its to give back.
-	if cap(*b) >= 4<<10 && cap(*b) <= keepable {
+	if cap(*b) <= keepable {
 		wires.Put(b)
 	}
 }

@@ -167,6 +167,7 @@ let room = /^#[a-z0-9-]{1,32}$/.test(location.hash) ? location.hash.slice(1) : "
 let name = sessionStorage.getItem("name") || `guest-${1000 + Math.floor(Math.random() * 9000)}`;
 let position = {}; // where the room's channel was left: epoch and offset
 let subscribed = null; // the socket on which that channel is subscribed to
+let held = null; // what the channel tells while the room is being entered: it comes after the room's history
 let visit = 0; // counts what enter does, so that a newer call ends an older one
 
 const channel = (of) => `room:${of}`;
@@ -176,6 +177,7 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 // restart the gateway may be there before the service is.
 async function enter() {
   const mine = ++visit;
+  held = [];
   const socket = connection.socket;
   const current = () => mine === visit && socket === connection.socket && socket.readyState === WebSocket.OPEN;
   for (let wait = SHORTEST_WAIT_MS; current(); wait = Math.min(2 * wait, LONGEST_WAIT_MS)) {
@@ -190,7 +192,8 @@ async function enter() {
       if (!current()) return;
       showProblem("");
       showMembers(reply.data.members);
-      reply.data.messages.forEach(show);
+      [...reply.data.messages, ...held].forEach(show);
+      held = null;
       connection.established();
       return;
     } catch (error) {
@@ -208,7 +211,8 @@ const connection = new Connection(`${scheme}//${location.host}/ws`, {
   onMessage(frame) {
     if (frame.channel !== channel(room)) return;
     if (frame.offset !== undefined && position.epoch) position.offset = frame.offset;
-    show(frame.data);
+    if (held) held.push(frame.data);
+    else show(frame.data);
     if (frame.data.members) showMembers(frame.data.members);
   },
   onBus(up) {

@@ -1,9 +1,11 @@
 package rig
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/crossgate/crossgate/gateway"
@@ -16,23 +18,18 @@ type Gateway struct {
 	URL, Admin string
 	// ConfigFile is where its configuration is.
 	ConfigFile string
+	log        *log
 }
 
-// StartGateway starts a gateway on the configuration in text. Addresses in it should have port 0; the access log is
-// dropped.
+// StartGateway starts a gateway on the configuration in text. Addresses in it should have port 0.
 func StartGateway(t testing.TB, text string) *Gateway {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "crossgate.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return StartGatewayAt(t, file)
-}
-
-// StartGatewayAt starts a gateway on a configuration file.
-func StartGatewayAt(t testing.TB, file string) *Gateway {
-	t.Helper()
-	g, err := gateway.Start(context.Background(), gateway.Options{ConfigPath: file, Log: testLog{t}})
+	l := &log{}
+	g, err := gateway.Start(context.Background(), gateway.Options{ConfigPath: file, Log: l})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,8 +37,11 @@ func StartGatewayAt(t testing.TB, file string) *Gateway {
 		if err := g.Shutdown(); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
+		if t.Failed() {
+			t.Logf("the gateway logged:\n%s", l.String())
+		}
 	})
-	started := &Gateway{Gateway: g, ConfigFile: file}
+	started := &Gateway{Gateway: g, ConfigFile: file, log: l}
 	if a := g.Addresses(); len(a) > 0 {
 		started.URL = "http://" + a[0].String()
 	}
@@ -51,10 +51,35 @@ func StartGatewayAt(t testing.TB, file string) *Gateway {
 	return started
 }
 
-// testLog hands process logs to the test's own log.
-type testLog struct{ t testing.TB }
+// Rewrite replaces the configuration file, as an editor would.
+func (g *Gateway) Rewrite(t testing.TB, text string) {
+	t.Helper()
+	next := g.ConfigFile + ".next"
+	if err := os.WriteFile(next, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(next, g.ConfigFile); err != nil {
+		t.Fatal(err)
+	}
+}
 
-func (l testLog) Write(line []byte) (int, error) {
-	l.t.Logf("%s", line)
-	return len(line), nil
+// Log returns what the gateway has logged so far.
+func (g *Gateway) Log() string { return g.log.String() }
+
+// log keeps what is written to it.
+type log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *log) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }

@@ -158,3 +158,19 @@ func StartEtcd(t testing.TB) string {
 	})
 	return client
 }
+
+// Output runs a command to its end and returns what it printed, to both outputs, and its exit code.
+func Output(t testing.TB, name string, args ...string) (string, int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	if exit != nil {
+		return string(out), exit.ExitCode()
+	}
+	return string(out), 0
+}

@@ -114,6 +114,9 @@ func (s *Service) Run(ctx context.Context) error {
 func (s *Service) readChannel(ctx context.Context, work chan<- func()) error {
 	pubsub := s.client.Subscribe(ctx, s.keys.In(s.name))
 	defer pubsub.Close()
+	// Receive does not watch ctx, but a closed subscription ends it.
+	stop := context.AfterFunc(ctx, func() { pubsub.Close() })
+	defer stop()
 	for {
 		got, err := pubsub.Receive(ctx)
 		if err != nil {

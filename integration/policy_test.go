@@ -1,0 +1,277 @@
+package integration
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/golang-jwt/jwt/v5"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/crossgate/crossgate/integration/rig"
+	"github.com/crossgate/crossgate/integration/testproto"
+	"github.com/crossgate/crossgate/integration/testproto/testserver"
+)
+
+// attempt tries one thing through one protocol with some headers, and says how it ended in HTTP's words: 200 for an
+// admission, else the status of the refusal.
+type attempt func(t *testing.T, g *rig.Gateway, header http.Header) (status int, answer http.Header)
+
+func tryREST(t *testing.T, g *rig.Gateway, header http.Header) (int, http.Header) {
+	t.Helper()
+	r, err := http.NewRequest(http.MethodGet, g.URL+"/bind/v1/one/x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = header.Clone()
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	return answer.StatusCode, answer.Header
+}
+
+func tryGRPC(t *testing.T, g *rig.Gateway, header http.Header) (int, http.Header) {
+	t.Helper()
+	conn, err := grpc.NewClient(strings.TrimPrefix(g.URL, "http://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for name, values := range header {
+		for _, v := range values {
+			ctx = metadata.AppendToOutgoingContext(ctx, strings.ToLower(name), v)
+		}
+	}
+	var back, trailer metadata.MD
+	_, err = testproto.NewBindingsClient(conn).GetOne(ctx, &testproto.Bound{Name: "x"}, grpc.Header(&back), grpc.Trailer(&trailer))
+	answer := http.Header{}
+	for name, values := range metadata.Join(back, trailer) { // a refusal has trailers only
+		answer[http.CanonicalHeaderKey(name)] = values
+	}
+	switch status.Code(err) {
+	case codes.OK:
+		return http.StatusOK, answer
+	case codes.Unauthenticated:
+		return http.StatusUnauthorized, answer
+	case codes.PermissionDenied:
+		return http.StatusForbidden, answer
+	case codes.ResourceExhausted:
+		return http.StatusTooManyRequests, answer
+	case codes.Unavailable:
+		return http.StatusServiceUnavailable, answer
+	}
+	t.Fatalf("ended with %v", err)
+	return 0, nil
+}
+
+func tryWebSocket(t *testing.T, g *rig.Gateway, header http.Header) (int, http.Header) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	conn, answer, err := websocket.Dial(ctx, g.URL+"/ws", &websocket.DialOptions{HTTPHeader: header})
+	if err == nil {
+		conn.CloseNow()
+		return http.StatusOK, answer.Header
+	}
+	if answer == nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, answer.Header
+}
+
+var protocols = map[string]attempt{"REST": tryREST, "gRPC": tryGRPC, "WebSocket": tryWebSocket}
+
+const secret = "0123456789abcdef0123456789abcdef"
+
+// token signs claims with HS256, valid for an hour unless they say otherwise.
+func token(t *testing.T, claims jwt.MapClaims) string {
+	t.Helper()
+	all := jwt.MapClaims{"iss": "https://id.example.com", "aud": "shop", "sub": "ann", "exp": time.Now().Add(time.Hour).Unix()}
+	for k, v := range claims {
+		all[k] = v
+	}
+	s, err := jwt.NewWithClaims(jwt.SigningMethodHS256, all).SignedString([]byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestPolicies runs each policy through each protocol: they share one core, and so one answer.
+func TestPolicies(t *testing.T) {
+	t.Setenv("JWT_SECRET", secret)
+	backend := testserver.Start(t)
+	redis := rig.StartRedis(t)
+	key := sha256.Sum256([]byte("key-of-bob"))
+	bearer := func(claims jwt.MapClaims) http.Header {
+		return http.Header{"Authorization": {"Bearer " + token(t, claims)}}
+	}
+	apiKey := func(k string) http.Header { return http.Header{"X-Api-Key": {k}} }
+
+	type step struct {
+		name   string
+		header http.Header
+		want   int
+	}
+	for _, policy := range []struct {
+		name  string
+		yaml  string
+		steps []step
+	}{
+		{"no policy", ``, []step{{"anyone", nil, 200}, {"a broken credential is not looked at", http.Header{"Authorization": {"Bearer x"}}, 200}}},
+		{"a token is required", `auth: {require: [jwt]}`, []step{
+			{"none", nil, 401},
+			{"a valid one", bearer(nil), 200},
+			{"the scheme in another case", http.Header{"Authorization": {"bearer " + token(t, nil)}}, 200},
+			{"another scheme", http.Header{"Authorization": {"Basic " + token(t, nil)}}, 401},
+			{"garbage", http.Header{"Authorization": {"Bearer garbage"}}, 401},
+			{"an expired one", bearer(jwt.MapClaims{"exp": time.Now().Add(-time.Minute).Unix()}), 401},
+			{"expired within the clock skew", bearer(jwt.MapClaims{"exp": time.Now().Add(-10 * time.Second).Unix()}), 200},
+			{"another issuer's", bearer(jwt.MapClaims{"iss": "https://evil.example.com"}), 401},
+			{"for another audience", bearer(jwt.MapClaims{"aud": "bank"}), 401},
+			{"two credentials at once", http.Header{"Authorization": {"Bearer " + token(t, nil), "Bearer x"}}, 401},
+			{"in the cookie", http.Header{"Cookie": {"a=b; session=" + token(t, nil)}}, 200},
+		}},
+		{"a role is required", `auth: {require: [jwt], roles: [admin, reader]}`, []step{
+			{"without roles", bearer(nil), 403},
+			{"with another role", bearer(jwt.MapClaims{"roles": []string{"writer"}}), 403},
+			{"with one of them", bearer(jwt.MapClaims{"roles": []string{"writer", "reader"}}), 200},
+		}},
+		{"scopes are required", `auth: {require: [jwt], scopes: [read, write]}`, []step{
+			{"with one of them", bearer(jwt.MapClaims{"scope": "read"}), 403},
+			{"with both", bearer(jwt.MapClaims{"scope": "write other read"}), 200},
+		}},
+		{"an API key is required", `auth: {require: [keys], roles: [machine]}`, []step{
+			{"none", nil, 401},
+			{"an unknown one", apiKey("key-of-eve"), 401},
+			{"a known one", apiKey("key-of-bob"), 200},
+			{"a known one without the role", apiKey("a-key-of-carols-own"), 403},
+		}},
+		{"a token or a key", `auth: {require: [jwt, keys]}`, []step{
+			{"none", nil, 401}, {"a token", bearer(nil), 200}, {"a key", apiKey("key-of-bob"), 200},
+		}},
+		{"optional", `auth: {require: [jwt], optional: true}`, []step{
+			{"none", nil, 200}, {"a valid one", bearer(nil), 200}, {"a wrong one", http.Header{"Authorization": {"Bearer x"}}, 401},
+		}},
+		{"a limit by IP in memory", `rate_limits: [{per: ip, rate: 2/h}]`, []step{{"first", nil, 200}, {"second", nil, 200}, {"third", nil, 429}}},
+		{"a limit by IP in Redis", `rate_limits: [{per: ip, rate: 2/h, store: redis}]`, []step{{"first", nil, 200}, {"second", nil, 200}, {"third", nil, 429}}},
+		{"a limit by user", "auth: {require: [jwt]}\n    rate_limits: [{per: user, rate: 1/h}]", []step{
+			{"ann", bearer(nil), 200}, {"ann again", bearer(nil), 429}, {"bob", bearer(jwt.MapClaims{"sub": "bob"}), 200},
+			{"nobody", nil, 401},
+		}},
+		{"a limit by key", "auth: {require: [keys]}\n    rate_limits: [{per: key, rate: 1/h, store: redis}]", []step{
+			{"bob", apiKey("key-of-bob"), 200}, {"bob again", apiKey("key-of-bob"), 429}, {"carol", apiKey("a-key-of-carols-own"), 200},
+		}},
+		{"a limit by header", `rate_limits: [{per: "header:X-Tenant", rate: 1/h}]`, []step{
+			{"one", http.Header{"X-Tenant": {"one"}}, 200}, {"one again", http.Header{"X-Tenant": {"one"}}, 429},
+			{"two", http.Header{"X-Tenant": {"two"}}, 200}, {"none is counted by IP", nil, 200}, {"none again", nil, 429},
+		}},
+		{"guessing is limited before credentials are looked at", "auth: {require: [keys]}\n    rate_limits: [{per: ip, rate: 1/h}]", []step{
+			{"a wrong key", apiKey("x"), 401}, {"another", apiKey("y"), 429},
+		}},
+	} {
+		for protocol, try := range protocols {
+			t.Run(policy.name+"/"+protocol, func(t *testing.T) {
+				g := rig.StartGateway(t, fmt.Sprintf(`
+listeners: [{address: "127.0.0.1:0"}]
+admin: {address: "127.0.0.1:0"}
+redis: {url: %s, prefix: "%s:"}
+upstreams: [{name: test, endpoints: ["%s"]}]
+descriptors: [{reflection: {upstream: test}}]
+auth:
+  - name: jwt
+    jwt: {issuer: https://id.example.com, audiences: [shop, other], secret: "${JWT_SECRET}"}
+    from: [{header: Authorization}, {cookie: session}]
+  - name: keys
+    api_keys:
+      keys:
+        - {id: bob, sha256: %s, roles: [machine]}
+        - {id: carol, key: a-key-of-carols-own}
+routes:
+  - name: calls
+    grpc: {upstream: test, services: ["crossgate.test.v1.*"]}
+    %s
+  - name: socket
+    match: {path: /ws}
+    websocket: {service: chat}
+    %s
+`, redis.URL(), strings.ReplaceAll(t.Name(), "\"", ""), backend.Address, hex.EncodeToString(key[:]), policy.yaml, policy.yaml))
+				for _, s := range policy.steps {
+					got, answer := try(t, g, s.header)
+					if got != s.want {
+						t.Errorf("%s: %d, want %d", s.name, got, s.want)
+					}
+					if protocol != "gRPC" && got == 401 && answer.Get("WWW-Authenticate") == "" {
+						t.Errorf("%s: 401 without WWW-Authenticate", s.name)
+					}
+					if got == 429 && (answer.Get("Retry-After") == "" || answer.Get("RateLimit") == "") {
+						t.Errorf("%s: 429 without Retry-After and RateLimit: %v", s.name, answer)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestWebSocketCredentials covers the two places that only an upgrade may have a credential in.
+func TestWebSocketCredentials(t *testing.T) {
+	t.Setenv("JWT_SECRET", secret)
+	g := rig.StartGateway(t, `
+listeners: [{address: "127.0.0.1:0"}]
+admin: {address: "127.0.0.1:0"}
+auth:
+  - name: jwt
+    jwt: {secret: "${JWT_SECRET}"}
+    from: [{query: access_token}, {subprotocol: "token."}]
+routes:
+  - {name: socket, match: {path: /ws}, websocket: {service: chat}, auth: {require: [jwt]}}
+  - {name: page, match: {path: /page}, respond: {body: hello}, auth: {require: [jwt]}}
+`)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	dial := func(query string, protocols ...string) (*http.Response, string, error) {
+		conn, answer, err := websocket.Dial(ctx, g.URL+"/ws"+query, &websocket.DialOptions{Subprotocols: protocols})
+		if err != nil {
+			return answer, "", err
+		}
+		defer conn.CloseNow()
+		return answer, conn.Subprotocol(), nil
+	}
+	if _, _, err := dial("?access_token=" + token(t, nil)); err != nil {
+		t.Errorf("in the query: %v", err)
+	}
+	if _, chosen, err := dial("", "crossgate.v1.json", "token."+token(t, nil)); err != nil || chosen != "crossgate.v1.json" {
+		t.Errorf("in a subprotocol: %q, %v", chosen, err)
+	}
+	if answer, _, err := dial("?access_token=x"); err == nil || answer.StatusCode != 401 {
+		t.Errorf("a wrong one: %v", err)
+	}
+	answer, err := http.Get(g.URL + "/page?access_token=" + token(t, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, answer.Body)
+	answer.Body.Close()
+	if answer.StatusCode != 401 {
+		t.Errorf("a query parameter is taken outside of an upgrade: %d", answer.StatusCode)
+	}
+	if log := g.Log(); strings.Contains(log, "access_token") || strings.Contains(log, token(t, nil)[:20]) {
+		t.Errorf("the log has a credential:\n%s", log)
+	}
+}
+
