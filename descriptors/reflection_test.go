@@ -3,7 +3,9 @@ package descriptors
 import (
 	"context"
 	"net"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/genproto/googleapis/api/annotations"
@@ -109,6 +111,43 @@ descriptors: [{reflection: {upstream: one}}, {reflection: {upstream: two}}]`, ni
 		func(name string) Backend { return backends[name] }, func() {}).Load(context.Background())
 	if err != nil || len(set.Services()) != 2 || set.Service("a.v1.B").Source != "reflection on two" {
 		t.Errorf("%+v, %v", set, err)
+	}
+}
+
+// shuffled lists services in another order each time it is asked.
+type shuffled struct {
+	reflectv1.ServerReflectionServer
+	asked atomic.Int32
+}
+
+func (s *shuffled) ServerReflectionInfo(stream grpc.BidiStreamingServer[reflectv1.ServerReflectionRequest, reflectv1.ServerReflectionResponse]) error {
+	return s.ServerReflectionServer.ServerReflectionInfo(&shuffledStream{stream, s.asked.Add(1)%2 == 0})
+}
+
+type shuffledStream struct {
+	grpc.BidiStreamingServer[reflectv1.ServerReflectionRequest, reflectv1.ServerReflectionResponse]
+	reverse bool
+}
+
+func (s *shuffledStream) Send(answer *reflectv1.ServerReflectionResponse) error {
+	if list := answer.GetListServicesResponse(); list != nil && s.reverse {
+		slices.Reverse(list.Service)
+	}
+	return s.BidiStreamingServer.Send(answer)
+}
+
+func TestTheSameServicesInAnotherOrderAreNoChange(t *testing.T) {
+	address, _ := reflecting(t, "127.0.0.1:0", func(s *grpc.Server, o reflection.ServerOptions) {
+		reflectv1.RegisterServerReflectionServer(s, &shuffled{ServerReflectionServer: reflection.NewServerV1(o)})
+	}, []string{"a.v1.A", "b.v1.B"}, service("a.proto", "a.v1", "A"), service("b.proto", "b.v1", "B"))
+	up := dial(t, address)
+	first, err := reflectSet(context.Background(), "up", up.Conn())
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := reflectSet(context.Background(), "up", up.Conn())
+	if err != nil || second.digest != first.digest {
+		t.Errorf("the digest differs; %v", err)
 	}
 }
 

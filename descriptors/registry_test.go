@@ -71,6 +71,27 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
+// watching runs a watcher until stop, and returns what waits to be told of something.
+func watching(t *testing.T, r *Registry) (told func(what string), stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	notices, ended := make(chan struct{}, 10), make(chan struct{})
+	go func() {
+		defer close(ended)
+		r.Watch(ctx, func() { notices <- struct{}{} })
+	}()
+	stop = func() { cancel(); <-ended }
+	t.Cleanup(stop)
+	return func(what string) {
+		t.Helper()
+		select {
+		case <-notices:
+		case <-time.After(2 * registryPoll):
+			t.Fatalf("not told of %s", what)
+		}
+	}, stop
+}
+
 func TestTheRegistryOnARealRedis(t *testing.T) {
 	client := startRedis(t).client()
 	defer client.Close()
@@ -133,13 +154,9 @@ func TestAWatcherStopsAtOnceAndHearsFromAnotherNodeWithinASecond(t *testing.T) {
 	one, two := server.client(), server.client()
 	defer one.Close()
 	defer two.Close()
-	ctx, cancel := context.WithCancel(context.Background())
-	told, ended := make(chan struct{}, 10), make(chan struct{})
-	go func() {
-		defer close(ended)
-		NewRegistry(two, "cg:").Watch(ctx, func() { told <- struct{}{} })
-	}()
-	<-told // of what may have come before
+	ctx := context.Background()
+	told, stop := watching(t, NewRegistry(two, "cg:"))
+	told("what may have come before")
 	eventually(t, "the watcher subscribes", func() bool {
 		return one.PubSubNumSub(ctx, "cg:{descriptors}:changed").Val()["cg:{descriptors}:changed"] == 1
 	})
@@ -147,13 +164,12 @@ func TestAWatcherStopsAtOnceAndHearsFromAnotherNodeWithinASecond(t *testing.T) {
 	if _, err := NewRegistry(one, "cg:").Put(ctx, "a", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	<-told
+	told("a registration")
 	if d := time.Since(begun); d > time.Second {
 		t.Errorf("told after %v", d)
 	}
 	begun = time.Now()
-	cancel()
-	<-ended
+	stop()
 	if d := time.Since(begun); d > time.Second {
 		t.Errorf("stopped after %v", d)
 	}
@@ -163,23 +179,15 @@ func TestANoticeThatIsLostIsMadeUpFor(t *testing.T) {
 	server := startRedis(t)
 	client := server.client()
 	defer client.Close()
-	ctx, cancel := context.WithCancel(context.Background())
-	told, ended := make(chan struct{}, 10), make(chan struct{})
-	go func() {
-		defer close(ended)
-		NewRegistry(client, "cg:").Watch(ctx, func() { told <- struct{}{} })
-	}()
-	defer func() { cancel(); <-ended }()
-	<-told
+	ctx := context.Background()
+	told, stop := watching(t, NewRegistry(client, "cg:"))
+	defer stop()
+	told("what may have come before")
 	// The version alone, as when the notice went to a connection that was just gone.
 	if err := client.Incr(ctx, "cg:{descriptors}:version").Err(); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-told:
-	case <-time.After(2 * registryPoll):
-		t.Fatal("not told")
-	}
+	told("a version without a notice")
 }
 
 func TestANodeThatStartsWithoutRedisIsToldWhenItComes(t *testing.T) {

@@ -5,12 +5,16 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/crossgate/crossgate/config"
 )
 
 // defaultPrefix begins every key when the configuration has no redis section.
 const defaultPrefix = "cg:"
+
+// What go-redis has to say of a server that is gone, the bus says once, in the process log.
+func init() { logging.Disable() }
 
 // redisLink is the Redis this node shares with services and other nodes.
 type redisLink struct {

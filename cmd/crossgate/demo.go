@@ -47,6 +47,16 @@ func demoCommand() *cobra.Command {
 	}
 	chat.Flags().StringVar(&redis, "redis", "redis://127.0.0.1:6379/0", "the Redis that gateways use")
 
-	cmd.AddCommand(shop, chat)
+	page := &cobra.Command{
+		Use:   "page",
+		Short: "Print the chat page",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := cmd.OutOrStdout().Write(demo.Page())
+			return err
+		},
+	}
+
+	cmd.AddCommand(shop, chat, page)
 	return cmd
 }
