@@ -101,8 +101,8 @@ func (v *jwtVerifier) checkHeader(token string, claims jwt.MapClaims) error {
 	if _, ok := parsed.Header["crit"]; ok {
 		return errors.New("the token has a crit header, and nothing in it is understood")
 	}
-	if typ, ok := parsed.Header["typ"].(string); ok && !tokenType(typ) {
-		return fmt.Errorf("the token's typ is not JWT or at+jwt")
+	if typ, ok := parsed.Header["typ"]; ok && !tokenType(typ) {
+		return errors.New("the token's typ is not JWT or at+jwt")
 	}
 	if payload, err := jwt.NewParser().DecodeSegment(parts[1]); err != nil || !uniqueKeys(payload) {
 		return errors.New("the token has a claim twice")
@@ -115,9 +115,10 @@ func (v *jwtVerifier) checkHeader(token string, claims jwt.MapClaims) error {
 	return nil
 }
 
-func tokenType(typ string) bool {
-	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
-	return typ == "jwt" || typ == "at+jwt"
+func tokenType(typ any) bool {
+	name, _ := typ.(string)
+	name = strings.TrimPrefix(strings.ToLower(name), "application/")
+	return name == "jwt" || name == "at+jwt"
 }
 
 // tokenError says what is wrong without a byte of the token.

@@ -140,7 +140,7 @@ func (v *validator) reference(name *string, parent Position, what string, names 
 func checkName(s string) error {
 	for i := range len(s) {
 		if c := s[i]; !isLetter(c) && !isDigit(c) && !strings.ContainsRune("-_.", rune(c)) {
-			return fmt.Errorf("the name %s may only have letters, digits, - _ and .", quote(s))
+			return fmt.Errorf("the name %s may only have letters, digits and the characters . - _", quote(s))
 		}
 	}
 	if len(s) > 128 {

@@ -161,7 +161,7 @@ upstreams:
   - {name: ` + strings.Repeat("x", 129) + `, endpoints: ["a:1"]}
 `, `
 c.yaml:3:12: upstreams: the name "shop" is taken, at c.yaml:2:12
-c.yaml:4:12: upstreams: the name "a/b" may only have letters, digits, - _ and .
+c.yaml:4:12: upstreams: the name "a/b" may only have letters, digits and the characters . - _
 c.yaml:5:12: upstreams: the name "` + strings.Repeat("x", 80) + `"… is longer than 128 characters
 `},
 		{"endpoints that are none, or come twice", `
@@ -505,7 +505,7 @@ routes:
       origins: [a]
       message_rate_limits: [{per: connection, rate: 1/s}, {per: nobody, rate: 1/s}]
 `, `
-c.yaml:5:16: service: the name "a:b" may only have letters, digits, - _ and .
+c.yaml:5:16: service: the name "a:b" may only have letters, digits and the characters . - _
 c.yaml:6:17: origins: "a" is not an origin; expected scheme://host[:port], as https://app.example.com, or *
 c.yaml:7:65: per: "nobody" is nobody to count for; expected ip, user, key, route, connection or header:NAME
 `},

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	//lint:ignore SA1019 grpcreflect, which speaks v1 and v1alpha, answers with its descriptors
 	"github.com/jhump/protoreflect/desc"
 	"github.com/jhump/protoreflect/grpcreflect"
 	"google.golang.org/grpc"

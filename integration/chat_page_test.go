@@ -49,7 +49,9 @@ func until(expression string) step {
 	}
 }
 
-func state(comparison string) step { return until(`document.querySelector("#state").dataset.state ` + comparison) }
+func state(comparison string) step {
+	return until(`document.querySelector("#state").dataset.state ` + comparison)
+}
 
 // TestChatPage types in one tab of the demo page and reads in another, through `crossgate dev` as a process; then the
 // gateway is killed and started again on the same port, and both tabs follow.

@@ -274,4 +274,3 @@ routes:
 		t.Errorf("the log has a credential:\n%s", log)
 	}
 }
-

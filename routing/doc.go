@@ -6,9 +6,9 @@
 //
 //  1. an exact host before *.example.com, a longer such suffix before a shorter one, any host last;
 //  2. a template with the path's verb (":cancel") before one without;
-//  3. segment by segment from the left: a literal before *, * before **;
-//  4. more header conditions before fewer;
-//  5. a rule for the method before a rule for any method. HEAD is served by a GET rule where no rule says HEAD.
+//  3. segment by segment from the left: a literal before *, * before **, ** before what follows a path prefix;
+//  4. more header conditions before fewer, then more exact values before any value ("*");
+//  5. a rule for the method before a rule for any method. A rule for GET serves HEAD too, after one for HEAD itself.
 //
 // A rule that does not take the method or whose headers do not hold is passed over for the next most specific one.
 // Two rules that no request could tell apart are refused by [Compile].

@@ -10,9 +10,17 @@ import (
 // stackSegments is how many segments of a path are held without allocating.
 const stackSegments = 32
 
+// maxHost is the longest a host name may be (RFC 1035 section 2.3.4). A longer one is under no rule that names hosts:
+// each of its suffixes would be looked up, in time that grows with the square of its length.
+const maxHost = 255
+
 // Match returns the value of the rule that r is for, and the template's variables in vars[:0]. It allocates nothing
-// when vars has room and the path has no percent-escape. Its time is bounded by the number of trie nodes that agree
-// with the path: at most two alternatives, * and a literal, for each segment, and only where rules have both.
+// when vars has room and the path has no percent-escape and at most stackSegments segments; the values are then
+// substrings of r.Path.
+//
+// For each host that r may be under, and for the path with its verb and without, a walk visits a node of the trie at
+// most once, and at depth d at most 2^d of them: a literal and *, where rules have both. A path adds no nodes, so what
+// a hostile one costs beyond its own length is set by the rules.
 func (t *Table[T]) Match(r *Request, vars Vars) (T, Vars, Outcome) {
 	var room [stackSegments]string
 	s := search[T]{request: r, parts: split(r.Path, room[:0])}
@@ -39,6 +47,9 @@ func (t *Table[T]) Allow(r *Request) []string {
 		return nil
 	}
 	t.search(&s)
+	if s.anyMethod {
+		return nil
+	}
 	var methods []string
 	for m := range s.collect {
 		methods = append(methods, m)
@@ -61,6 +72,7 @@ type search[T any] struct {
 
 	otherMethod bool            // the path was found, but not for the method
 	collect     map[string]bool // for Allow: gathers methods in place of picking
+	anyMethod   bool            // for Allow: some rule takes any method
 }
 
 // split cuts the path into segments, appended to parts. It returns none for what is no path.
@@ -100,12 +112,13 @@ func (s *search[T]) check() bool {
 			return false
 		}
 	}
-	return true
+	stem, _ := cutVerb(s.rawPart(len(s.parts) - 1))
+	return !isDots(s.decode(stem))
 }
 
 // search tries the hosts from the most specific to any, and for each the path with its verb before the path without.
 func (t *Table[T]) search(s *search[T]) *entry[T] {
-	if len(t.exact) > 0 || len(t.suffixes) > 0 {
+	if len(s.request.Host) <= maxHost && (len(t.exact) > 0 || len(t.suffixes) > 0) {
 		host := strings.ToLower(s.request.Host)
 		if found := s.under(t.exact[host]); found != nil {
 			return found
@@ -129,23 +142,18 @@ func (s *search[T]) under(root *node[T]) *entry[T] {
 		return nil
 	}
 	last := len(s.parts) - 1
-	whole := s.parts[last]
-	// Only a colon that came as such begins a verb.
-	if raw := s.rawPart(last); strings.IndexByte(raw, ':') > 0 {
-		cut := strings.LastIndexByte(raw, ':')
-		if before, verb := raw[:cut], raw[cut+1:]; verb != "" {
-			s.parts[last], s.verb = s.decode(before), s.decode(verb)
-			if s.escaped {
-				s.raw[last] = before
-			}
-			found := s.walk(root, 0)
-			if found != nil {
-				return found
-			}
-			s.parts[last], s.verb = whole, ""
-			if s.escaped {
-				s.raw[last] = raw
-			}
+	whole, raw := s.parts[last], s.rawPart(last)
+	if stem, verb := cutVerb(raw); verb != "" {
+		s.parts[last], s.verb = s.decode(stem), s.decode(verb)
+		if s.escaped {
+			s.raw[last] = stem
+		}
+		if found := s.walk(root, 0); found != nil {
+			return found
+		}
+		s.parts[last], s.verb = whole, ""
+		if s.escaped {
+			s.raw[last] = raw
 		}
 	}
 	return s.walk(root, 0)
@@ -162,10 +170,7 @@ func (s *search[T]) decode(part string) string {
 	if !s.escaped {
 		return part
 	}
-	decoded, err := url.PathUnescape(part)
-	if err != nil {
-		return part
-	}
+	decoded, _ := url.PathUnescape(part) // check has tried every escape
 	return decoded
 }
 
@@ -202,6 +207,7 @@ func (s *search[T]) pick(l leaf[T]) *entry[T] {
 	if s.collect != nil {
 		for _, e := range list {
 			if s.headersHold(e.rule.Headers) {
+				s.anyMethod = s.anyMethod || len(e.rule.Methods) == 0
 				for _, m := range e.rule.Methods {
 					s.collect[m] = true
 				}
@@ -209,20 +215,16 @@ func (s *search[T]) pick(l leaf[T]) *entry[T] {
 		}
 		return nil
 	}
-	var getForHead *entry[T]
 	for _, e := range list {
 		if !s.headersHold(e.rule.Headers) {
 			continue
 		}
-		if len(e.rule.Methods) == 0 || slices.Contains(e.rule.Methods, s.request.Method) {
+		if serves(e.rule.Methods, s.request.Method) {
 			return e
-		}
-		if s.request.Method == http.MethodHead && getForHead == nil && slices.Contains(e.rule.Methods, http.MethodGet) {
-			getForHead = e
 		}
 		s.otherMethod = true
 	}
-	return getForHead
+	return nil
 }
 
 func (s *search[T]) headersHold(conditions []Header) bool {

@@ -229,7 +229,7 @@ func naiveMatch(tpl *Template, path string) (rank string, ok bool) {
 	parts := strings.Split(path[1:], "/")
 	if last := len(parts) - 1; tpl.verb != "" {
 		before, ok := strings.CutSuffix(parts[last], ":"+tpl.verb)
-		if !ok || before == "" && false {
+		if !ok || before == "" {
 			return "", false
 		}
 		parts[last] = before

@@ -1,10 +1,11 @@
 package routing
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
-	"sort"
 	"strings"
 )
 
@@ -101,26 +102,53 @@ func (l *leaf[T]) add(verb string, e *entry[T]) error {
 	if *l == nil {
 		*l = leaf[T]{}
 	}
+	var errs []error
 	for _, other := range (*l)[verb] {
 		if other.key == e.key && sameMethods(other.rule.Methods, e.rule.Methods) {
-			return fmt.Errorf("%s: matches the same requests as %s", e.rule.Origin, other.rule.Origin)
+			errs = append(errs, fmt.Errorf("%s: matches the same requests as %s", e.rule.Origin, other.rule.Origin))
 		}
 	}
 	list := append((*l)[verb], e)
-	sort.SliceStable(list, func(i, j int) bool { return list[i].before(list[j]) })
+	slices.SortStableFunc(list, (*entry[T]).compare)
 	(*l)[verb] = list
-	return nil
+	return errors.Join(errs...)
 }
 
-// before orders the entries of one leaf and verb: by header conditions, then by method.
-func (e *entry[T]) before(o *entry[T]) bool {
-	if a, b := len(e.rule.Headers), len(o.rule.Headers); a != b {
-		return a > b
+// compare orders the entries of one leaf and verb: by header conditions, then by method.
+func (e *entry[T]) compare(o *entry[T]) int {
+	return cmp.Or(
+		cmp.Compare(len(o.rule.Headers), len(e.rule.Headers)),
+		cmp.Compare(o.exactHeaders(), e.exactHeaders()),
+		cmp.Compare(e.key, o.key),
+		cmp.Compare(e.methodRank(), o.methodRank()),
+	)
+}
+
+func (e *entry[T]) exactHeaders() int {
+	n := 0
+	for _, h := range e.rule.Headers {
+		if h.Value != "*" {
+			n++
+		}
 	}
-	if e.key != o.key {
-		return e.key < o.key
+	return n
+}
+
+// methodRank puts a rule for HEAD before the rule for GET that would take HEAD as well, and any method last.
+func (e *entry[T]) methodRank() int {
+	switch {
+	case len(e.rule.Methods) == 0:
+		return 2
+	case slices.Contains(e.rule.Methods, http.MethodHead):
+		return 0
 	}
-	return len(e.rule.Methods) > 0 && len(o.rule.Methods) == 0
+	return 1
+}
+
+// serves reports whether a rule for methods takes method. GET takes HEAD (RFC 9110 section 9.3.2).
+func serves(methods []string, method string) bool {
+	return len(methods) == 0 || slices.Contains(methods, method) ||
+		method == http.MethodHead && slices.Contains(methods, http.MethodGet)
 }
 
 // sameMethods reports whether a request could not tell the two apart: both take any method, or they share one.

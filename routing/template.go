@@ -64,15 +64,26 @@ func (t *Template) Fields() []string {
 
 // ExactPath returns the template that matches just path, which begins with a slash and has no variables.
 func ExactPath(path string) (*Template, error) {
-	t, err := literalPath(path)
+	stem, verb := cutVerb(path)
+	t, err := literalPath(stem)
 	if err != nil {
 		return nil, err
 	}
-	last := &t.segments[len(t.segments)-1]
-	if i := strings.LastIndexByte(last.literal, ':'); i > 0 {
-		last.literal, t.verb = last.literal[:i], last.literal[i+1:]
+	t.text = path
+	if t.verb, err = url.PathUnescape(verb); err != nil {
+		return nil, &TemplateError{path, len(stem) + 2, err.Error()}
 	}
 	return t, nil
+}
+
+// cutVerb cuts an escaped path, or its last segment, before the verb. Only a colon that came as such begins a verb,
+// and only after at least one character of the segment.
+func cutVerb(path string) (stem, verb string) {
+	i := strings.LastIndexByte(path, ':')
+	if i <= 0 || i == len(path)-1 || path[i-1] == '/' || strings.IndexByte(path[i:], '/') >= 0 {
+		return path, ""
+	}
+	return path[:i], path[i+1:]
 }
 
 // PathPrefix returns the template that matches every path which begins with prefix, which begins and ends with a

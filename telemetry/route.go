@@ -139,9 +139,15 @@ func (r *RouteMetrics) Refused(why Refusal) {
 	}
 }
 
-// WebSocketClosed counts a closed session.
+// WebSocketClosed counts a closed session. A client may close with any code of 3000 to 4999: the codes that neither
+// RFC 6455 nor Crossgate gives a meaning to count as "other", so that clients cannot make series.
 func (r *RouteMetrics) WebSocketClosed(code int) {
-	r.t.wsCloses.WithLabelValues(r.route, strconv.Itoa(code)).Inc()
+	label := "other"
+	switch code {
+	case 1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4001, 4008, 4009, 4010:
+		label = strconv.Itoa(code)
+	}
+	r.t.wsCloses.WithLabelValues(r.route, label).Inc()
 }
 
 // InFlight adds n, 1 or -1, to the requests being served.

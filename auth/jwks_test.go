@@ -1,0 +1,402 @@
+package auth
+
+import (
+	"context"
+	"crypto"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/MicahParks/jwkset"
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/crossgate/crossgate/config"
+)
+
+// keySetOf writes a JSON Web Key Set with these public keys.
+func keySetOf(t testing.TB, named map[string]crypto.PublicKey) string {
+	t.Helper()
+	set := struct {
+		Keys []jwkset.JWKMarshal `json:"keys"`
+	}{Keys: []jwkset.JWKMarshal{}}
+	for kid, public := range named {
+		jwk, err := jwkset.NewJWKFromKey(public, jwkset.JWKOptions{Metadata: jwkset.JWKMetadataOptions{KID: kid}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		set.Keys = append(set.Keys, jwk.Marshal())
+	}
+	b, err := json.Marshal(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// endpoint serves a key set that the test changes, and counts how often it was asked.
+type endpoint struct {
+	mu     sync.Mutex
+	status int
+	body   string
+	asked  int
+	url    string
+}
+
+func (e *endpoint) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.asked++
+	w.WriteHeader(e.status)
+	_, _ = w.Write([]byte(e.body))
+}
+
+func (e *endpoint) answer(status int, body string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.status, e.body = status, body
+}
+
+func (e *endpoint) requests() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.asked
+}
+
+// clock is a time that tests move.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) time() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// remote starts an endpoint and a verifier that uses it.
+func remote(t *testing.T, status int, body string) (*endpoint, *jwtVerifier, *clock) {
+	t.Helper()
+	e := &endpoint{status: status, body: body}
+	server := httptest.NewServer(e)
+	t.Cleanup(server.Close)
+	e.url = server.URL
+	v, err := newJWTVerifier("tokens", jwtConfig(func(j *config.JWT) { j.JWKSURL = server.URL }), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(v.close)
+	c := &clock{now: today}
+	v.now, v.keys.(*remoteKeys).now = c.time, c.time
+	return e, v, c
+}
+
+// idle waits until no request for the key set is being made.
+func idle(t *testing.T, v *jwtVerifier) {
+	t.Helper()
+	r := v.keys.(*remoteKeys)
+	r.mu.Lock()
+	done := r.inFlight
+	r.mu.Unlock()
+	if done == nil {
+		return
+	}
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the request for the key set does not end")
+	}
+}
+
+func expect(t *testing.T, v *jwtVerifier, token, reason string) {
+	t.Helper()
+	id, err := v.verify(t.Context(), token)
+	switch {
+	case reason == "" && err != nil:
+		t.Errorf("refused with %q", err)
+	case reason != "" && (err == nil || err.Error() != reason):
+		t.Errorf("got %+v, %v; want %q", id, err, reason)
+	}
+}
+
+func asked(t *testing.T, e *endpoint, want int) {
+	t.Helper()
+	if got := e.requests(); got != want {
+		t.Errorf("the endpoint was asked %d times, want %d", got, want)
+	}
+}
+
+const (
+	unknownKey  = "the token's key is not known"
+	unavailable = "the keys to verify the token with cannot be fetched now"
+)
+
+func tokenOf(t testing.TB, kid string, change map[string]any) string {
+	t.Helper()
+	method, key := jwt.SigningMethod(jwt.SigningMethodES256), any(p256())
+	if strings.HasPrefix(kid, "new") {
+		key = otherP256()
+	}
+	return sign(t, method, key, claimsWith(change), map[string]any{"kid": kid})
+}
+
+func TestRemoteKeys(t *testing.T) {
+	oldSet := keySetOf(t, map[string]crypto.PublicKey{"old": p256().Public()})
+	bothSet := keySetOf(t, map[string]crypto.PublicKey{"old": p256().Public(), "new": otherP256().Public()})
+	newSet := keySetOf(t, map[string]crypto.PublicKey{"new": otherP256().Public()})
+
+	t.Run("the set is fetched once, when it is first needed", func(t *testing.T) {
+		e, v, _ := remote(t, 200, oldSet)
+		asked(t, e, 0)
+		for i := range 5 {
+			expect(t, v, tokenOf(t, "old", map[string]any{"n": i}), "")
+		}
+		asked(t, e, 1)
+	})
+	t.Run("a token with a key that is not in the set has it fetched again", func(t *testing.T) {
+		e, v, c := remote(t, 200, oldSet)
+		expect(t, v, tokenOf(t, "old", nil), "")
+		e.answer(200, bothSet)
+		c.add(10 * time.Second)
+		expect(t, v, tokenOf(t, "new", nil), "")
+		expect(t, v, tokenOf(t, "old", nil), "")
+		asked(t, e, 2)
+	})
+	t.Run("a key that is withdrawn ends the tokens that were remembered", func(t *testing.T) {
+		e, v, c := remote(t, 200, bothSet)
+		token := tokenOf(t, "old", nil)
+		expect(t, v, token, "")
+		e.answer(200, newSet)
+		c.add(10 * time.Minute)
+		c.add(time.Second)
+		// A token that is not remembered notices the age of the set.
+		expect(t, v, tokenOf(t, "new", nil), "")
+		idle(t, v)
+		expect(t, v, token, unknownKey)
+	})
+	t.Run("between two requests lies the floor, whatever tokens say", func(t *testing.T) {
+		e, v, c := remote(t, 200, oldSet)
+		expect(t, v, tokenOf(t, "old", nil), "")
+		for i := range 20 {
+			expect(t, v, tokenOf(t, "new", map[string]any{"n": i}), unknownKey)
+		}
+		asked(t, e, 1)
+		c.add(10*time.Second - 1)
+		expect(t, v, tokenOf(t, "new", nil), unknownKey)
+		asked(t, e, 1)
+		c.add(1)
+		for i := range 20 {
+			expect(t, v, tokenOf(t, "new", map[string]any{"n": i}), unknownKey)
+		}
+		asked(t, e, 2)
+	})
+	t.Run("many callers share one request", func(t *testing.T) {
+		e, v, _ := remote(t, 200, oldSet)
+		var all sync.WaitGroup
+		for i := range 32 {
+			token := tokenOf(t, "old", map[string]any{"n": i})
+			all.Go(func() { expect(t, v, token, "") })
+		}
+		all.Wait()
+		asked(t, e, 1)
+	})
+	t.Run("a set older than its cache time is used while it is fetched again", func(t *testing.T) {
+		e, v, c := remote(t, 200, oldSet)
+		expect(t, v, tokenOf(t, "old", nil), "")
+		c.add(10*time.Minute + time.Second)
+		expect(t, v, tokenOf(t, "old", map[string]any{"n": 1}), "")
+		idle(t, v)
+		asked(t, e, 2)
+	})
+	for _, c := range []struct {
+		name   string
+		status int
+		body   string
+	}{
+		{"an endpoint that answers 500", 500, "no"},
+		{"an endpoint that answers 404 with a key set", 404, newSet},
+		{"invalid JSON", 200, `{"keys":[`},
+		{"JSON that is no key set", 200, `{"hello":"world"}`},
+		{"an empty set", 200, `{"keys":[]}`},
+		{"a set without a key that can be used", 200, `{"keys":[{"kty":"new"},{"kty":"EC","use":"enc"},7]}`},
+		{"an answer of more than 1 MiB", 200, strings.Replace(newSet, `{"keys"`, `{"pad":"`+strings.Repeat("a", 1<<20)+`","keys"`, 1)},
+		{"an empty answer", 200, ""},
+	} {
+		t.Run(c.name+" leaves the keys as they are", func(t *testing.T) {
+			e, v, clock := remote(t, 200, oldSet)
+			expect(t, v, tokenOf(t, "old", nil), "")
+			e.answer(c.status, c.body)
+			clock.add(10*time.Minute + time.Second)
+			expect(t, v, tokenOf(t, "new", nil), unknownKey)
+			idle(t, v)
+			expect(t, v, tokenOf(t, "old", map[string]any{"n": 1}), "")
+			asked(t, e, 2)
+		})
+		t.Run(c.name+" at the start is no answer, and the next one counts", func(t *testing.T) {
+			e, v, clock := remote(t, c.status, c.body)
+			expect(t, v, tokenOf(t, "old", nil), unavailable)
+			e.answer(200, oldSet)
+			expect(t, v, tokenOf(t, "old", nil), unavailable)
+			asked(t, e, 1)
+			clock.add(10 * time.Second)
+			expect(t, v, tokenOf(t, "old", nil), "")
+			asked(t, e, 2)
+		})
+	}
+	t.Run("an endpoint that refuses connections is no error at the start", func(t *testing.T) {
+		server := httptest.NewServer(http.NotFoundHandler())
+		server.Close()
+		p := policy(t, config.AuthProvider{Name: "tokens", JWT: jwtConfig(func(j *config.JWT) { j.JWKSURL = server.URL })})
+		if why := refused(t, nil, second(p.AuthenticateToken(t.Context(), tokenOf(t, "old", nil)))); why.Reason != unavailable {
+			t.Errorf("refused with %q", why.Reason)
+		}
+	})
+	t.Run("a caller does not wait longer than it wants to", func(t *testing.T) {
+		release := make(chan struct{})
+		server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+		defer server.Close()
+		defer close(release)
+		p := policy(t, config.AuthProvider{Name: "tokens", JWT: jwtConfig(func(j *config.JWT) { j.JWKSURL = server.URL })})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		refused(t, nil, second(p.AuthenticateToken(ctx, tokenOf(t, "old", nil))))
+	})
+	t.Run("HMAC with a public key of the set is refused", func(t *testing.T) {
+		_, v, _ := remote(t, 200, oldSet)
+		expect(t, v, sign(t, jwt.SigningMethodHS256, []byte(oldSet), claimsWith(nil), map[string]any{"kid": "old"}), "the token's algorithm is not accepted for its key")
+	})
+	t.Run("the wrong key of the set is not tried", func(t *testing.T) {
+		_, v, _ := remote(t, 200, bothSet)
+		expect(t, v, sign(t, jwt.SigningMethodES256, otherP256(), claimsWith(nil), map[string]any{"kid": "old"}), "the token's signature is wrong")
+	})
+}
+
+func TestReloadKeepsFetchedKeys(t *testing.T) {
+	e, first, _ := remote(t, 200, keySetOf(t, map[string]crypto.PublicKey{"old": p256().Public()}))
+	_ = first
+	cfg := []config.AuthProvider{{Name: "tokens", JWT: jwtConfig(func(j *config.JWT) { j.JWKSURL = e.url })}}
+	before, err := Compile(cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, before.list[0].verifier.(*jwtVerifier), tokenOf(t, "old", nil), "")
+	asked(t, e, 1)
+
+	t.Run("an unchanged provider goes on with its keys after the old one is closed", func(t *testing.T) {
+		after, err := Compile(cfg, before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer after.Close()
+		before.Close()
+		e.answer(500, "")
+		expect(t, after.list[0].verifier.(*jwtVerifier), tokenOf(t, "old", nil), "")
+		asked(t, e, 1)
+
+		t.Run("a changed one fetches its own", func(t *testing.T) {
+			changed := []config.AuthProvider{{Name: "tokens", JWT: jwtConfig(func(j *config.JWT) { j.JWKSURL, j.Algorithms = e.url, []string{"ES256"} })}}
+			other, err := Compile(changed, after)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer other.Close()
+			expect(t, other.list[0].verifier.(*jwtVerifier), tokenOf(t, "old", nil), unavailable)
+			asked(t, e, 2)
+		})
+	})
+}
+
+func TestKeySetFile(t *testing.T) {
+	set := keySetOf(t, map[string]crypto.PublicKey{"ec": p256().Public(), "rsa": rsaKey().Public(), "ed": edKey().Public()})
+	file := filepath.Join(t.TempDir(), "keys.json")
+	if err := os.WriteFile(file, []byte(set), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := jwtPolicy(t, func(j *config.JWT) { j.JWKSFile = config.Path(file) })
+	for _, c := range []struct {
+		name   string
+		token  string
+		reason string
+	}{
+		{"the key is found by its kid", sign(t, jwt.SigningMethodES256, p256(), claimsWith(nil), map[string]any{"kid": "ec"}), ""},
+		{"another key is found by its kid", sign(t, jwt.SigningMethodPS256, rsaKey(), claimsWith(nil), map[string]any{"kid": "rsa"}), ""},
+		{"without a kid the algorithm tells", sign(t, jwt.SigningMethodEdDSA, edKey(), claimsWith(nil), nil), ""},
+		{"a kid that is not in the set is refused", sign(t, jwt.SigningMethodES256, p256(), claimsWith(nil), map[string]any{"kid": "gone"}), unknownKey},
+		{"a kid of a key for another algorithm is refused", sign(t, jwt.SigningMethodES256, p256(), claimsWith(nil), map[string]any{"kid": "rsa"}), "the token's algorithm is not accepted for its key"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			id, err := p.AuthenticateToken(t.Context(), c.token)
+			if c.reason == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if why := refused(t, id, err); why.Reason != c.reason {
+				t.Errorf("refused with %q, want %q", why.Reason, c.reason)
+			}
+		})
+	}
+}
+
+func TestParseJWKS(t *testing.T) {
+	one := func(fields string) string { return `{"keys":[` + fields + `]}` }
+	rsaJWK := strings.TrimSuffix(strings.TrimPrefix(keySetOf(t, map[string]crypto.PublicKey{"k": rsaKey().Public()}), `{"keys":[`), `]}`)
+	with := func(extra string) string { return strings.TrimSuffix(rsaJWK, "}") + extra + "}" }
+	for _, c := range []struct {
+		name, set  string
+		wanted     []string
+		algorithms []string
+	}{
+		{"a key is for all algorithms of its kind", one(rsaJWK), nil, []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}},
+		{"a key with alg is for that one", one(with(`,"alg":"PS384"`)), nil, []string{"PS384"}},
+		{"the configuration restricts further", one(rsaJWK), []string{"RS256", "ES256"}, []string{"RS256"}},
+		{"a key whose alg is not accepted is passed over", one(with(`,"alg":"PS384"`)), []string{"RS256"}, nil},
+		{"a key whose alg is another kind's is passed over", one(with(`,"alg":"HS256"`)), nil, nil},
+		{"a key for encryption is passed over", one(with(`,"use":"enc"`)), nil, nil},
+		{"keys of unknown kinds do not spoil the others", one(`{"kty":"OKP","crv":"X448"},{"kty":"PQ"},"x",null,` + rsaJWK), []string{"RS256"}, []string{"RS256"}},
+		{"a list is no set", "[" + rsaJWK + "]", nil, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			set, err := parseJWKS([]byte(c.set), c.wanted)
+			if c.algorithms == nil {
+				if err == nil {
+					t.Errorf("got %v", set)
+				}
+				return
+			}
+			if err != nil || len(set) != 1 || strings.Join(set[0].algorithms, " ") != strings.Join(c.algorithms, " ") {
+				t.Errorf("got %v, %v", set, err)
+			}
+		})
+	}
+}
+
+func FuzzParseJWKS(f *testing.F) {
+	f.Add(keySetOf(f, map[string]crypto.PublicKey{"a": p256().Public(), "b": rsaKey().Public()}))
+	f.Add(`{"keys":[{"kty":"oct","k":"AAAA"}]}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		set, err := parseJWKS([]byte(text), nil)
+		if err == nil && len(set) == 0 {
+			t.Error("a set without keys is no error")
+		}
+		for _, k := range set {
+			if _, err := set.find(t.Context(), k.kid, "none"); !errors.Is(err, errAlgorithm) && !errors.Is(err, errUnknownKey) {
+				t.Errorf("a key for none: %v", err)
+			}
+		}
+	})
+}
