@@ -212,13 +212,15 @@ func (r *rule) appendKey(b []byte, t *Ticket, h http.Header, connection string) 
 		}
 	}
 	b = append(b, 'i')
-	if t.Client.Is6() {
+	// An IPv4 client of a listener for both is ::ffff:192.0.2.1: all of IPv4 is in that one /64.
+	client := t.Client.Unmap()
+	if client.Is6() {
 		// One subscriber holds a /64 at least (RFC 6177).
-		if p, err := t.Client.Prefix(64); err == nil {
+		if p, err := client.Prefix(64); err == nil {
 			return p.Addr().AppendTo(b)
 		}
 	}
-	return t.Client.AppendTo(b)
+	return client.AppendTo(b)
 }
 
 // maxKeyHeader bounds what a caller can make a store hold.

@@ -285,8 +285,7 @@ func TestRemoteKeys(t *testing.T) {
 }
 
 func TestReloadKeepsFetchedKeys(t *testing.T) {
-	e, first, _ := remote(t, 200, keySetOf(t, map[string]crypto.PublicKey{"old": p256().Public()}))
-	_ = first
+	e, _, _ := remote(t, 200, keySetOf(t, map[string]crypto.PublicKey{"old": p256().Public()}))
 	cfg := []config.AuthProvider{{Name: "tokens", JWT: jwtConfig(func(j *config.JWT) { j.JWKSURL = e.url })}}
 	before, err := Compile(cfg, nil)
 	if err != nil {
@@ -368,6 +367,10 @@ func TestParseJWKS(t *testing.T) {
 		{"a key whose alg is another kind's is passed over", one(with(`,"alg":"HS256"`)), nil, nil},
 		{"a key for encryption is passed over", one(with(`,"use":"enc"`)), nil, nil},
 		{"keys of unknown kinds do not spoil the others", one(`{"kty":"OKP","crv":"X448"},{"kty":"PQ"},"x",null,` + rsaJWK), []string{"RS256"}, []string{"RS256"}},
+		{"a secret in a set that is public is passed over", one(`{"kty":"oct","alg":"HS256","k":"` + segment([]byte(secret)) + `"}`), nil, nil},
+		{"a point that is not on the curve is passed over", one(`{"kty":"EC","crv":"P-256","x":"` + segment(make([]byte, 32)) + `","y":"` + segment(make([]byte, 32)) + `"}`), nil, nil},
+		{"a point beyond the field is passed over", one(`{"kty":"EC","crv":"P-256","x":"` + segment([]byte(secret)) + `","y":"` + segment([]byte(secret)) + `"}`), nil, nil},
+		{"an Ed25519 key of 31 bytes is passed over", one(`{"kty":"OKP","crv":"Ed25519","x":"` + segment(make([]byte, 31)) + `"}`), nil, nil},
 		{"a list is no set", "[" + rsaJWK + "]", nil, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

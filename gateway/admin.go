@@ -164,18 +164,16 @@ func (a *admin) listSets(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *admin) getSet(w http.ResponseWriter, r *http.Request) {
-	list, err := a.gateway.registry.List(r.Context())
+	set, err := a.gateway.registry.Get(r.Context(), r.PathValue("name"))
 	if err != nil {
-		adminError(w, r, codes.Unavailable, err.Error())
+		code := codes.Unavailable
+		if errors.Is(err, descriptors.ErrNotRegistered) {
+			code = codes.NotFound
+		}
+		adminError(w, r, code, err.Error())
 		return
 	}
-	for i := range list {
-		if list[i].Name == r.PathValue("name") {
-			writeMessage(w, describeSet(&list[i]))
-			return
-		}
-	}
-	adminError(w, r, codes.NotFound, descriptors.ErrNotRegistered.Error())
+	writeMessage(w, describeSet(&set))
 }
 
 // createSet registers a set: compiled into a whole snapshot first, kept in Redis then, and served before the answer goes

@@ -89,19 +89,12 @@ func (g *Gateway) rebuildLocked(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	loader, err := descriptors.NewLoader(cfg, backendsOf(p.upstreams), g.registry, g.loader, notify(g.changed))
-	if err == nil {
-		p.set, err = loader.Load(ctx)
-	}
 	if err != nil {
 		p.close()
 		return err
 	}
-	s, err := compile(*p)
+	s, err := p.load(ctx, loader)
 	if err != nil {
-		p.close()
-		return err
-	}
-	if err := loader.Watch(); err != nil {
 		loader.Close()
 		p.close()
 		return err
@@ -136,6 +129,18 @@ func (g *Gateway) open(cfg *config.Config, old *Snapshot) (*parts, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// load compiles with what the loader's sources have. They are watched first, so that no change falls between.
+func (p *parts) load(ctx context.Context, loader *descriptors.Loader) (*Snapshot, error) {
+	if err := loader.Watch(); err != nil {
+		return nil, err
+	}
+	var err error
+	if p.set, err = loader.Load(ctx); err != nil {
+		return nil, err
+	}
+	return compile(*p)
 }
 
 func (p *parts) close() {

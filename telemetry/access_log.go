@@ -15,6 +15,9 @@ import (
 const (
 	// accessBuffer is how much of the access log is held back to save writes.
 	accessBuffer = 32 << 10
+	// accessBound is how much is held back while a write does not end. What comes then is lost, and counted in the log:
+	// a log that stands still must not hold up requests.
+	accessBound = 1 << 20
 	// accessFlush is the longest that a line is held back.
 	accessFlush = time.Second
 )
@@ -48,8 +51,14 @@ type AccessLog struct {
 	text  bool
 	out   io.Writer
 
-	mu   sync.Mutex
-	buf  []byte
+	mu     sync.Mutex // held to append, never to write
+	buf    []byte
+	lost   int64 // lines, since the last flush
+	closed bool
+
+	writing sync.Mutex // held to write, before mu
+	batch   []byte     // being written
+
 	kick chan struct{} // something waits to be flushed
 	stop chan struct{}
 	done chan struct{}
@@ -97,18 +106,29 @@ func (a *AccessLog) Wants(status int) bool {
 	return false
 }
 
-// Write adds a line. It returns at once but for the write of a full buffer.
+// Write adds a line. It returns at once, but for one caller at a time that writes a full buffer.
 func (a *AccessLog) Write(e *AccessEntry) {
 	a.mu.Lock()
+	if len(a.buf) >= accessBound {
+		a.lost++
+		a.mu.Unlock()
+		return
+	}
 	first := len(a.buf) == 0
 	l := line{b: a.buf, text: a.text}
 	l.entry(e)
 	a.buf = l.b
-	if len(a.buf) >= accessBuffer {
-		a.flush()
-	}
+	full, closed := len(a.buf) >= accessBuffer, a.closed
 	a.mu.Unlock()
-	if first {
+	switch {
+	case closed:
+		a.writing.Lock()
+		a.flush()
+		a.writing.Unlock()
+	case full && a.writing.TryLock():
+		a.flush()
+		a.writing.Unlock()
+	case first:
 		select {
 		case a.kick <- struct{}{}:
 		default:
@@ -116,12 +136,21 @@ func (a *AccessLog) Write(e *AccessEntry) {
 	}
 }
 
-// flush writes what is held back. The caller holds the lock, so that lines keep their order. A log that cannot be
+// flush writes what is held back. The caller holds writing, so that lines keep their order. A log that cannot be
 // written is no reason to fail requests.
 func (a *AccessLog) flush() {
-	if len(a.buf) > 0 {
-		_, _ = a.out.Write(a.buf)
-		a.buf = a.buf[:0]
+	a.mu.Lock()
+	a.buf, a.batch = a.batch[:0], a.buf
+	lost := a.lost
+	a.lost = 0
+	a.mu.Unlock()
+	if lost > 0 {
+		l := line{b: a.batch, text: a.text}
+		l.loss(lost)
+		a.batch = l.b
+	}
+	if len(a.batch) > 0 {
+		_, _ = a.out.Write(a.batch)
 	}
 }
 
@@ -142,18 +171,26 @@ func (a *AccessLog) flushLoop() {
 		case <-a.stop:
 			return
 		}
-		a.mu.Lock()
+		a.writing.Lock()
 		a.flush()
-		a.mu.Unlock()
+		a.writing.Unlock()
 	}
 }
 
+// close may be called again. A line that comes after it is written at once.
 func (a *AccessLog) close() {
+	a.mu.Lock()
+	again := a.closed
+	a.closed = true
+	a.mu.Unlock()
+	if again {
+		return
+	}
 	close(a.stop)
 	<-a.done
-	a.mu.Lock()
+	a.writing.Lock()
 	a.flush()
-	a.mu.Unlock()
+	a.writing.Unlock()
 }
 
 // line builds one line without allocating.
@@ -163,7 +200,7 @@ type line struct {
 	fresh bool
 }
 
-func (l *line) entry(e *AccessEntry) {
+func (l *line) begin(at time.Time, level, msg string) {
 	if !l.text {
 		l.b = append(l.b, '{')
 	}
@@ -172,12 +209,30 @@ func (l *line) entry(e *AccessEntry) {
 	if !l.text {
 		l.b = append(l.b, '"')
 	}
-	l.b = e.Start.UTC().AppendFormat(l.b, "2006-01-02T15:04:05.000Z")
+	l.b = at.UTC().AppendFormat(l.b, "2006-01-02T15:04:05.000Z")
 	if !l.text {
 		l.b = append(l.b, '"')
 	}
-	l.str("level", "INFO")
-	l.str("msg", "request")
+	l.str("level", level)
+	l.str("msg", msg)
+}
+
+func (l *line) end() {
+	if !l.text {
+		l.b = append(l.b, '}')
+	}
+	l.b = append(l.b, '\n')
+}
+
+// loss says that lines are missing.
+func (l *line) loss(lines int64) {
+	l.begin(time.Now(), "WARN", "the access log fell behind")
+	l.num("lines_lost", lines)
+	l.end()
+}
+
+func (l *line) entry(e *AccessEntry) {
+	l.begin(e.Start, "INFO", "request")
 	l.str("request_id", e.RequestID)
 	if e.Client.IsValid() {
 		l.key("client")
@@ -207,10 +262,7 @@ func (l *line) entry(e *AccessEntry) {
 	l.str("user", e.User)
 	l.str("reason", e.Reason)
 	l.str("trace_id", e.TraceID)
-	if !l.text {
-		l.b = append(l.b, '}')
-	}
-	l.b = append(l.b, '\n')
+	l.end()
 }
 
 func (l *line) key(name string) {
@@ -256,8 +308,8 @@ func plain(s string) bool {
 	return true
 }
 
-// appendQuoted appends s as a JSON string. Control characters are escaped, so that no value can begin a line of its
-// own, and invalid UTF-8 becomes U+FFFD.
+// appendQuoted appends s as a JSON string. Control characters and line separators are escaped, so that no value can
+// begin a line of its own or speak to a terminal, and invalid UTF-8 becomes U+FFFD.
 func appendQuoted(b []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	b = append(b, '"')
@@ -281,8 +333,8 @@ func appendQuoted(b []byte, s string) []byte {
 			continue
 		}
 		r, size := utf8.DecodeRuneInString(s[i:])
-		if r == utf8.RuneError && size == 1 || r == '\u2028' || r == '\u2029' {
-			b = append(append(b, s[from:i]...), `\ufffd`...)
+		if r == utf8.RuneError && size == 1 || r < 0xa0 || r == '\u2028' || r == '\u2029' {
+			b = append(append(b, s[from:i]...), '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
 			from = i + size
 		}
 		i += size

@@ -24,7 +24,8 @@ func (p Protocol) String() string { return [...]string{"rest", "grpc", "websocke
 // statuses is the number of HTTP statuses that have a series of their own: 100 to 599.
 const statuses = 500
 
-// RouteMetrics are the series of one route. The methods take no lock.
+// RouteMetrics are the series of one route. Observe and Refused take no lock, but for the first request of a protocol
+// and status.
 type RouteMetrics struct {
 	t     *Telemetry
 	route string
@@ -99,7 +100,7 @@ func (r *RouteMetrics) Observe(p Protocol, status int, d time.Duration, in, out 
 	slot := &r.requests[p][status-100]
 	counter := slot.Load()
 	if counter == nil {
-		c := r.t.requests.WithLabelValues(r.route, p.String(), strconv.Itoa(status))
+		c := r.create(r.t.requests, p.String(), strconv.Itoa(status))
 		counter = &c
 		slot.Store(counter)
 	}
@@ -111,6 +112,20 @@ func (r *RouteMetrics) Observe(p Protocol, status int, d time.Duration, in, out 
 	if out > 0 {
 		r.bytesOut.Add(float64(out))
 	}
+}
+
+// nowhere counts for routes that are gone.
+var nowhere = prometheus.NewCounter(prometheus.CounterOpts{Name: "nowhere"})
+
+// create returns the counter with the route's name and labels. For a route that [Telemetry.Retain] has dropped, which
+// old sessions and requests may go on using, it creates no series, as nothing would drop that one.
+func (r *RouteMetrics) create(from *prometheus.CounterVec, labels ...string) prometheus.Counter {
+	r.t.mu.Lock()
+	defer r.t.mu.Unlock()
+	if r.t.routes[r.route] != r {
+		return nowhere
+	}
+	return from.WithLabelValues(append([]string{r.route}, labels...)...)
 }
 
 // Refusal is why a request or a message was not admitted.
@@ -147,7 +162,7 @@ func (r *RouteMetrics) WebSocketClosed(code int) {
 	case 1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4001, 4008, 4009, 4010:
 		label = strconv.Itoa(code)
 	}
-	r.t.wsCloses.WithLabelValues(r.route, label).Inc()
+	r.create(r.t.wsCloses, label).Inc()
 }
 
 // InFlight adds n, 1 or -1, to the requests being served.

@@ -1,46 +1,50 @@
 package wsbridge
 
 import (
-	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"strconv"
-	"unicode/utf8"
+
+	"github.com/crossgate/crossgate/wsbridge/bus"
 )
 
-// Subprotocol is the WebSocket subprotocol of envelopes in JSON.
-const Subprotocol = "crossgate.v1.json"
+// The first byte of a frame that is a whole message (RFC 6455 section 5.2).
+const (
+	finText   = 0x80 | 1
+	finBinary = 0x80 | 2
+	finPing   = 0x80 | 9
+)
 
-// request is a frame from a client.
-type request struct {
-	ID      json.RawMessage `json:"id"`
-	Type    string          `json:"type"`
-	Route   string          `json:"route"`
-	Channel string          `json:"channel"`
-	Token   string          `json:"token"`
-	Data    json.RawMessage `json:"data"`
+// headerRoom is the longest header of a frame that is not masked, as a server's frames are not.
+const headerRoom = 10
+
+// pingFrame is the ping of every session.
+var pingFrame = seal(newFrame(0), finPing)
+
+// newFrame begins a frame: its payload is appended, and seal ends it. The bytes are shared by every session that the frame
+// goes to, and so never change afterwards.
+func newFrame(size int) []byte { return make([]byte, headerRoom, headerRoom+size) }
+
+// seal puts the header before the payload.
+func seal(b []byte, first byte) []byte {
+	n := len(b) - headerRoom
+	switch {
+	case n < 126:
+		b = b[headerRoom-2:]
+		b[1] = byte(n)
+	case n <= 0xffff:
+		b = b[headerRoom-4:]
+		b[1] = 126
+		binary.BigEndian.PutUint16(b[2:], uint16(n))
+	default:
+		b[1] = 127
+		binary.BigEndian.PutUint64(b[2:], uint64(n))
+	}
+	b[0] = first
+	return b
 }
 
-// parseRequest reads a frame. The id, which answers repeat, is a number or a string of at most 64 bytes.
-func parseRequest(frame []byte) (request, error) {
-	var r request
-	if !utf8.Valid(frame) {
-		return r, errors.New("the frame is not UTF-8")
-	}
-	if err := json.Unmarshal(frame, &r); err != nil {
-		return request{}, errors.New("expected a JSON object with type, and id, route, channel, token and data as the type needs")
-	}
-	if len(r.ID) > 0 {
-		c := r.ID[0]
-		if len(r.ID) > 64 || c != '"' && c != '-' && (c < '0' || c > '9') {
-			r.ID = nil
-			return r, errors.New("id: expected a number or a string of at most 64 bytes")
-		}
-	}
-	return r, nil
-}
-
-// appendHead begins a frame: {"id":1,"type":"ok", with neither where they are empty.
+// appendHead begins an envelope: {"id":1,"type":"ok", without the id where it is empty.
 func appendHead(b []byte, id json.RawMessage, kind string) []byte {
 	b = append(b, '{')
 	if len(id) > 0 {
@@ -50,62 +54,84 @@ func appendHead(b []byte, id json.RawMessage, kind string) []byte {
 }
 
 func okFrame(id json.RawMessage, channel string) []byte {
-	b := appendHead(nil, id, "ok")
+	b := appendHead(newFrame(48+len(channel)), id, "ok")
 	if channel != "" {
-		b = appendString(append(b, `,"channel":`...), channel)
+		b = bus.AppendString(append(b, `,"channel":`...), channel)
 	}
-	return append(b, '}')
+	return seal(append(b, '}'), finText)
+}
+
+func pongFrame(id json.RawMessage) []byte {
+	return seal(append(appendHead(newFrame(32), id, "pong"), '}'), finText)
 }
 
 func errorFrame(id json.RawMessage, code, message string) []byte {
-	b := append(append(appendHead(nil, id, "error"), `,"code":"`...), code...)
-	b = appendString(append(b, `","message":`...), message)
-	return append(b, '}')
+	b := append(append(appendHead(newFrame(80+len(message)), id, "error"), `,"code":"`...), code...)
+	b = bus.AppendString(append(b, `","message":`...), message)
+	return seal(append(b, '}'), finText)
 }
 
 // messageFrame is what subscribers of a channel get; channel is empty for what was sent to a user or to everyone.
-func messageFrame(channel, payload string) []byte {
-	b := make([]byte, 0, len(payload)+len(channel)+48)
-	b = appendHead(b, nil, "message")
+func messageFrame(channel string, p payload) []byte {
+	b := appendHead(newFrame(len(p.bytes)+len(channel)+56), nil, "message")
 	if channel != "" {
-		b = appendString(append(b, `,"channel":`...), channel)
+		b = bus.AppendString(append(b, `,"channel":`...), channel)
 	}
-	return append(appendPayload(b, []byte(payload)), '}')
+	return seal(append(p.appendMember(b), '}'), finText)
 }
 
-// appendPayload appends JSON as data, and anything else as data_base64.
-func appendPayload(b, payload []byte) []byte {
-	if json.Valid(payload) {
-		return append(append(b, `,"data":`...), payload...)
-	}
-	b = append(b, `,"data_base64":"`...)
-	return append(base64.StdEncoding.AppendEncode(b, payload), '"')
+func replyFrame(id json.RawMessage, p payload) []byte {
+	b := appendHead(newFrame(len(p.bytes)+64), id, "reply")
+	return seal(append(p.appendMember(b), '}'), finText)
 }
 
-func replyFrame(id json.RawMessage, data []byte) []byte {
-	b := append(appendHead(nil, id, "reply"), `,"data":`...)
-	if len(data) == 0 {
-		data = []byte("null")
+func rawFrame(p payload) []byte {
+	first := byte(finBinary)
+	if p.json {
+		first = finText
 	}
-	return append(append(b, data...), '}')
+	return seal(append(newFrame(len(p.bytes)), p.bytes...), first)
 }
 
 func goawayFrame(afterMillis int64) []byte {
-	b := append(appendHead(nil, nil, "goaway"), `,"reconnect_after_ms":`...)
-	return append(strconv.AppendInt(b, afterMillis, 10), '}')
+	b := append(appendHead(newFrame(64), nil, "goaway"), `,"reconnect_after_ms":`...)
+	return seal(append(strconv.AppendInt(b, afterMillis, 10), '}'), finText)
 }
 
 func busFrame(up bool) []byte {
+	state := `{"type":"bus","state":"down"}`
 	if up {
-		return []byte(`{"type":"bus","state":"up"}`)
+		state = `{"type":"bus","state":"up"}`
 	}
-	return []byte(`{"type":"bus","state":"down"}`)
+	return seal(append(newFrame(len(state)), state...), finText)
 }
 
-func appendString(b []byte, s string) []byte {
-	text, err := json.Marshal(s)
-	if err != nil {
-		text = []byte(`""`)
+// payload is what a service sent: JSON, or any bytes.
+type payload struct {
+	bytes []byte
+	json  bool
+}
+
+// payloadOf finds out which of the two a published payload is.
+func payloadOf(text string) payload {
+	b := []byte(text)
+	return payload{b, json.Valid(b)}
+}
+
+// payloadOfEnvelope returns the payload of an envelope, null when it has none.
+func payloadOfEnvelope(o *bus.Outbound) payload {
+	switch {
+	case o.DataBase64 != nil:
+		return payload{o.DataBase64, false}
+	case len(o.Data) > 0:
+		return payload{o.Data, true}
 	}
-	return append(b, text...)
+	return payload{[]byte("null"), true}
+}
+
+func (p payload) appendMember(b []byte) []byte {
+	if p.json {
+		return append(append(b, `,"data":`...), p.bytes...)
+	}
+	return bus.AppendBase64(append(b, `,"data_base64":`...), p.bytes)
 }

@@ -2,7 +2,6 @@ package wsbridge
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -55,14 +54,18 @@ type Bus interface {
 
 // Node is this process's end of the bridge. Its methods are safe for concurrent use.
 type Node struct {
-	bus     Bus
-	keys    bus.Keys
-	name    string
-	replyTo string
-	up      atomic.Bool // the bus's subscriptions stand
-	logger  *slog.Logger
-	metrics NodeMetrics
-	hub     *hub
+	bus      Bus
+	keys     bus.Keys
+	name     string
+	replyTo  string
+	channels string        // what the bus's names of channels begin with
+	up       atomic.Bool   // the bus's subscriptions stand
+	down     atomic.Bool   // sessions were told that they do not
+	firstUp  chan struct{} // closed when they do for the first time
+	upOnce   sync.Once
+	logger   *slog.Logger
+	metrics  NodeMetrics
+	hub      *hub
 
 	mu       sync.RWMutex
 	sessions map[string]*session
@@ -70,7 +73,10 @@ type Node struct {
 	work     sync.WaitGroup // sessions, and the goroutines that write for them
 }
 
-// NewNode starts a node on a Redis, which need not be up.
+// joining is how long a node that starts waits for the bus, so that its first clients find it up.
+const joining = time.Second
+
+// NewNode starts a node on a Redis, which need not be up: the node joins the bus when it can.
 func NewNode(o Options) *Node {
 	n := &Node{
 		keys:     bus.Keys{Prefix: o.Prefix},
@@ -78,14 +84,21 @@ func NewNode(o Options) *Node {
 		metrics:  o.Metrics,
 		hub:      newHub(),
 		sessions: map[string]*session{},
+		firstUp:  make(chan struct{}),
 	}
 	n.name = uuid.NewString()
-	n.replyTo = n.keys.Node(n.name)
+	n.replyTo, n.channels = n.keys.Node(n.name), n.keys.Channel("")
 	b := bus.NewRedis(o.Redis, n)
 	n.bus = b
 	for _, channel := range []string{n.replyTo, n.keys.All()} {
 		// What is not confirmed now is subscribed to when Redis is there.
 		_ = b.Subscribe(context.Background(), channel)
+	}
+	timer := time.NewTimer(joining)
+	defer timer.Stop()
+	select {
+	case <-n.firstUp:
+	case <-timer.C:
 	}
 	return n
 }
@@ -103,7 +116,8 @@ func (n *Node) Connections() int {
 	return len(n.sessions)
 }
 
-// Serve upgrades an admitted request and serves its session to the end. The ticket is the session's from now on.
+// Serve upgrades an admitted request and returns; its session is served from then on without the request. The ticket is
+// the session's.
 func (n *Node) Serve(w http.ResponseWriter, r *http.Request, ticket *admission.Ticket, route *Route, metrics Metrics) {
 	if !route.allowsOrigin(r) {
 		http.Error(w, "this origin may not connect", http.StatusForbidden)
@@ -117,39 +131,37 @@ func (n *Node) Serve(w http.ResponseWriter, r *http.Request, ticket *admission.T
 	}
 	n.work.Add(1)
 	n.mu.Unlock()
-	defer n.work.Done()
-
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+	s := &session{node: n, route: route, id: uuid.NewString(), ticket: ticket, metrics: metrics, user: ticket.Identity.User}
+	s.wire.limit, s.wire.timeout = route.queueSize, route.pingTimeout
+	s.wire.spawn, s.wire.overflow = n.spawn, s.overflow
+	conn, err := websocket.Accept(&upgrade{w, &s.wire}, r, &websocket.AcceptOptions{
 		Subprotocols:       []string{Subprotocol},
 		InsecureSkipVerify: true, // the origin was checked above, by the route's own rules
 		CompressionMode:    websocket.CompressionDisabled,
 	})
 	if err != nil {
+		n.work.Done()
 		return // Accept has answered
 	}
-	s := &session{
-		node: n, route: route, conn: conn, id: uuid.NewString(), ticket: ticket, metrics: metrics,
-		user: ticket.Identity.User, raw: route.raw && conn.Subprotocol() == "",
-		channels: map[string]struct{}{}, pending: map[string]*pendingReply{},
-	}
-	if ticket.Identity.Claims != nil {
-		if claims, err := json.Marshal(ticket.Identity.Claims); err == nil {
-			s.claims = claims
-		}
-	}
+	s.conn, s.raw = conn, route.raw && conn.Subprotocol() == ""
+	metrics.Opened()
 	n.mu.Lock()
 	n.sessions[s.id] = s
-	late := n.draining
 	n.mu.Unlock()
-	metrics.Opened()
+	s.begin(r.Context())
+	n.mu.RLock()
+	late := n.draining
+	n.mu.RUnlock()
 	if late {
 		n.spawn(func() { s.end(CloseDraining, "the gateway is going away") })
 	}
-	// Not the request's context: it ends when the handler's connection is taken over by nobody.
-	s.serve(context.WithoutCancel(r.Context()))
-	n.mu.Lock()
-	delete(n.sessions, s.id)
-	n.mu.Unlock()
+	go func() {
+		defer n.work.Done()
+		s.serve()
+		n.mu.Lock()
+		delete(n.sessions, s.id)
+		n.mu.Unlock()
+	}()
 }
 
 // spawn runs f in a goroutine that Close waits for.
@@ -173,30 +185,35 @@ func (n *Node) leave(channel string, s *session) {
 	n.bus.Unsubscribe(channel)
 }
 
-// Receive hands a payload of the bus to the sessions it is for. A frame is encoded once for all of them.
-func (n *Node) Receive(channel, payload string) {
+// Receive hands a payload of the bus to the sessions it is for.
+func (n *Node) Receive(channel, text string) {
+	if len(text) > bus.MaxPayload {
+		n.metrics.BusDropped("too_large")
+		return
+	}
 	switch {
 	case channel == n.replyTo:
-		n.direct(payload)
+		n.direct(text)
 	case channel == n.keys.All():
-		m := newBroadcast("", payload)
+		m := broadcast{payload: payloadOf(text)}
 		n.mu.RLock()
 		defer n.mu.RUnlock()
 		for _, s := range n.sessions {
 			m.to(s)
 		}
 	default:
-		name, isChannel := strings.CutPrefix(channel, n.keys.Channel(""))
-		if !isChannel {
+		// A user's channel has no name for its clients.
+		name, _ := strings.CutPrefix(channel, n.channels)
+		if len(name) == len(channel) {
 			name = ""
 		}
-		m := newBroadcast(name, payload)
+		m := broadcast{channel: name, payload: payloadOf(text)}
 		n.hub.each(channel, m.to)
 	}
 }
 
-func (n *Node) direct(payload string) {
-	o, err := bus.ParseOutbound([]byte(payload))
+func (n *Node) direct(text string) {
+	o, err := bus.ParseOutbound([]byte(text))
 	if err != nil {
 		n.metrics.BusDropped("malformed")
 		return
@@ -211,41 +228,42 @@ func (n *Node) direct(payload string) {
 	s.reply(o)
 }
 
-// broadcast is one payload for many sessions.
+// broadcast is one payload for many sessions. It is encoded once for all, when the first one needs it.
 type broadcast struct {
-	channel, payload string
-	envelope         []byte // made when the first session needs it
-	raw              []byte
-}
-
-func newBroadcast(channel, payload string) *broadcast {
-	return &broadcast{channel: channel, payload: payload}
+	channel   string
+	payload   payload
+	enveloped []byte
+	raw       []byte
 }
 
 func (b *broadcast) to(s *session) {
 	if s.raw {
 		if b.raw == nil {
-			b.raw = []byte(b.payload)
+			b.raw = rawFrame(b.payload)
 		}
-		s.send(frame{payload: b.raw, binary: !json.Valid(b.raw)})
+		s.send(b.raw)
 		return
 	}
-	if b.envelope == nil {
-		b.envelope = messageFrame(b.channel, b.payload)
+	if b.enveloped == nil {
+		b.enveloped = messageFrame(b.channel, b.payload)
 	}
-	s.send(frame{payload: b.envelope})
+	s.send(b.enveloped)
 }
 
 // State tells every session whether the bus is there.
 func (n *Node) State(up bool) {
 	n.up.Store(up)
+	n.upOnce.Do(func() { close(n.firstUp) })
 	n.metrics.BusState(up)
 	if up {
 		n.logger.Info("bus is up")
 	} else {
 		n.logger.Warn("bus is down: sessions stay open, subscriptions come back with it")
 	}
-	f := frame{payload: busFrame(up)}
+	if wasDown := n.down.Swap(!up); up && !wasDown {
+		return // up for the first time: nobody was told that it is down
+	}
+	f := busFrame(up)
 	n.mu.RLock()
 	defer n.mu.RUnlock()
 	for _, s := range n.sessions {
@@ -272,7 +290,7 @@ func (n *Node) Drain(ctx context.Context, spread time.Duration) {
 	for _, s := range all {
 		after := time.Duration(rand.Int64N(int64(spread) + 1))
 		if !s.raw {
-			s.send(frame{payload: goawayFrame(after.Milliseconds())})
+			s.send(goawayFrame(after.Milliseconds()))
 		}
 		closing.Go(func() {
 			timer := time.NewTimer(after)
@@ -281,7 +299,10 @@ func (n *Node) Drain(ctx context.Context, spread time.Duration) {
 			case <-timer.C:
 			case <-ctx.Done():
 			}
-			s.flushed(ctx)
+			select {
+			case <-s.wire.flushed():
+			case <-ctx.Done():
+			}
 			s.end(CloseDraining, "the gateway is going away")
 		})
 	}

@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/coder/websocket"
 
@@ -17,310 +17,161 @@ import (
 	"github.com/crossgate/crossgate/wsbridge/bus"
 )
 
-// session is one open WebSocket. The goroutine of its request reads; everything else only queues frames for it.
+// session is one open WebSocket. One goroutine reads; everything else only queues frames for the client.
 type session struct {
 	node    *Node
 	route   *Route
 	conn    *websocket.Conn
+	wire    wire
 	id      string
 	ticket  *admission.Ticket
 	metrics Metrics
 	user    string
-	claims  json.RawMessage
 	raw     bool
-	queue   queue
 
-	// Only the reading goroutine uses these.
+	// Only the reading goroutine uses these, and Serve before it.
+	claims   json.RawMessage
 	channels map[string]struct{}
 	sequence uint64
+
+	closeCode atomic.Int32 // why this side closes; 0 while it does not
 
 	mu      sync.Mutex
 	pending map[string]*pendingReply // by envelope id
 	expiry  *time.Timer
-	ping    *time.Timer
+	beat    *time.Timer
+	pinged  time.Duration // when a ping was sent that nothing has come since, as uptime; 0 for none
 	ended   bool
-
-	closeCode atomic.Int32
 }
 
-// pendingReply is a message of the client's that waits for the service.
-type pendingReply struct {
-	id    json.RawMessage
-	timer *time.Timer
-}
+// messageBuffers hold a client's message while it is handled.
+var messageBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
 
-// serve reads until the session ends, and cleans up.
-func (s *session) serve(ctx context.Context) {
+// keptBuffer is the largest buffer that is kept for the next message.
+const keptBuffer = 64 << 10
+
+// lingering is how long a client that is being closed has to say its part.
+const lingering = 5 * time.Second
+
+// begin announces the session. It runs in the request's goroutine, whose stack is large and soon gone.
+func (s *session) begin(ctx context.Context) {
 	s.conn.SetReadLimit(s.route.maxMessage)
+	s.keepClaims()
 	if s.user != "" {
-		s.node.join(ctx, s.node.keys.User(s.user), s)
+		// Without Redis it is subscribed to once Redis is there.
+		_ = s.node.join(ctx, s.node.keys.User(s.user), s)
 	}
 	s.startTimers()
 	s.announce(ctx, bus.Connect, 0)
-	code := s.readAll(ctx)
-	s.finish(code)
 }
 
-func (s *session) readAll(ctx context.Context) websocket.StatusCode {
+func (s *session) keepClaims() {
+	s.claims = nil
+	if claims := s.ticket.Identity.Claims; claims != nil {
+		if text, err := json.Marshal(claims); err == nil {
+			s.claims = text
+		}
+	}
+}
+
+// serve reads until the session ends, and cleans up.
+func (s *session) serve() {
+	// Without a deadline: silence is the timers' affair, and to end a read is to close the connection.
+	ctx := context.Background()
 	for {
-		kind, data, err := s.conn.Read(ctx)
+		kind, message, err := s.conn.Reader(ctx)
+		if err == nil {
+			err = s.take(ctx, kind, message)
+		}
 		if err != nil {
-			return s.codeOf(err)
+			s.finish(s.codeOf(err))
+			return
 		}
-		s.metrics.MessageIn()
-		s.postponePing()
-		if s.raw {
-			s.rawMessage(ctx, kind, data)
-			continue
-		}
-		if kind != websocket.MessageText {
-			s.conn.Close(websocket.StatusUnsupportedData, "this subprotocol has text frames only")
-			return websocket.StatusUnsupportedData
-		}
+	}
+}
+
+// take reads one message and handles it.
+func (s *session) take(ctx context.Context, kind websocket.MessageType, message io.Reader) error {
+	buffer := messageBuffers.Get().(*[]byte)
+	data, err := readAll(message, (*buffer)[:0])
+	if cap(data) <= keptBuffer {
+		*buffer = data
+	}
+	defer messageBuffers.Put(buffer)
+	if err != nil {
+		return err
+	}
+	s.metrics.MessageIn()
+	switch {
+	case kind == websocket.MessageText && !utf8.Valid(data):
+		return websocket.CloseError{Code: websocket.StatusInvalidFramePayloadData, Reason: "text is to be UTF-8"}
+	case s.raw:
+		s.rawMessage(ctx, kind, data)
+	case kind != websocket.MessageText:
+		return websocket.CloseError{Code: websocket.StatusUnsupportedData, Reason: "this subprotocol has text frames only"}
+	default:
 		s.handle(ctx, data)
 	}
+	return nil
 }
 
-// codeOf finds out how a session ended.
-func (s *session) codeOf(err error) websocket.StatusCode {
-	if code := s.closeCode.Load(); code != 0 {
-		return websocket.StatusCode(code)
-	}
-	if code := websocket.CloseStatus(err); code != -1 {
-		return code
-	}
-	if errors.Is(err, websocket.ErrMessageTooBig) {
-		return websocket.StatusMessageTooBig
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
-		return websocket.StatusAbnormalClosure
-	}
-	return websocket.StatusAbnormalClosure
-}
-
-// handle answers one frame of the envelope protocol.
-func (s *session) handle(ctx context.Context, data []byte) {
-	r, err := parseRequest(data)
-	if err != nil {
-		s.refuse(r.ID, codeInvalidArgument, err.Error())
-		return
-	}
-	if r.Type != "refresh" {
-		if f := s.ticket.AdmitMessage(ctx, s.id); f != nil {
-			s.refused(r.ID, f)
-			return
+func readAll(r io.Reader, b []byte) ([]byte, error) {
+	for {
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
 		}
-	}
-	switch r.Type {
-	case "message":
-		s.message(ctx, &r)
-	case "subscribe":
-		s.subscribe(ctx, &r)
-	case "unsubscribe":
-		s.unsubscribe(&r)
-	case "refresh":
-		s.refresh(ctx, &r)
-	case "ping":
-		s.send(frame{payload: append(appendHead(nil, r.ID, "pong"), '}')})
-	default:
-		s.refuse(r.ID, codeInvalidArgument, "type: expected message, subscribe, unsubscribe, refresh or ping")
-	}
-}
-
-func (s *session) refuse(id json.RawMessage, code, message string) {
-	s.send(frame{payload: errorFrame(id, code, message)})
-}
-
-// refused words an admission's refusal.
-func (s *session) refused(id json.RawMessage, f *admission.Refusal) {
-	s.metrics.Refused(f)
-	code := codeUnavailable
-	switch f.Kind {
-	case admission.Unauthenticated:
-		code = codeUnauthenticated
-	case admission.PermissionDenied:
-		code = codePermissionDenied
-	case admission.LimitExceeded:
-		code = codeResourceExhausted
-	}
-	s.refuse(id, code, f.Reason)
-}
-
-func (s *session) message(ctx context.Context, r *request) {
-	if r.Route == "" || len(r.Route) > 255 {
-		s.refuse(r.ID, codeInvalidArgument, "route: expected the name of a route of the service, of at most 255 bytes")
-		return
-	}
-	m := s.envelope(bus.Message)
-	m.Route, m.Data = r.Route, r.Data
-	s.deliver(ctx, m, r.ID)
-}
-
-func (s *session) rawMessage(ctx context.Context, kind websocket.MessageType, data []byte) {
-	if f := s.ticket.AdmitMessage(ctx, s.id); f != nil {
-		// A raw client has no place for an error: the message is dropped, and the metric says so.
-		s.metrics.Refused(f)
-		return
-	}
-	m := s.envelope(bus.Message)
-	if kind == websocket.MessageText && json.Valid(data) {
-		m.Data = data
-	} else {
-		m.DataBase64 = data
-	}
-	s.deliver(ctx, m, nil)
-}
-
-// deliver hands an envelope to the service. With an id, the client is told what became of it.
-func (s *session) deliver(ctx context.Context, m *bus.Inbound, id json.RawMessage) {
-	payload, err := json.Marshal(m)
-	if err != nil {
-		s.refuse(id, codeInvalidArgument, "data: "+err.Error())
-		return
-	}
-	if s.route.atLeastOnce {
-		if len(id) > 0 {
-			s.expect(m.ID, id)
-		}
-		if err := s.node.bus.Enqueue(ctx, s.node.keys.Queue(s.route.service), payload); err != nil {
-			s.forget(m.ID)
-			s.refuse(id, codeUnavailable, "the message could not be queued; send it again")
-			return
-		}
-		if len(id) > 0 {
-			s.send(frame{payload: okFrame(id, "")})
-		}
-		return
-	}
-	if len(id) > 0 {
-		s.expect(m.ID, id)
-	}
-	listeners, err := s.node.bus.Publish(ctx, s.node.keys.In(s.route.service), payload)
-	if (err != nil || listeners == 0) && (len(id) == 0 || s.forget(m.ID)) {
-		reason := "no instance of the service is listening"
-		if err != nil {
-			reason = "the bus is down"
-		}
-		s.refuse(id, codeUnavailable, reason)
-	}
-}
-
-// expect waits for the service's answer to an envelope.
-func (s *session) expect(envelope string, id json.RawMessage) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := &pendingReply{id: append(json.RawMessage(nil), id...)}
-	p.timer = time.AfterFunc(s.route.replyTimeout, func() {
-		if s.forget(envelope) {
-			s.refuse(p.id, codeDeadlineExceeded, "the service did not reply in time")
-		}
-	})
-	s.pending[envelope] = p
-}
-
-// forget stops waiting for an answer, and reports whether one was awaited.
-func (s *session) forget(envelope string) bool { return s.take(envelope) != nil }
-
-func (s *session) take(envelope string) *pendingReply {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := s.pending[envelope]
-	if p != nil {
-		p.timer.Stop()
-		delete(s.pending, envelope)
-	}
-	return p
-}
-
-// reply hands on what a service has sent to this connection.
-func (s *session) reply(o *bus.Outbound) {
-	if s.raw {
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
 		switch {
-		case o.DataBase64 != nil:
-			s.send(frame{payload: o.DataBase64, binary: true})
-		case o.Data != nil:
-			s.send(frame{payload: o.Data})
+		case errors.Is(err, io.EOF):
+			return b, nil
+		case err != nil:
+			return b, err
 		}
-		return
 	}
-	if o.InReplyTo == "" {
-		payload := string(o.Data)
-		if o.DataBase64 != nil {
-			payload = string(o.DataBase64)
-		}
-		s.send(frame{payload: messageFrame("", payload)})
-		return
-	}
-	p := s.take(o.InReplyTo)
+}
+
+// codeOf finds out how a session ended. Where the client is at fault it is told, and heard out: to close a connection
+// with input unread would take the reason from it (RFC 9112 section 9.6 has the same of HTTP).
+func (s *session) codeOf(err error) websocket.StatusCode {
+	var fault websocket.CloseError
 	switch {
-	case p == nil:
-		s.node.metrics.BusDropped("late_reply")
-	case o.Error != nil:
-		s.send(frame{payload: errorFrame(p.id, errorCode(o.Error.Code), o.Error.Message)})
-	default:
-		s.send(frame{payload: replyFrame(p.id, o.Data)})
-	}
-}
-
-// errorCode keeps a service's error code when it is a plain word.
-func errorCode(code string) string {
-	if code == "" || len(code) > 64 {
-		return "unknown"
-	}
-	for i := range len(code) {
-		if c := code[i]; (c < 'a' || c > 'z') && c != '_' && (c < '0' || c > '9') {
-			return "unknown"
+	case s.closeCode.Load() != 0:
+		return websocket.StatusCode(s.closeCode.Load())
+	case s.wire.broken.Load():
+		return websocket.StatusAbnormalClosure
+	case s.wire.failed.Load():
+		return CloseUnresponsive
+	case errors.Is(err, websocket.ErrMessageTooBig):
+		fault = websocket.CloseError{Code: websocket.StatusMessageTooBig, Reason: "the message is too large"}
+	case errors.As(err, &fault):
+		if s.closedByClient(err) {
+			return fault.Code
 		}
+	default:
+		fault = websocket.CloseError{Code: websocket.StatusProtocolError, Reason: "a broken frame"}
 	}
-	return code
+	s.wire.hush()
+	_ = s.wire.SetReadDeadline(time.Now().Add(lingering))
+	_ = s.conn.Close(fault.Code, fault.Reason)
+	return fault.Code
 }
 
-func (s *session) subscribe(ctx context.Context, r *request) {
-	if !validChannel(r.Channel) {
-		s.refuse(r.ID, codeInvalidArgument, "channel: expected 1 to 255 printable ASCII characters without spaces")
-		return
-	}
-	if _, ok := s.channels[r.Channel]; ok {
-		s.send(frame{payload: okFrame(r.ID, r.Channel)})
-		return
-	}
-	if !s.route.maySubscribe(r.Channel, s.ticket.Identity) {
-		s.refuse(r.ID, codePermissionDenied, "not allowed to subscribe to this channel")
-		return
-	}
-	if len(s.channels) >= s.route.maxSubscriptions {
-		s.refuse(r.ID, codeResourceExhausted, "the connection has as many subscriptions as the route allows")
-		return
-	}
-	key := s.node.keys.Channel(r.Channel)
-	if err := s.node.join(ctx, key, s); err != nil {
-		s.node.leave(key, s)
-		s.refuse(r.ID, codeUnavailable, "the bus is down; subscribe again later")
-		return
-	}
-	s.channels[r.Channel] = struct{}{}
-	s.send(frame{payload: okFrame(r.ID, r.Channel)})
+// closedByClient tells a close frame of the client's from one that take asks for: the library wraps the former.
+func (s *session) closedByClient(err error) bool {
+	_, own := err.(websocket.CloseError) //nolint:errorlint // the wrapping is what tells
+	return !own
 }
 
-func (s *session) unsubscribe(r *request) {
-	if _, ok := s.channels[r.Channel]; !ok {
-		s.refuse(r.ID, codeNotFound, "not subscribed to this channel")
-		return
+func (s *session) send(frame []byte) {
+	if s.wire.send(frame) {
+		s.metrics.MessageOut()
 	}
-	delete(s.channels, r.Channel)
-	s.node.leave(s.node.keys.Channel(r.Channel), s)
-	s.send(frame{payload: okFrame(r.ID, r.Channel)})
 }
 
-func (s *session) refresh(ctx context.Context, r *request) {
-	if _, f := s.ticket.Refresh(ctx, r.Token); f != nil {
-		s.refused(r.ID, f)
-		return
-	}
-	s.mu.Lock()
-	s.setExpiry()
-	s.mu.Unlock()
-	s.send(frame{payload: okFrame(r.ID, "")})
+// overflow ends a session for which too much waits.
+func (s *session) overflow() {
+	s.end(CloseSlowConsumer, "slow consumer: more waits than the queue holds")
 }
 
 func (s *session) envelope(kind string) *bus.Inbound {
@@ -333,87 +184,45 @@ func (s *session) envelope(kind string) *bus.Inbound {
 
 // announce tells the service of a connect or a disconnect. It reaches whoever listens; nobody is owed it.
 func (s *session) announce(ctx context.Context, kind string, code websocket.StatusCode) {
+	if !s.node.up.Load() {
+		return
+	}
 	m := s.envelope(kind)
 	m.Code = int(code)
-	payload, err := json.Marshal(m)
-	if err != nil {
-		return
-	}
+	envelope := m.Append(nil)
 	if s.route.atLeastOnce {
-		_ = s.node.bus.Enqueue(ctx, s.node.keys.Queue(s.route.service), payload)
+		_ = s.node.bus.Enqueue(ctx, s.node.keys.Queue(s.route.service), envelope)
 		return
 	}
-	_, _ = s.node.bus.Publish(ctx, s.node.keys.In(s.route.service), payload)
-}
-
-func (s *session) startTimers() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.setExpiry()
-	s.ping = time.AfterFunc(s.route.pingInterval, s.pingNow)
-}
-
-// setExpiry closes the session when its identity ends. The caller holds the lock.
-func (s *session) setExpiry() {
-	if s.expiry != nil {
-		s.expiry.Stop()
-		s.expiry = nil
-	}
-	if exp := s.ticket.Identity.Expires; !exp.IsZero() && !s.ended {
-		s.expiry = time.AfterFunc(time.Until(exp), func() { s.end(CloseTokenExpired, "the token has expired") })
-	}
-}
-
-// postponePing puts the next ping off: a client that sends is alive.
-func (s *session) postponePing() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ping != nil && !s.ended && s.ping.Stop() {
-		s.ping.Reset(s.route.pingInterval)
-	}
-}
-
-// pingNow pings, and ends the session when no pong comes. It runs in the timer's own goroutine.
-func (s *session) pingNow() {
-	ctx, cancel := context.WithTimeout(context.Background(), s.route.pingTimeout)
-	defer cancel()
-	if err := s.conn.Ping(ctx); err != nil {
-		s.lost(CloseUnresponsive)
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.ended {
-		s.ping.Reset(s.route.pingInterval)
-	}
+	_, _ = s.node.bus.Publish(ctx, s.node.keys.In(s.route.service), envelope)
 }
 
 // end closes the session with a code that the client gets, if it listens. It may wait for the client for some seconds.
 func (s *session) end(code websocket.StatusCode, reason string) {
 	s.closeCode.CompareAndSwap(0, int32(code))
-	s.stopQueue()
+	s.wire.hush()
 	_ = s.conn.Close(code, reason)
 }
 
-// lost ends a session whose client does not answer any more.
+// lost ends a session whose client does not answer any more, at once.
 func (s *session) lost(code websocket.StatusCode) {
 	s.closeCode.CompareAndSwap(0, int32(code))
-	_ = s.conn.CloseNow()
+	s.wire.abort()
 }
 
-// finish undoes what serve did.
+// finish undoes what begin and the client's frames did.
 func (s *session) finish(code websocket.StatusCode) {
-	s.stopQueue()
+	s.wire.hush()
 	s.mu.Lock()
 	s.ended = true
 	if s.expiry != nil {
 		s.expiry.Stop()
 	}
-	s.ping.Stop()
+	s.beat.Stop()
 	for _, p := range s.pending {
 		p.timer.Stop()
 	}
-	clear(s.pending)
+	s.pending = nil
 	s.mu.Unlock()
 	for channel := range s.channels {
 		s.node.leave(s.node.keys.Channel(channel), s)
@@ -422,6 +231,16 @@ func (s *session) finish(code websocket.StatusCode) {
 		s.node.leave(s.node.keys.User(s.user), s)
 	}
 	s.announce(context.Background(), bus.Disconnect, code)
-	s.metrics.Closed(int(code))
+	s.metrics.Closed(countedCode(code))
 	_ = s.conn.CloseNow()
+}
+
+// countedCode is the code that a session's end is counted under: of the codes that clients may make up, each would make
+// a series.
+func countedCode(code websocket.StatusCode) int {
+	switch {
+	case code < 3000, code == CloseTokenExpired, code == CloseSlowConsumer, code == CloseUnresponsive, code == CloseDraining:
+		return int(code)
+	}
+	return 3000
 }

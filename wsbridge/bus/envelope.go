@@ -9,6 +9,9 @@ import (
 // Version is the version of the contract that envelopes carry as v.
 const Version = 1
 
+// MaxPayload bounds what a service publishes: a payload for many, or an envelope for one. Beyond it, it is dropped.
+const MaxPayload = 8 << 20
+
 // QueueField is the field of a stream entry that holds the envelope.
 const QueueField = "m"
 

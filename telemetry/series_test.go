@@ -1,0 +1,146 @@
+package telemetry
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/crossgate/crossgate/config"
+)
+
+func TestARouteThatIsGoneLeavesNoSeriesWhateverStillUsesIt(t *testing.T) {
+	tel := start(t, config.Log{}, io.Discard)
+	gone := tel.Route("gone")
+	gone.Observe(REST, 200, 0, 1, 1)
+	tel.Retain(nil)
+	gone.Observe(REST, 200, 0, 1, 1)
+	gone.Observe(WebSocket, 418, 0, 1, 1)
+	gone.WebSocketClosed(1001)
+	gone.WebSocketOpen.Dec()
+	gone.Refused(RefusedLimit)
+	if strings.Contains(scrape(t, tel), `"gone"`) {
+		t.Error("series of the route are left")
+	}
+	again := tel.Route("gone")
+	again.Observe(REST, 418, 0, 0, 0)
+	gone.Observe(REST, 418, 0, 0, 0)
+	if !strings.Contains(scrape(t, tel), `crossgate_requests_total{code="418",protocol="rest",route="gone"} 1`+"\n") {
+		t.Error("the route that came back counts what the old one had")
+	}
+}
+
+func TestRoutesAreObservedWhileTheyGo(t *testing.T) {
+	tel := start(t, config.Log{}, io.Discard)
+	var all sync.WaitGroup
+	for w := range 4 {
+		r := tel.Route(fmt.Sprint(w))
+		all.Go(func() {
+			for status := 100; status < 600; status++ {
+				r.Observe(Protocol(status%3), status, 0, 0, 0)
+				r.WebSocketClosed(4000 + status%16)
+			}
+		})
+	}
+	tel.Retain(nil)
+	all.Wait()
+	if strings.Contains(scrape(t, tel), `route="`) {
+		t.Error("series of routes are left")
+	}
+}
+
+// exercise gives every metric a series.
+func exercise(tel *Telemetry) {
+	r := tel.Route("shop")
+	r.Observe(REST, 200, 0, 0, 0)
+	r.WebSocketClosed(1000)
+	tel.BusDrops.WithLabelValues("malformed").Inc()
+	tel.Reloaded(true)
+	tel.Reloaded(false)
+	tel.DescribeServices(map[string]int{"shop.binpb": 2})
+	tel.DescribeBuild("v1", "go1")
+}
+
+func TestTheManualHasTheTypeAndTheLabelsOfEveryMetric(t *testing.T) {
+	page, err := os.ReadFile("../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := func(list []string) string { slices.Sort(list); return strings.Join(list, " ") }
+	manual := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(crossgate_[a-z_]+)` \\| (\\w+) \\| ([^|]*)\\|").FindAllStringSubmatch(string(page), -1) {
+		manual[m[1]] = m[2] + ": " + words(regexp.MustCompile("[a-z_]+").FindAllString(m[3], -1))
+	}
+	tel := start(t, config.Log{}, io.Discard)
+	exercise(tel)
+	families, err := tel.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "crossgate_") {
+			continue
+		}
+		found++
+		var labels []string
+		for _, l := range f.GetMetric()[0].GetLabel() {
+			labels = append(labels, l.GetName())
+		}
+		if is := strings.ToLower(f.GetType().String()) + ": " + words(labels); manual[f.GetName()] != is {
+			t.Errorf("docs/metrics.md has %s as %q, it is %q", f.GetName(), manual[f.GetName()], is)
+		}
+	}
+	if found != len(manual) {
+		t.Errorf("%d metrics have a series, docs/metrics.md has %d", found, len(manual))
+	}
+}
+
+func TestMetricsFollowPrometheusNaming(t *testing.T) {
+	tel := start(t, config.Log{}, io.Discard)
+	exercise(tel)
+	families, err := tel.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		if strings.HasPrefix(p.Metric, "crossgate_") {
+			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
+	}
+}
+
+func TestReloadsServicesAndTheBuildArePublished(t *testing.T) {
+	tel := start(t, config.Log{}, io.Discard)
+	const never = "crossgate_config_last_reload_success_timestamp_seconds 0\n"
+	tel.Reloaded(false)
+	if text := scrape(t, tel); !strings.Contains(text, `crossgate_config_reloads_total{result="refused"} 1`) || !strings.Contains(text, never) {
+		t.Error("a refused snapshot is not counted, or counted as a success")
+	}
+	tel.Reloaded(true)
+	tel.DescribeServices(map[string]int{"old.binpb": 1, "shop.binpb": 2})
+	tel.DescribeServices(map[string]int{"shop.binpb": 3})
+	tel.DescribeBuild("v1.2.3", "go1.26")
+	text := scrape(t, tel)
+	for _, want := range []string{
+		`crossgate_config_reloads_total{result="installed"} 1`, `crossgate_descriptor_services{source="shop.binpb"} 3`,
+		`crossgate_build_info{go_version="go1.26",version="v1.2.3"} 1`,
+	} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("no %s", want)
+		}
+	}
+	if strings.Contains(text, "old.binpb") || strings.Contains(text, never) {
+		t.Error("a source that is gone is still published, or the time of the reload is not")
+	}
+}

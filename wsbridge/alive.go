@@ -1,0 +1,60 @@
+package wsbridge
+
+import "time"
+
+// startTimers starts what ends a session by time: the end of its identity, and silence.
+func (s *session) startTimers() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.setExpiry()
+	s.beat = time.AfterFunc(s.route.pingInterval, s.listen)
+}
+
+// setExpiry closes the session when its identity ends. The caller holds the lock.
+func (s *session) setExpiry() {
+	if s.expiry != nil {
+		s.expiry.Stop()
+		s.expiry = nil
+	}
+	if exp := s.ticket.Identity.Expires; !exp.IsZero() && !s.ended {
+		s.expiry = time.AfterFunc(time.Until(exp), func() {
+			s.fromTimer(func() { s.end(CloseTokenExpired, "the token has expired") })
+		})
+	}
+}
+
+// listen pings a client that has been silent for the ping interval, and ends the session when it stays silent. Whatever
+// the client sends is a sign of life. It runs in a timer's goroutine and never waits: an idle session costs a timer.
+func (s *session) listen() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return
+	}
+	now, heard := uptime(), time.Duration(s.wire.heard.Load())
+	switch silence := now - heard; {
+	case s.pinged != 0 && heard < s.pinged:
+		s.lost(CloseUnresponsive)
+	case silence < s.route.pingInterval:
+		s.pinged = 0
+		s.beat.Reset(s.route.pingInterval - silence)
+	default:
+		s.pinged = now
+		s.wire.send(pingFrame)
+		s.beat.Reset(s.route.pingTimeout)
+	}
+}
+
+// fromTimer runs f, which may wait, in a goroutine that the node waits for, unless the session has ended.
+func (s *session) fromTimer(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ended {
+		s.node.spawn(f)
+	}
+}
+
+var started = time.Now()
+
+// uptime is a clock that nobody sets.
+func uptime() time.Duration { return time.Since(started) }

@@ -1,0 +1,139 @@
+package wsbridge
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/coder/websocket"
+
+	"github.com/crossgate/crossgate/admission"
+	"github.com/crossgate/crossgate/wsbridge/bus"
+)
+
+// handle answers one frame of the envelope protocol. A frame costs the client's limits whatever is in it.
+func (s *session) handle(ctx context.Context, data []byte) {
+	r, err := parseRequest(data)
+	if f := s.ticket.AdmitMessage(ctx, s.id); f != nil {
+		s.refused(r.ID, f)
+		return
+	}
+	if err != nil {
+		s.refuse(r.ID, codeInvalidArgument, err.Error())
+		return
+	}
+	switch r.Type {
+	case "message":
+		s.message(ctx, &r)
+	case "subscribe":
+		s.subscribe(ctx, &r)
+	case "unsubscribe":
+		s.unsubscribe(&r)
+	case "refresh":
+		s.refresh(ctx, &r)
+	case "ping":
+		s.send(pongFrame(r.ID))
+	default:
+		s.refuse(r.ID, codeInvalidArgument, "type: expected message, subscribe, unsubscribe, refresh or ping")
+	}
+}
+
+func (s *session) refuse(id json.RawMessage, code, message string) {
+	if !s.raw {
+		s.send(errorFrame(id, code, message))
+	}
+}
+
+// refused words an admission's refusal.
+func (s *session) refused(id json.RawMessage, f *admission.Refusal) {
+	s.metrics.Refused(f)
+	code := codeUnavailable
+	switch f.Kind {
+	case admission.Unauthenticated:
+		code = codeUnauthenticated
+	case admission.PermissionDenied:
+		code = codePermissionDenied
+	case admission.LimitExceeded:
+		code = codeResourceExhausted
+	}
+	s.refuse(id, code, f.Reason)
+}
+
+func (s *session) message(ctx context.Context, r *request) {
+	if r.Route == "" {
+		s.refuse(r.ID, codeInvalidArgument, "route: expected the name of a route of the service")
+		return
+	}
+	if r.Data != nil && r.Bytes != nil {
+		s.refuse(r.ID, codeInvalidArgument, "expected data or data_base64, not both")
+		return
+	}
+	m := s.envelope(bus.Message)
+	m.Route, m.Data, m.DataBase64 = r.Route, r.Data, r.Bytes
+	s.deliver(ctx, m, r.ID)
+}
+
+func (s *session) rawMessage(ctx context.Context, kind websocket.MessageType, data []byte) {
+	if f := s.ticket.AdmitMessage(ctx, s.id); f != nil {
+		s.refused(nil, f)
+		return
+	}
+	m := s.envelope(bus.Message)
+	if kind == websocket.MessageText && json.Valid(data) {
+		m.Data = data
+	} else {
+		m.DataBase64 = data
+	}
+	s.deliver(ctx, m, nil)
+}
+
+func (s *session) subscribe(ctx context.Context, r *request) {
+	if !validChannel(r.Channel) {
+		s.refuse(r.ID, codeInvalidArgument, "channel: expected 1 to 255 printable ASCII characters without spaces")
+		return
+	}
+	if _, ok := s.channels[r.Channel]; ok {
+		s.send(okFrame(r.ID, r.Channel))
+		return
+	}
+	if !s.route.maySubscribe(r.Channel, s.ticket.Identity) {
+		s.refuse(r.ID, codePermissionDenied, "not allowed to subscribe to this channel")
+		return
+	}
+	if len(s.channels) >= s.route.maxSubscriptions {
+		s.refuse(r.ID, codeResourceExhausted, "the connection has as many subscriptions as the route allows")
+		return
+	}
+	key := s.node.keys.Channel(r.Channel)
+	if err := s.node.join(ctx, key, s); err != nil {
+		s.node.leave(key, s)
+		s.refuse(r.ID, codeUnavailable, "the bus is down; subscribe again later")
+		return
+	}
+	if s.channels == nil {
+		s.channels = map[string]struct{}{}
+	}
+	s.channels[r.Channel] = struct{}{}
+	s.send(okFrame(r.ID, r.Channel))
+}
+
+func (s *session) unsubscribe(r *request) {
+	if _, ok := s.channels[r.Channel]; !ok {
+		s.refuse(r.ID, codeNotFound, "not subscribed to this channel")
+		return
+	}
+	delete(s.channels, r.Channel)
+	s.node.leave(s.node.keys.Channel(r.Channel), s)
+	s.send(okFrame(r.ID, r.Channel))
+}
+
+func (s *session) refresh(ctx context.Context, r *request) {
+	if _, f := s.ticket.Refresh(ctx, r.Token); f != nil {
+		s.refused(r.ID, f)
+		return
+	}
+	s.keepClaims()
+	s.mu.Lock()
+	s.setExpiry()
+	s.mu.Unlock()
+	s.send(okFrame(r.ID, ""))
+}

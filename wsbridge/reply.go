@@ -1,0 +1,164 @@
+package wsbridge
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/crossgate/crossgate/wsbridge/bus"
+)
+
+// maxPending is how many messages of a session may wait for a reply.
+const maxPending = 1000
+
+// pendingReply is a message of the client's that waits for the service.
+type pendingReply struct {
+	id    json.RawMessage
+	timer *time.Timer
+	// queued is set until the client has been told that the message is queued: the reply waits for that.
+	queued bool
+	held   *bus.Outbound
+}
+
+// deliver hands an envelope to the service. With an id, the client is told what became of it.
+func (s *session) deliver(ctx context.Context, m *bus.Inbound, id json.RawMessage) {
+	if len(id) > 0 && !s.expect(m.ID, id) {
+		s.refuse(id, codeResourceExhausted, "too many messages wait for a reply")
+		return
+	}
+	buffer := messageBuffers.Get().(*[]byte)
+	envelope := m.Append((*buffer)[:0])
+	if s.route.atLeastOnce {
+		s.enqueue(ctx, m.ID, envelope, id)
+	} else {
+		s.publish(ctx, m.ID, envelope, id)
+	}
+	if cap(envelope) <= keptBuffer {
+		*buffer = envelope
+	}
+	messageBuffers.Put(buffer)
+}
+
+func (s *session) publish(ctx context.Context, name string, envelope []byte, id json.RawMessage) {
+	reason := ""
+	if !s.node.up.Load() {
+		reason = "the bus is down" // a reply would not arrive
+	} else if listeners, err := s.node.bus.Publish(ctx, s.node.keys.In(s.route.service), envelope); err != nil {
+		reason = "the bus is down"
+	} else if listeners == 0 {
+		reason = "no instance of the service is listening"
+	}
+	if reason != "" && (len(id) == 0 || s.forget(name) != nil) {
+		s.refuse(id, codeUnavailable, reason)
+	}
+}
+
+func (s *session) enqueue(ctx context.Context, name string, envelope []byte, id json.RawMessage) {
+	if err := s.node.bus.Enqueue(ctx, s.node.keys.Queue(s.route.service), envelope); err != nil {
+		if len(id) == 0 || s.forget(name) != nil {
+			s.refuse(id, codeUnavailable, "the message could not be queued; send it again")
+		}
+		return
+	}
+	if len(id) == 0 {
+		return
+	}
+	s.send(okFrame(id, ""))
+	s.mu.Lock()
+	var held *bus.Outbound
+	if p := s.pending[name]; p != nil {
+		p.queued, held = false, p.held
+	}
+	s.mu.Unlock()
+	if held != nil {
+		s.reply(held)
+	}
+}
+
+// expect waits for the service's answer to an envelope. It reports false when too many wait already.
+func (s *session) expect(envelope string, id json.RawMessage) bool {
+	p := &pendingReply{id: append(json.RawMessage(nil), id...), queued: s.route.atLeastOnce}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.pending) >= maxPending {
+		return false
+	}
+	p.timer = time.AfterFunc(s.route.replyTimeout, func() {
+		// What is queued has been acknowledged: it will be handled, however late.
+		if s.forget(envelope) != nil && !s.route.atLeastOnce {
+			s.refuse(p.id, codeDeadlineExceeded, "the service did not reply in time")
+		}
+	})
+	if s.pending == nil {
+		s.pending = map[string]*pendingReply{}
+	}
+	s.pending[envelope] = p
+	return true
+}
+
+// forget stops waiting for an answer, and returns nil when none was awaited.
+func (s *session) forget(envelope string) *pendingReply {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.pending[envelope]
+	if p != nil {
+		p.timer.Stop()
+		delete(s.pending, envelope)
+	}
+	return p
+}
+
+// hold keeps a reply back that has come before the client was told that its message is queued.
+func (s *session) hold(o *bus.Outbound) bool {
+	if !s.route.atLeastOnce {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.pending[o.InReplyTo]
+	if p == nil || !p.queued {
+		return false
+	}
+	if p.held == nil {
+		p.held = o
+	}
+	return true
+}
+
+// reply hands on what a service has sent to this connection.
+func (s *session) reply(o *bus.Outbound) {
+	switch {
+	case s.raw:
+		if o.Error == nil {
+			s.send(rawFrame(payloadOfEnvelope(o)))
+		}
+		return
+	case o.InReplyTo == "":
+		s.send(messageFrame("", payloadOfEnvelope(o)))
+		return
+	case s.hold(o):
+		return
+	}
+	p := s.forget(o.InReplyTo)
+	switch {
+	case p == nil:
+		s.node.metrics.BusDropped("late_reply")
+	case o.Error != nil:
+		s.send(errorFrame(p.id, errorCode(o.Error.Code), o.Error.Message))
+	default:
+		s.send(replyFrame(p.id, payloadOfEnvelope(o)))
+	}
+}
+
+// errorCode keeps a service's error code when it is a plain word.
+func errorCode(code string) string {
+	if code == "" || len(code) > 64 {
+		return "unknown"
+	}
+	for i := range len(code) {
+		if c := code[i]; (c < 'a' || c > 'z') && c != '_' && (c < '0' || c > '9') {
+			return "unknown"
+		}
+	}
+	return code
+}
