@@ -174,6 +174,11 @@ func TestCredentialsOfUpgrades(t *testing.T) {
 		{"a subprotocol may be in a second header", true, "", []string{"Sec-WebSocket-Protocol", "chat", "Sec-WebSocket-Protocol", "bearer." + good}, 0},
 		{"a subprotocol of another request may not", false, "", []string{"Sec-WebSocket-Protocol", "bearer." + good}, Unauthenticated},
 		{"a cookie may hold a token", false, "", []string{"Cookie", "a=b; session=" + good}, 0},
+		{"a cookie may be quoted", false, "", []string{"Cookie", `session="` + good + `"`}, 0},
+		{"a cookie may stand beside broken ones", false, "", []string{"Cookie", `flag; a b=c; =x; n=ü; prefs={"a":"1,2"}; session=` + good + `;`}, 0},
+		{"a cookie may be in a second header", false, "", []string{"Cookie", "a=b", "Cookie", "session=" + good}, 0},
+		{"the first of two cookies counts", false, "", []string{"Cookie", "session=wrong; session=" + good}, Unauthenticated},
+		{"a cookie's name has a case", false, "", []string{"Cookie", "Session=" + good}, Unauthenticated},
 		{"another cookie may not", false, "", []string{"Cookie", "sessions=" + good}, Unauthenticated},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -345,14 +350,16 @@ func TestRedisIsGone(t *testing.T) {
 }
 
 func TestCompilePolicyErrors(t *testing.T) {
-	redis := once("ip")
+	redis, endless := once("ip"), once("ip")
 	redis.Store = "redis"
+	endless.Burst = 1 << 30
 	for _, c := range []struct {
 		name  string
 		route config.Route
 		want  string
 	}{
 		{"a limit in Redis where there is none", config.Route{RateLimits: []config.RateLimit{redis}}, "no Redis"},
+		{"a burst that never fills", config.Route{RateLimits: []config.RateLimit{endless}}, "more than 100 years"},
 		{"more limits than are charged at once", config.Route{RateLimits: slices.Repeat([]config.RateLimit{once("ip")}, maxRules+1)}, "at most 16"},
 		{"a provider that there is not", config.Route{Auth: &config.RouteAuth{Require: []string{"nobody"}}}, `"nobody"`},
 	} {
@@ -496,6 +503,8 @@ func TestAdmitAllocatesNothing(t *testing.T) {
 	}{
 		{"an anonymous request without limits", config.Route{}, request("192.0.2.1")},
 		{"an anonymous request with limits", config.Route{RateLimits: []config.RateLimit{wide("ip"), wide("route"), wide("header:X-Tenant")}}, request("2001:db8::1", "X-Tenant", "a")},
+		{"a token that was verified before", config.Route{Auth: &config.RouteAuth{Require: []string{"tokens"}}, RateLimits: []config.RateLimit{wide("user")}}, request("192.0.2.1", as(t, "ada")...)},
+		{"a token in a cookie", config.Route{Auth: &config.RouteAuth{Require: []string{"tokens"}}}, request("192.0.2.1", "Cookie", "a=b; session="+token(t, "ada"))},
 		{"a user with a limit", config.Route{Auth: &config.RouteAuth{Require: []string{"keys"}}, RateLimits: []config.RateLimit{wide("ip"), wide("user"), wide("key")}}, request("192.0.2.1", "X-Api-Key", "key-one")},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,7 +1,6 @@
 package admission
 
 import (
-	"net/http"
 	"net/url"
 	"strings"
 )
@@ -20,17 +19,19 @@ func one(values []string) string {
 	return values[0]
 }
 
-// Cookie implements auth.Carrier.
+// Cookie implements auth.Carrier. Other cookies may be as odd as they like: a page's scripts set them too (RFC 6265
+// section 5.4). Of two with the name the first counts, whose path is the longer.
 func (r *carrier) Cookie(name string) string {
 	for _, line := range r.Request.Header["Cookie"] {
-		cookies, err := http.ParseCookie(line)
-		if err != nil {
-			continue
-		}
-		for _, c := range cookies {
-			if c.Name == name {
-				return c.Value
+		for pair := range strings.SplitSeq(line, ";") {
+			n, value, ok := strings.Cut(strings.Trim(pair, " \t"), "=")
+			if !ok || n != name {
+				continue
 			}
+			if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
+				value = value[1 : n-1]
+			}
+			return value
 		}
 	}
 	return ""

@@ -100,6 +100,9 @@ func (l *limits) add(name string, c *config.RateLimit, stores Stores) error {
 	if r.take.Limit.Burst == 0 {
 		r.take.Limit.Burst = c.Rate.Events
 	}
+	if err := r.take.Limit.Check(); err != nil {
+		return fmt.Errorf("rate limit: %w", err)
+	}
 	switch header, isHeader := strings.CutPrefix(c.Per, "header:"); {
 	case isHeader:
 		r.per, r.header = perHeader, textproto.CanonicalMIMEHeaderKey(header)

@@ -39,7 +39,7 @@ func newKeyVerifier(provider string, cfg *config.APIKeys) (*keyVerifier, error) 
 }
 
 func (v *keyVerifier) verify(_ context.Context, credential string) (*Identity, error) {
-	if id := v.keys[sha256.Sum256([]byte(credential))]; id != nil {
+	if id := v.keys[digestOf(credential)]; id != nil {
 		return id, nil
 	}
 	return nil, fmt.Errorf("the API key is not known")

@@ -527,7 +527,7 @@ type countingKeys struct {
 	gen   uint64
 }
 
-func (k *countingKeys) find(ctx context.Context, kid, algorithm string) (any, error) {
+func (k *countingKeys) find(ctx context.Context, kid, algorithm string) (jwt.VerificationKeySet, error) {
 	k.finds++
 	return k.keySet.find(ctx, kid, algorithm)
 }
@@ -578,6 +578,29 @@ func TestTokenCache(t *testing.T) {
 		at(v, today.Add(cacheTime))
 		verify(t, v, counted, 2)
 	})
+	t.Run("a token is verified again after the cache time of its keys, where that is shorter", func(t *testing.T) {
+		v, counted := setUp(t)
+		short, err := newJWTVerifier("tokens", jwtConfig(func(j *config.JWT) {
+			j.JWKSURL, j.JWKSCacheTime = "http://keys.example", config.Duration(time.Minute)
+		}), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		short.close()
+		v.cache = short.cache
+		verify(t, v, counted, 1)
+		at(v, today.Add(time.Minute-1))
+		verify(t, v, counted, 1)
+		at(v, today.Add(time.Minute))
+		verify(t, v, counted, 2)
+	})
+	t.Run("a remembered token costs no allocation", func(t *testing.T) {
+		v, counted := setUp(t)
+		verify(t, v, counted, 1)
+		if n := testing.AllocsPerRun(100, func() { verify(t, v, counted, 1) }); n != 0 {
+			t.Errorf("%v allocations", n)
+		}
+	})
 	t.Run("a token that expired is not remembered", func(t *testing.T) {
 		v, _ := setUp(t)
 		at(v, today.Add(time.Hour))
@@ -601,7 +624,7 @@ func TestTokenCache(t *testing.T) {
 		}
 	})
 	t.Run("it holds a bounded number of tokens", func(t *testing.T) {
-		c := newTokenCache()
+		c := newTokenCache(cacheTime)
 		for i := range cacheShards*shardTokens + 10000 {
 			c.put(sha256.Sum256([]byte{byte(i), byte(i >> 8), byte(i >> 16)}), 0, &Identity{}, today)
 		}

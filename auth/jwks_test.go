@@ -264,6 +264,102 @@ func TestRemoteKeys(t *testing.T) {
 			t.Errorf("refused with %q", why.Reason)
 		}
 	})
+	t.Run("an endpoint that does not end its answer is given up", func(t *testing.T) {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = w.Write([]byte(`{"keys":[`))
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}))
+		defer server.Close()
+		v, err := newJWTVerifier("tokens", jwtConfig(func(j *config.JWT) { j.JWKSURL = server.URL }), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer v.close()
+		client := v.keys.(*remoteKeys).client
+		if client.Timeout != fetchTimeout {
+			t.Errorf("its time is %v, want %v", client.Timeout, fetchTimeout)
+		}
+		client.Timeout = 50 * time.Millisecond
+		expect(t, v, tokenOf(t, "old", nil), unavailable)
+	})
+	t.Run("closing gives up a request that is being made", func(t *testing.T) {
+		reached := make(chan struct{})
+		server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			close(reached)
+			<-r.Context().Done()
+		}))
+		defer server.Close()
+		v, err := newJWTVerifier("tokens", jwtConfig(func(j *config.JWT) { j.JWKSURL = server.URL }), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := v.verify(ctx, tokenOf(t, "old", nil)); err == nil {
+			t.Error("the token is let in")
+		}
+		<-reached
+		start := time.Now()
+		v.close()
+		if took := time.Since(start); took > fetchTimeout/2 {
+			t.Errorf("it took %v", took)
+		}
+		if _, err := v.verify(t.Context(), tokenOf(t, "old", nil)); err == nil {
+			t.Error("the token is let in")
+		}
+	})
+	for _, c := range []struct {
+		name      string
+		start     func(http.Handler) *httptest.Server
+		redirects int
+		reason    string
+	}{
+		{"a redirect from https to http is not followed", httptest.NewTLSServer, 1, unavailable},
+		{"a redirect from http is followed", httptest.NewServer, 1, ""},
+		{"redirects are followed for a while", httptest.NewServer, maxRedirects, ""},
+		{"redirects are not followed without end", httptest.NewServer, maxRedirects + 1, unavailable},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e, _, _ := remote(t, 200, oldSet)
+			server := c.start(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				to := "/" + strings.Repeat("x", len(r.URL.Path))
+				if len(r.URL.Path) == c.redirects {
+					to = e.url
+				}
+				http.Redirect(w, r, to, http.StatusFound)
+			}))
+			defer server.Close()
+			v, err := newJWTVerifier("tokens", jwtConfig(func(j *config.JWT) { j.JWKSURL = server.URL + "/" }), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer v.close()
+			if of, ok := server.Client().Transport.(*http.Transport); ok {
+				v.keys.(*remoteKeys).client.Transport.(*http.Transport).TLSClientConfig = of.TLSClientConfig
+			}
+			expect(t, v, tokenOf(t, "old", nil), c.reason)
+			if c.reason != "" {
+				asked(t, e, 0)
+			}
+		})
+	}
+	t.Run("a token without a kid may be signed with each key of its algorithm", func(t *testing.T) {
+		_, v, _ := remote(t, 200, bothSet)
+		for _, key := range []any{p256(), otherP256()} {
+			expect(t, v, sign(t, jwt.SigningMethodES256, key, claimsWith(nil), nil), "")
+		}
+		expect(t, v, sign(t, jwt.SigningMethodES384, p384(), claimsWith(nil), nil), "the token's algorithm is not accepted for its key")
+	})
+	t.Run("a token without a kid is checked against a few keys only", func(t *testing.T) {
+		many := make(keys, 100)
+		for i := range many {
+			many[i] = key{"", p256().Public(), []string{"ES256"}}
+		}
+		if found, err := many.find(t.Context(), "", "ES256"); err != nil || len(found.Keys) != maxTried {
+			t.Errorf("%d keys, %v", len(found.Keys), err)
+		}
+	})
 	t.Run("a caller does not wait longer than it wants to", func(t *testing.T) {
 		release := make(chan struct{})
 		server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
@@ -305,6 +401,18 @@ func TestReloadKeepsFetchedKeys(t *testing.T) {
 		expect(t, after.list[0].verifier.(*jwtVerifier), tokenOf(t, "old", nil), "")
 		asked(t, e, 1)
 
+		t.Run("so does one that asks something else of tokens", func(t *testing.T) {
+			stricter := []config.AuthProvider{{Name: "tokens", JWT: jwtConfig(func(j *config.JWT) { j.JWKSURL, j.Audiences = e.url, []string{"bank"} })}}
+			other, err := Compile(stricter, after)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer other.Close()
+			v := other.list[0].verifier.(*jwtVerifier)
+			expect(t, v, tokenOf(t, "old", nil), "the token is for another audience")
+			expect(t, v, tokenOf(t, "old", map[string]any{"aud": "bank"}), "")
+			asked(t, e, 1)
+		})
 		t.Run("a changed one fetches its own", func(t *testing.T) {
 			changed := []config.AuthProvider{{Name: "tokens", JWT: jwtConfig(func(j *config.JWT) { j.JWKSURL, j.Algorithms = e.url, []string{"ES256"} })}}
 			other, err := Compile(changed, after)

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,7 +26,12 @@ type jwtVerifier struct {
 }
 
 func newJWTVerifier(provider string, cfg *config.JWT, prev *provider) (*jwtVerifier, error) {
-	v := &jwtVerifier{provider: provider, config: cfg, cache: newTokenCache(), now: time.Now}
+	life := cacheTime
+	if cfg.JWKSURL != "" {
+		// A key that is withdrawn ends its tokens within the time the operator chose.
+		life = min(life, cfg.JWKSCacheTime.Std())
+	}
+	v := &jwtVerifier{provider: provider, config: cfg, cache: newTokenCache(life), now: time.Now}
 	var err error
 	if v.keys, err = loadKeys(cfg, prev); err != nil {
 		return nil, err
@@ -54,7 +58,7 @@ func (v *jwtVerifier) verify(ctx context.Context, token string) (*Identity, erro
 	if int64(len(token)) > int64(v.config.MaxSize) {
 		return nil, errors.New("the token is too long")
 	}
-	digest := sha256.Sum256([]byte(token))
+	digest := digestOf(token)
 	if id := v.cache.get(digest, v.keys.generation(), v.now()); id != nil {
 		return id, nil
 	}

@@ -16,6 +16,7 @@ import (
 	"slices"
 
 	"github.com/MicahParks/jwkset"
+	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/crossgate/crossgate/config"
 )
@@ -28,9 +29,9 @@ var (
 	errKeysUnavailable = errors.New("keys unavailable")
 )
 
-// keySet finds the key a token names. The error is one of the above.
+// keySet finds the keys a token may be signed with. The error is one of the above.
 type keySet interface {
-	find(ctx context.Context, kid, algorithm string) (any, error)
+	find(ctx context.Context, kid, algorithm string) (jwt.VerificationKeySet, error)
 	// generation changes whenever the keys do.
 	generation() uint64
 	release()
@@ -49,20 +50,29 @@ type keys []key
 func (k keys) generation() uint64 { return 0 }
 func (k keys) release()           {}
 
+// maxTried bounds how many keys a token without a kid is checked against: whoever sends rubbish costs that many
+// signature checks.
+const maxTried = 4
+
 // find returns the key with the token's kid. A token that names no key, or keys without names, leave the choice to the
-// algorithm.
-func (k keys) find(_ context.Context, kid, algorithm string) (any, error) {
+// algorithm, and each that fits is tried.
+func (k keys) find(_ context.Context, kid, algorithm string) (jwt.VerificationKeySet, error) {
 	err := errUnknownKey
+	var found jwt.VerificationKeySet
 	for i := range k {
 		if kid != "" && k[i].kid != "" && kid != k[i].kid {
 			continue
 		}
-		if slices.Contains(k[i].algorithms, algorithm) {
-			return k[i].value, nil
+		if !slices.Contains(k[i].algorithms, algorithm) {
+			err = errAlgorithm
+		} else if len(found.Keys) < maxTried {
+			found.Keys = append(found.Keys, k[i].value)
 		}
-		err = errAlgorithm
 	}
-	return nil, err
+	if len(found.Keys) == 0 {
+		return found, err
+	}
+	return found, nil
 }
 
 func loadKeys(cfg *config.JWT, prev *provider) (keySet, error) {
@@ -91,12 +101,18 @@ func loadKeys(cfg *config.JWT, prev *provider) (keySet, error) {
 		}
 		return set, nil
 	}
-	if prev != nil && prev.config.JWT != nil && config.Same(*prev.config.JWT, *cfg) {
+	if prev != nil && prev.config.JWT != nil && sameFetch(prev.config.JWT, cfg) {
 		if remote, ok := prev.verifier.(*jwtVerifier).keys.(*remoteKeys); ok {
 			return remote.hold(), nil
 		}
 	}
 	return newRemoteKeys(cfg), nil
+}
+
+// sameFetch reports whether two configurations fetch the same keys in the same way, whatever else they ask of a token.
+func sameFetch(a, b *config.JWT) bool {
+	return a.JWKSURL == b.JWKSURL && slices.Equal(a.Algorithms, b.Algorithms) &&
+		a.JWKSCacheTime == b.JWKSCacheTime && a.JWKSRefreshFloor == b.JWKSRefreshFloor
 }
 
 func single(kid string, value any, wanted []string) (keys, error) {

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
+
 	"github.com/crossgate/crossgate/config"
 )
 
@@ -18,6 +20,8 @@ const (
 	fetchTimeout = 5 * time.Second
 	// maxKeySet bounds its answer.
 	maxKeySet = 1 << 20
+	// maxRedirects bounds how often the endpoint may point elsewhere.
+	maxRedirects = 3
 )
 
 // remoteKeys is a key set that is fetched: when it is first needed, when it is older than its cache time, and when a
@@ -45,10 +49,26 @@ type fetchedKeys struct {
 }
 
 func newRemoteKeys(cfg *config.JWT) *remoteKeys {
-	r := &remoteKeys{config: cfg, now: time.Now, client: &http.Client{Timeout: fetchTimeout}}
+	r := &remoteKeys{config: cfg, now: time.Now, client: &http.Client{
+		Timeout:       fetchTimeout,
+		CheckRedirect: checkRedirect,
+		// Its own, so that its connections can be closed without those of others.
+		Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConns: 1, IdleConnTimeout: time.Minute},
+	}}
 	r.closing, r.closeDown = context.WithCancel(context.Background())
 	r.holders.Store(1)
 	return r
+}
+
+// checkRedirect refuses a way from https to http: whoever is on it could put keys of their own in place.
+func checkRedirect(to *http.Request, via []*http.Request) error {
+	if len(via) > maxRedirects {
+		return fmt.Errorf("more than %d redirects", maxRedirects)
+	}
+	if via[0].URL.Scheme == "https" && to.URL.Scheme != "https" {
+		return errors.New("a redirect from https to http")
+	}
+	return nil
 }
 
 func (r *remoteKeys) hold() *remoteKeys {
@@ -58,13 +78,13 @@ func (r *remoteKeys) hold() *remoteKeys {
 
 func (r *remoteKeys) generation() uint64 { return r.count.Load() }
 
-func (r *remoteKeys) find(ctx context.Context, kid, algorithm string) (any, error) {
+func (r *remoteKeys) find(ctx context.Context, kid, algorithm string) (jwt.VerificationKeySet, error) {
 	known := r.keys.Load()
 	if known == nil {
 		// Nothing to go by: wait for an answer, for as long as the caller does.
 		r.refresh(ctx, true)
 		if known = r.keys.Load(); known == nil {
-			return nil, errKeysUnavailable
+			return jwt.VerificationKeySet{}, errKeysUnavailable
 		}
 	} else if r.now().Sub(known.at) > r.config.JWKSCacheTime.Std() {
 		r.refresh(ctx, false)

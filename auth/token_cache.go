@@ -17,14 +17,16 @@ const (
 )
 
 // tokenCache remembers verified tokens by their SHA-256: about the cost of hashing a token in place of checking its
-// signature. An entry ends with its token, after cacheTime, or when the keys change.
+// signature. An entry ends with its token, after the cache's life, or when the keys change.
 type tokenCache struct {
+	life   time.Duration
 	shards [cacheShards]tokenShard
 }
 
 type tokenShard struct {
 	mu     sync.Mutex
 	tokens map[[sha256.Size]byte]cachedToken
+	_      [48]byte // keeps two locks off one cache line
 }
 
 type cachedToken struct {
@@ -33,12 +35,18 @@ type cachedToken struct {
 	until      time.Time
 }
 
-func newTokenCache() *tokenCache {
-	c := new(tokenCache)
+func newTokenCache(life time.Duration) *tokenCache {
+	c := &tokenCache{life: life}
 	for i := range c.shards {
 		c.shards[i].tokens = map[[sha256.Size]byte]cachedToken{}
 	}
 	return c
+}
+
+// digestOf hashes a credential; one of an ordinary length is copied to the stack for it, and not to the heap.
+func digestOf(credential string) [sha256.Size]byte {
+	var room [2048]byte
+	return sha256.Sum256(append(room[:0], credential...))
 }
 
 func (c *tokenCache) shard(digest *[sha256.Size]byte) *tokenShard {
@@ -57,7 +65,7 @@ func (c *tokenCache) get(digest [sha256.Size]byte, generation uint64, now time.T
 }
 
 func (c *tokenCache) put(digest [sha256.Size]byte, generation uint64, id *Identity, now time.Time) {
-	until := now.Add(cacheTime)
+	until := now.Add(c.life)
 	if !id.Expires.IsZero() && id.Expires.Before(until) {
 		until = id.Expires
 	}

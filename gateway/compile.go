@@ -38,6 +38,7 @@ type parts struct {
 // compiler turns routes into rules of one table.
 type compiler struct {
 	parts
+	codec    codec.Wire // shared: a message type is compiled once for all routes with the same options
 	rules    []routing.Rule[*admission.Route]
 	bindings []Binding
 	warnings []string
@@ -156,6 +157,7 @@ func (c *compiler) grpc(cfg *config.Route, policy *admission.Policy, r *route) {
 		proxy: &grpcProxy{pool: pool, timeout: cfg.Timeout.Std(), maxMessage: int64(cfg.MaxBodySize)},
 		options: transcoder.Options{
 			Backend: pool,
+			Codec:   &c.codec,
 			JSON: codec.Options{
 				ProtoNames:      cfg.GRPC.JSON.Names == "proto",
 				EmitUnpopulated: cfg.GRPC.JSON.Unpopulated == "emit",

@@ -11,6 +11,9 @@ import (
 const (
 	// shards is how many locks share the buckets, so that requests seldom meet at one.
 	shards = 64
+	// sweep is how many old keys are looked at for each new one. Above 1, keys whose bucket is full again go faster than
+	// new ones come, so that the store shrinks to what is in use.
+	sweep = 2
 	// shardKeys bounds a shard's memory: about a million keys in all. At the bound, buckets that are full again are
 	// dropped, and others, arbitrary ones, until a quarter of the room is free: their owners start afresh, nobody is
 	// refused for it, and a flood of new keys does not sweep the shard for each of them.
@@ -100,17 +103,27 @@ func (s *shard) charge(t *Take, now time.Duration) {
 
 func (s *shard) makeRoom(now time.Duration) {
 	if len(s.buckets) < shardKeys {
+		s.dropFull(now, sweep)
 		return
 	}
-	for key, at := range s.buckets {
-		if *at <= now {
-			delete(s.buckets, key)
-		}
-	}
+	s.dropFull(now, len(s.buckets))
 	for key := range s.buckets {
 		if len(s.buckets) <= shardKeys*3/4 {
 			return
 		}
 		delete(s.buckets, key)
+	}
+}
+
+// dropFull looks at n buckets, arbitrary ones, and drops those that are full again: a bucket that is not there is full.
+func (s *shard) dropFull(now time.Duration, n int) {
+	for key, at := range s.buckets {
+		if n == 0 {
+			return
+		}
+		n--
+		if *at <= now {
+			delete(s.buckets, key)
+		}
 	}
 }

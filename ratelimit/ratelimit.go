@@ -3,14 +3,30 @@ package ratelimit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
-// Limit is a steady rate with a burst, by the generic cell rate algorithm (ITU-T I.371).
+// Limit is a steady rate with a burst, by the generic cell rate algorithm (ITU-T I.371). Stores count limits that pass
+// Check.
 type Limit struct {
 	Events int           // events in Per, at least 1
 	Per    time.Duration // above 0
 	Burst  int           // how many may come at once, at least 1
+}
+
+// maxSpan bounds the time an empty bucket takes to fill, so that no sum of times overflows.
+const maxSpan = 100 * 365 * 24 * time.Hour
+
+// Check reports what of l no store can count.
+func (l Limit) Check() error {
+	switch {
+	case l.Events < 1 || l.Per < 1 || l.Burst < 1:
+		return fmt.Errorf("%d events in %v with a burst of %d; each is at least 1", l.Events, l.Per, l.Burst)
+	case time.Duration(l.Burst) > maxSpan/l.interval():
+		return fmt.Errorf("a burst of %d at %d events in %v takes more than 100 years to fill", l.Burst, l.Events, l.Per)
+	}
+	return nil
 }
 
 // interval is the time one event takes up.
@@ -18,10 +34,11 @@ func (l Limit) interval() time.Duration { return max(1, l.Per/time.Duration(l.Ev
 
 // Take is one claim on one limit.
 type Take struct {
-	// Key names the bucket; it must tell rules apart as well as callers. It is read during the call only.
+	// Key names the bucket; it must tell rules apart as well as callers, and be no other take's of the same call. It is
+	// read during the call only.
 	Key   []byte
 	Limit Limit
-	// Cost is how many events, at least 1.
+	// Cost is how many events, at least 1. One above the burst is never allowed.
 	Cost int
 	// OnFailure is what Distributed does when Redis is gone.
 	OnFailure Failure

@@ -21,14 +21,20 @@ func startRedis(t testing.TB) (*redis.Client, *exec.Cmd) {
 	}
 	address := l.Addr().String()
 	l.Close()
-	_, port, _ := net.SplitHostPort(address)
+	client := redis.NewClient(&redis.Options{Addr: address, MaxRetries: -1})
+	t.Cleanup(func() { client.Close() })
+	return client, runRedis(t, client)
+}
+
+// runRedis starts a redis-server, an empty one, where client looks for it.
+func runRedis(t testing.TB, client *redis.Client) *exec.Cmd {
+	t.Helper()
+	_, port, _ := net.SplitHostPort(client.Options().Addr)
 	cmd := exec.Command("redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", t.TempDir())
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("redis-server does not start; `make test` installs it: %v", err)
 	}
-	client := redis.NewClient(&redis.Options{Addr: address, MaxRetries: -1})
 	t.Cleanup(func() {
-		client.Close()
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
@@ -37,7 +43,7 @@ func startRedis(t testing.TB) (*redis.Client, *exec.Cmd) {
 			t.Fatal("redis-server does not answer")
 		}
 	}
-	return client, cmd
+	return cmd
 }
 
 // TestStores runs the same specification over every store.

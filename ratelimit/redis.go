@@ -18,8 +18,13 @@ type Redis struct {
 	prefix string
 }
 
-// NewRedis returns a store whose keys begin with prefix.
+// NewRedis returns a store whose keys begin with prefix. A client of another type than *redis.Client needs
+// ContextTimeoutEnabled. In a cluster the keys of one call must be in one slot, which a prefix with a hash tag sees to.
 func NewRedis(client redis.UniversalClient, prefix string) *Redis {
+	if c, ok := client.(*redis.Client); ok {
+		// By default go-redis reads and writes by its own timeouts, of seconds, whatever the context's deadline.
+		client = c.WithTimeout(redisDeadline)
+	}
 	return &Redis{client: client, prefix: prefix + "limit:"}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -165,10 +164,9 @@ func (s stream) SendMsg(m any) error { return callError(s.ClientStream.SendMsg(m
 // RoundTrip passes an HTTP/2 request through to a backend and returns its answer, both untouched. Scheme and host of
 // r.URL are set. When a backend cannot be connected to, the request goes to the next one.
 func (p *Pool) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Body != nil {
-		// The transport closes the body of a request that it could not send, and the next endpoint needs it.
+	body := r.Body
+	if body != nil {
 		r = r.WithContext(r.Context())
-		r.Body = keptOpen{r.Body}
 	}
 	var err error
 	for first, n := p.first(), 0; n < 2*len(p.endpoints); n++ {
@@ -177,6 +175,9 @@ func (p *Pool) RoundTrip(r *http.Request) (*http.Response, error) {
 			continue
 		}
 		r.URL.Scheme, r.URL.Host = e.scheme, e.address
+		if body != nil {
+			r.Body = &sentBody{body: body}
+		}
 		var answer *http.Response
 		if answer, err = e.transport.RoundTrip(r); err == nil {
 			return answer, nil
@@ -189,11 +190,6 @@ func (p *Pool) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	return nil, &unreachable{p.name, err}
 }
-
-// keptOpen is a request body that only its owner closes; a server's request body is closed when its handler returns.
-type keptOpen struct{ io.ReadCloser }
-
-func (keptOpen) Close() error { return nil }
 
 // first returns whose turn it is.
 func (p *Pool) first() int { return int(p.turn.Add(1) % uint32(len(p.endpoints))) }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/crossgate/crossgate/wsbridge/bus"
 )
@@ -112,10 +113,11 @@ type payload struct {
 	json  bool
 }
 
-// payloadOf finds out which of the two a published payload is.
+// payloadOf finds out which of the two a published payload is. JSON is UTF-8 (RFC 8259 section 8.1), which json.Valid does
+// not check; a client has to close the connection over a text frame that is not (RFC 6455 section 8.1).
 func payloadOf(text string) payload {
 	b := []byte(text)
-	return payload{b, json.Valid(b)}
+	return payload{b, json.Valid(b) && utf8.Valid(b)}
 }
 
 // payloadOfEnvelope returns the payload of an envelope, null when it has none.
@@ -124,7 +126,7 @@ func payloadOfEnvelope(o *bus.Outbound) payload {
 	case o.DataBase64 != nil:
 		return payload{o.DataBase64, false}
 	case len(o.Data) > 0:
-		return payload{o.Data, true}
+		return payload{o.Data, utf8.Valid(o.Data)}
 	}
 	return payload{[]byte("null"), true}
 }

@@ -68,6 +68,9 @@ func (r *Route) allowsOrigin(req *http.Request) bool {
 	if len(values) == 0 || r.anyOrigin {
 		return true
 	}
+	if len(values) > 1 {
+		return false
+	}
 	origin := strings.ToLower(values[0])
 	if slices.Contains(r.origins, origin) {
 		return true

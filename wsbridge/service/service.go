@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -23,23 +25,28 @@ const (
 	claimAfter = time.Minute
 	// readBlock is how long one read of the queue waits.
 	readBlock = 2 * time.Second
+	// quiet is how long nothing may be heard from Redis before it is pinged; as long again, and it is taken for dead.
+	quiet = 3 * time.Second
 )
 
 // Message is what a client sent, or that it came or went.
 type Message = bus.Inbound
 
 // Handler handles one message. What it returns is the reply to the client, nil for none; a *bus.ReplyError is an error
-// that the client gets, and any other error is told as one without its text.
+// that the client gets, and any other error is told as one without its text. Its context does not end with Run's: Run
+// waits for it.
 type Handler func(ctx context.Context, m *Message) (any, error)
 
 // Service handles the messages of one service. Set the handlers before Run. Its Send methods are safe for concurrent use.
 type Service struct {
-	client redis.UniversalClient
-	name   string
-	keys   bus.Keys
-	logger *slog.Logger
-	queue  bool
-	limit  int
+	client   redis.UniversalClient
+	name     string
+	consumer string // of the queue's group
+	keys     bus.Keys
+	logger   *slog.Logger
+	queue    bool
+	limit    int
+	claim    time.Duration
 
 	handlers     map[string]Handler
 	onConnect    func(ctx context.Context, m *Message)
@@ -56,15 +63,23 @@ func WithPrefix(prefix string) Option { return func(s *Service) { s.keys.Prefix 
 func WithLogger(l *slog.Logger) Option { return func(s *Service) { s.logger = l } }
 
 // WithQueue reads the stream of a route with delivery: at_least_once, in place of the channel: each message goes to one
-// of the service's replicas, and to another one when that dies before it has handled it.
+// of the service's replicas, and to another one when that dies before it has handled it. A message is acknowledged once
+// its handler has returned, whatever it returned; one that is handled for longer than WithClaimAfter says may come again.
 func WithQueue() Option { return func(s *Service) { s.queue = true } }
 
-// WithWorkers sets how many messages are handled at a time, 64 unless set.
+// WithWorkers sets how many messages are handled at a time, 64 unless set. With 1 they are handled in their order.
 func WithWorkers(n int) Option { return func(s *Service) { s.limit = n } }
+
+// WithClaimAfter sets how long a replica may have a message of the queue before another one takes it over, a minute unless
+// set. It must be longer than any handler takes, or a message is handled twice.
+func WithClaimAfter(d time.Duration) Option { return func(s *Service) { s.claim = d } }
 
 // New returns a service on the Redis that the gateways use.
 func New(client redis.UniversalClient, name string, options ...Option) *Service {
-	s := &Service{client: client, name: name, keys: bus.Keys{Prefix: "cg:"}, logger: slog.Default(), limit: workers, handlers: map[string]Handler{}}
+	s := &Service{
+		client: client, name: name, consumer: uuid.NewString(), keys: bus.Keys{Prefix: "cg:"}, logger: slog.Default(),
+		limit: workers, claim: claimAfter, handlers: map[string]Handler{},
+	}
 	for _, o := range options {
 		o(s)
 	}
@@ -80,7 +95,8 @@ func (s *Service) OnConnect(f func(ctx context.Context, m *Message)) { s.onConne
 // OnDisconnect is told of each connection that has gone.
 func (s *Service) OnDisconnect(f func(ctx context.Context, m *Message)) { s.onDisconnect = f }
 
-// Run handles messages until ctx ends, and returns when the last one is handled. While Redis is gone it tries again.
+// Run handles messages until ctx ends, and returns when those that were begun are handled. While Redis is gone it tries
+// again.
 func (s *Service) Run(ctx context.Context) error {
 	work := make(chan func(), s.limit)
 	var running sync.WaitGroup
@@ -108,7 +124,22 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	close(work)
 	running.Wait()
+	if s.queue {
+		s.resign(context.WithoutCancel(ctx))
+	}
 	return ctx.Err()
+}
+
+// resign takes the replica's name out of the consumer group, unless a message is still with it: that would be lost.
+func (s *Service) resign(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, readBlock)
+	defer cancel()
+	stream := s.keys.Queue(s.name)
+	left, err := s.client.XPendingExt(ctx, &redis.XPendingExtArgs{
+		Stream: stream, Group: s.name, Start: "-", End: "+", Count: 1, Consumer: s.consumer}).Result()
+	if err == nil && len(left) == 0 {
+		_ = s.client.XGroupDelConsumer(ctx, stream, s.name, s.consumer).Err()
+	}
 }
 
 func (s *Service) readChannel(ctx context.Context, work chan<- func()) error {
@@ -117,19 +148,28 @@ func (s *Service) readChannel(ctx context.Context, work chan<- func()) error {
 	// Receive does not watch ctx, but a closed subscription ends it.
 	stop := context.AfterFunc(ctx, func() { pubsub.Close() })
 	defer stop()
+	pinged := false
 	for {
-		got, err := pubsub.Receive(ctx)
+		got, err := pubsub.ReceiveTimeout(ctx, quiet)
+		var silence net.Error
+		switch {
+		case err == nil:
+			pinged = false
+		case errors.As(err, &silence) && silence.Timeout() && !pinged:
+			pinged = true
+			err = pubsub.Ping(ctx)
+		}
 		if err != nil {
 			return err
 		}
 		if m, ok := got.(*redis.Message); ok {
-			work <- func() { s.handle(ctx, []byte(m.Payload)) }
+			work <- func() { s.handle(context.WithoutCancel(ctx), []byte(m.Payload)) }
 		}
 	}
 }
 
 func (s *Service) readQueue(ctx context.Context, work chan<- func()) error {
-	stream, consumer := s.keys.Queue(s.name), uuid.NewString()
+	stream, consumer := s.keys.Queue(s.name), s.consumer
 	err := s.client.XGroupCreateMkStream(ctx, stream, s.name, "0").Err()
 	if err != nil && !strings.Contains(err.Error(), "BUSYGROUP") {
 		return err
@@ -137,10 +177,14 @@ func (s *Service) readQueue(ctx context.Context, work chan<- func()) error {
 	handle := func(entries []redis.XMessage) {
 		for _, e := range entries {
 			work <- func() {
+				if ctx.Err() != nil {
+					return // not begun: it stays in the queue, for another replica
+				}
+				ctx := context.WithoutCancel(ctx)
 				if raw, ok := e.Values[bus.QueueField].(string); ok {
 					s.handle(ctx, []byte(raw))
 				}
-				if err := s.client.XAck(context.WithoutCancel(ctx), stream, s.name, e.ID).Err(); err != nil {
+				if err := s.client.XAck(ctx, stream, s.name, e.ID).Err(); err != nil {
 					s.logger.Warn("a message was handled but not acknowledged; it will come again", "service", s.name, "error", err)
 				}
 			}
@@ -148,10 +192,10 @@ func (s *Service) readQueue(ctx context.Context, work chan<- func()) error {
 	}
 	claimed := time.Time{}
 	for {
-		if time.Since(claimed) > claimAfter/2 {
+		if time.Since(claimed) > s.claim/2 {
 			claimed = time.Now()
 			dead, _, err := s.client.XAutoClaim(ctx, &redis.XAutoClaimArgs{
-				Stream: stream, Group: s.name, Consumer: consumer, MinIdle: claimAfter, Start: "0", Count: 100}).Result()
+				Stream: stream, Group: s.name, Consumer: consumer, MinIdle: s.claim, Start: "0", Count: 100}).Result()
 			if err != nil {
 				return err
 			}
@@ -197,7 +241,7 @@ func (s *Service) answer(ctx context.Context, m *Message) {
 	if h == nil {
 		out.Error = &bus.ReplyError{Code: "not_found", Message: "the service has no such route"}
 	} else {
-		reply, err := h(ctx, m)
+		reply, err := call(ctx, h, m)
 		var told *bus.ReplyError
 		switch {
 		case errors.As(err, &told):
@@ -217,6 +261,16 @@ func (s *Service) answer(ctx context.Context, m *Message) {
 	if err := s.publish(ctx, m.ReplyTo, out); err != nil {
 		s.logger.Warn("a reply was lost", "service", s.name, "error", err)
 	}
+}
+
+// call turns a handler's panic into its error: one bad message must not end the replica.
+func call(ctx context.Context, h Handler, m *Message) (reply any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return h(ctx, m)
 }
 
 // Send sends to the connection that a message came from, outside of a reply.

@@ -1,0 +1,203 @@
+package codec
+
+import (
+	"encoding/binary"
+	"math"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// value writes one value, of which the tag has been read. It writes nothing for a default that has no presence.
+func (e *encoder) value(out []byte, f *field, b []byte, i int) ([]byte, int, error) {
+	switch f.kind {
+	case kindString:
+		s, i, err := payload(b, i)
+		if err != nil || len(s) == 0 && !f.presence {
+			return out, i, err
+		}
+		out, ok := appendString(out, s)
+		if !ok {
+			return out, i, errUTF8
+		}
+		return out, i, nil
+	case kindBytes:
+		s, i, err := payload(b, i)
+		if err != nil || len(s) == 0 && !f.presence {
+			return out, i, err
+		}
+		out = append(out, '"')
+		out = encodeBase64(out, s)
+		return append(out, '"'), i, nil
+	case kindMessage, kindGroup:
+		s, i, err := e.content(f, b, i)
+		if err != nil {
+			return out, i, err
+		}
+		out, err := e.message(out, f.msg, s)
+		return out, i, err
+	case kindFixed32, kindSfixed32, kindFloat:
+		if len(b)-i < 4 {
+			return out, i, errWire
+		}
+		v := binary.LittleEndian.Uint32(b[i:])
+		if v != 0 || f.presence {
+			out = appendFixed32(out, f.kind, v)
+		}
+		return out, i + 4, nil
+	case kindFixed64, kindSfixed64, kindDouble:
+		if len(b)-i < 8 {
+			return out, i, errWire
+		}
+		v := binary.LittleEndian.Uint64(b[i:])
+		if v != 0 || f.presence {
+			out = appendFixed64(out, f.kind, v)
+		}
+		return out, i + 8, nil
+	}
+	v, i := varint(b, i)
+	if i < 0 {
+		return out, i, errWire
+	}
+	return appendVarintValue(out, f, v), i, nil
+}
+
+// appendVarintValue writes a value that stands on the wire as a varint.
+func appendVarintValue(out []byte, f *field, v uint64) []byte {
+	switch f.kind {
+	case kindInt32, kindEnum, kindNull, kindUint32, kindSint32:
+		v = uint64(uint32(v))
+	}
+	if v == 0 && !f.presence {
+		return out
+	}
+	switch f.kind {
+	case kindBool:
+		if v != 0 {
+			return append(out, "true"...)
+		}
+		return append(out, "false"...)
+	case kindEnum, kindNull:
+		return f.enum.append(out, int32(v))
+	case kindInt32:
+		return appendInt(out, int64(int32(v)))
+	case kindSint32:
+		return appendInt(out, int64(int32(protowire.DecodeZigZag(v))))
+	case kindUint32:
+		return appendUint(out, v)
+	}
+	out = append(out, '"')
+	switch f.kind {
+	case kindInt64:
+		out = appendInt(out, int64(v))
+	case kindSint64:
+		out = appendInt(out, protowire.DecodeZigZag(v))
+	default:
+		out = appendUint(out, v)
+	}
+	return append(out, '"')
+}
+
+func appendFixed32(out []byte, k kind, v uint32) []byte {
+	switch k {
+	case kindFloat:
+		return appendFloat(out, float64(math.Float32frombits(v)), 32)
+	case kindSfixed32:
+		return appendInt(out, int64(int32(v)))
+	}
+	return appendUint(out, uint64(v))
+}
+
+func appendFixed64(out []byte, k kind, v uint64) []byte {
+	if k == kindDouble {
+		return appendFloat(out, math.Float64frombits(v), 64)
+	}
+	out = append(out, '"')
+	if k == kindSfixed64 {
+		out = appendInt(out, int64(v))
+	} else {
+		out = appendUint(out, v)
+	}
+	return append(out, '"')
+}
+
+// appendString writes s as a JSON string; it fails where s is not UTF-8.
+func appendString(out, s []byte) ([]byte, bool) {
+	out = append(out, '"')
+	end, wide := scanPlain(s, 0)
+	if end == len(s) {
+		if wide&highs != 0 && !utf8.Valid(s) {
+			return out, false
+		}
+		out = append(out, s...)
+		return append(out, '"'), true
+	}
+	if !utf8.Valid(s) {
+		return out, false
+	}
+	start := 0
+	for end < len(s) {
+		out = append(out, s[start:end]...)
+		out = appendEscape(out, s[end])
+		start = end + 1
+		end, _ = scanPlain(s, start)
+	}
+	out = append(out, s[start:]...)
+	return append(out, '"'), true
+}
+
+func appendEscape(out []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(out, '\\', c)
+	case '\b':
+		return append(out, '\\', 'b')
+	case '\f':
+		return append(out, '\\', 'f')
+	case '\n':
+		return append(out, '\\', 'n')
+	case '\r':
+		return append(out, '\\', 'r')
+	case '\t':
+		return append(out, '\\', 't')
+	}
+	const hex = "0123456789abcdef"
+	return append(out, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+}
+
+// list writes a repeated field, as long as its elements follow each other.
+func (e *encoder) list(out []byte, f *field, b []byte, i int, tag uint64) ([]byte, int, error) {
+	start := len(out)
+	out = append(out, f.prefix...)
+	open := len(out)
+	var err error
+	for {
+		if tag == f.packedTag && tag != f.tag {
+			out, i, err = e.packedList(out, f, b, i)
+		} else {
+			out = append(out, ',')
+			out, i, err = e.value(out, f, b, i)
+		}
+		if err != nil {
+			return out, i, err
+		}
+		next, after := varint(b, i)
+		if i >= len(b) || after < 0 || next != f.tag && (next != f.packedTag || next == 0) {
+			break
+		}
+		tag, i = next, after
+	}
+	if len(out) == open {
+		return out[:start], i, nil
+	}
+	return closeWith(out, open, '[', ']'), i, nil
+}
+
+func (e *encoder) packedList(out []byte, f *field, b []byte, i int) ([]byte, int, error) {
+	s, end, err := payload(b, i)
+	for n := 0; err == nil && n < len(s); {
+		out = append(out, ',')
+		out, n, err = e.value(out, f, s, n)
+	}
+	return out, end, err
+}

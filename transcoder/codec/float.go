@@ -1,0 +1,257 @@
+package codec
+
+import (
+	"math"
+	"math/bits"
+	"strconv"
+)
+
+//go:generate sh -c "go run ./internal/pow10 > pow10_table.go"
+
+// parseFloatAt reads the JSON number at i; the end is -1 when there is none or it is out of range.
+func parseFloatAt(b []byte, i, size int) (float64, int) {
+	m, exp, neg, end := decimal(b, i)
+	if end >= 0 && size == 64 {
+		if v, ok := nearest(m, exp); ok {
+			if neg {
+				v = -v
+			}
+			return v, end
+		}
+	}
+	if end < 0 {
+		if end = scanNumber(b, i); end < 0 {
+			return 0, -1
+		}
+	}
+	v, err := strconv.ParseFloat(string(b[i:end]), size)
+	if err != nil {
+		return 0, -1
+	}
+	return v, end
+}
+
+// decimal reads a JSON number of up to 19 digits as m·10^exp. The end is -1 for any other, wrong or right.
+func decimal(b []byte, i int) (m uint64, exp int, neg bool, end int) {
+	if i < len(b) && b[i] == '-' {
+		neg = true
+		i++
+	}
+	start := i
+	for i < len(b) && b[i]-'0' <= 9 {
+		m = m*10 + uint64(b[i]-'0')
+		i++
+	}
+	digits := i - start
+	if digits == 0 || digits > 1 && b[start] == '0' {
+		return 0, 0, false, -1
+	}
+	if i < len(b) && b[i] == '.' {
+		i++
+		start = i
+		for i < len(b) && b[i]-'0' <= 9 {
+			m = m*10 + uint64(b[i]-'0')
+			i++
+		}
+		if exp = start - i; exp == 0 {
+			return 0, 0, false, -1
+		}
+		digits -= exp
+	}
+	if i < len(b) && b[i]|0x20 == 'e' {
+		i++
+		minus := false
+		if i < len(b) && (b[i] == '+' || b[i] == '-') {
+			minus = b[i] == '-'
+			i++
+		}
+		start = i
+		n := 0
+		for i < len(b) && b[i]-'0' <= 9 {
+			n = n*10 + int(b[i]-'0')
+			i++
+		}
+		if i == start || i-start > 4 {
+			return 0, 0, false, -1
+		}
+		if minus {
+			n = -n
+		}
+		exp += n
+	}
+	if digits > 19 || i < len(b) && inWord[b[i]] {
+		return 0, 0, false, -1
+	}
+	return m, exp, neg, i
+}
+
+var tens = [...]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
+
+// nearest returns the float64 nearest to m·10^exp, and fails where it takes more than 128 bits to tell which that is.
+func nearest(m uint64, exp int) (float64, bool) {
+	switch {
+	case m == 0:
+		return 0, true
+	case m <= 1<<53 && 0 <= exp && exp < len(tens):
+		return float64(m) * tens[exp], true // exact factors: the product is rounded once
+	case m <= 1<<53 && -len(tens) < exp && exp < 0:
+		return float64(m) / tens[-exp], true
+	case exp < minPow10 || exp > maxPow10:
+		return 0, false
+	}
+	// The algorithm of Eisel and Lemire: the product with the first 64, or else 128, bits of the power of ten decides,
+	// unless what was cut off could carry into the bits that are kept.
+	shift := bits.LeadingZeros64(m)
+	m <<= shift
+	p := &pow10[exp-minPow10]
+	hi, lo := bits.Mul64(m, p[0])
+	const below = 1<<9 - 1 // what is not kept of the high half
+	if hi&below == below && lo+m < m {
+		hi2, lo2 := bits.Mul64(m, p[1])
+		var carry uint64
+		lo, carry = bits.Add64(lo, hi2, 0)
+		hi += carry
+		if hi&below == below && lo+1 == 0 && lo2+m < m {
+			return 0, false
+		}
+	}
+	top := hi >> 63
+	mantissa := hi >> (top + 9)
+	if lo == 0 && hi&below == 0 && mantissa&3 == 1 {
+		return 0, false // half way, as far as can be seen
+	}
+	mantissa = (mantissa + mantissa&1) >> 1
+	exp2 := (217706*exp)>>16 + 1023 + 63 - shift + int(top)
+	if mantissa>>53 != 0 {
+		mantissa >>= 1
+		exp2++
+	}
+	if exp2 < 1 || exp2 >= 0x7ff {
+		return 0, false // subnormal or out of range
+	}
+	return math.Float64frombits(uint64(exp2)<<52 | mantissa&(1<<52-1)), true
+}
+
+// shortest returns the shortest d·10^exp that is read as the float64 with these bits, which is finite and not zero. It is Raffaello Giulietti's
+// algorithm (The Schubfach way to render doubles, 2021): scale the number and the borders of what is rounded to
+// it so that integers can be compared, and pick the shorter of the candidates within the borders.
+func shortest(b uint64) (d uint64, exp int) {
+	fraction, biased := b&(1<<52-1), int(b>>52&0x7ff)
+	c, q := fraction|1<<52, biased-1075
+	if biased == 0 {
+		c, q = fraction, -1074
+	} else if -53 < q && q <= 0 && c&(1<<-q-1) == 0 {
+		return c >> -q, 0 // a small whole number
+	}
+	odd := c & 1
+	left := 4*c - 2
+	k := (q * 1262611) >> 22
+	if fraction == 0 && biased > 1 {
+		left++ // below a power of two, numbers are closer together
+		k = (q*1262611 - 524031) >> 22
+	}
+	h := q + (-k*1741647)>>19 + 1
+	g := pow10[-k-minPow10]
+	if -k < 0 || -k > 55 {
+		// The power is inexact and has been rounded down; here it has to be rounded up.
+		var carry uint64
+		g[1], carry = bits.Add64(g[1], 1, 0)
+		g[0] += carry
+	}
+	vl := roundToOdd(g, left<<h)
+	v := roundToOdd(g, 4*c<<h)
+	vr := roundToOdd(g, (4*c+2)<<h)
+	lower, upper := vl+odd, vr-odd
+	s := v / 4
+	if s >= 10 {
+		t := s / 10
+		under, over := lower <= 40*t, 40*t+40 <= upper
+		if under != over {
+			if over {
+				t++
+			}
+			return t, k + 1
+		}
+	}
+	under, over := lower <= 4*s, 4*s+4 <= upper
+	if under != over {
+		if over {
+			s++
+		}
+		return s, k
+	}
+	if mid := 4*s + 2; v > mid || v == mid && s&1 == 1 {
+		s++
+	}
+	return s, k
+}
+
+// roundToOdd is the high half of the product of g and c, its last bit set when any of what is cut off is.
+func roundToOdd(g [2]uint64, c uint64) uint64 {
+	x, _ := bits.Mul64(g[1], c)
+	hi, lo := bits.Mul64(g[0], c)
+	lo, carry := bits.Add64(lo, x, 0)
+	hi += carry
+	if lo > 1 {
+		hi |= 1
+	}
+	return hi
+}
+
+// appendFloat writes the shortest digits that are read as the same value, in the form that protojson gives them.
+func appendFloat(out []byte, v float64, size int) []byte {
+	abs := math.Abs(v)
+	switch {
+	case math.IsNaN(v):
+		return append(out, `"NaN"`...)
+	case math.IsInf(v, 1):
+		return append(out, `"Infinity"`...)
+	case math.IsInf(v, -1):
+		return append(out, `"-Infinity"`...)
+	case size == 64 && abs >= 1e-6 && abs < 1e21:
+		if v < 0 {
+			out = append(out, '-')
+		}
+		return appendDecimal(out, math.Float64bits(abs))
+	case abs != 0 && (size == 64 || float32(abs) < 1e-6 || float32(abs) >= 1e21):
+		out = strconv.AppendFloat(out, v, 'e', -1, size)
+		if n := len(out); n >= 4 && out[n-4] == 'e' && out[n-3] == '-' && out[n-2] == '0' {
+			out[n-2] = out[n-1]
+			out = out[:n-1]
+		}
+		return out
+	}
+	return strconv.AppendFloat(out, v, 'f', -1, size)
+}
+
+// appendDecimal writes a float64 without an exponent.
+func appendDecimal(out []byte, b uint64) []byte {
+	d, exp := shortest(b)
+	for exp < 0 && d%10 == 0 {
+		d /= 10
+		exp++
+	}
+	n := countDigits(d)
+	switch {
+	case exp >= 0:
+		out = appendUint(out, d)
+		for range exp {
+			out = append(out, '0')
+		}
+		return out
+	case n+exp <= 0:
+		out = append(out, '0', '.')
+		for range -(n + exp) {
+			out = append(out, '0')
+		}
+		return appendUint(out, d)
+	}
+	out = room(out)
+	start, whole := len(out), n+exp
+	out = out[:start+n+1]
+	digits := out[start:cap(out)]
+	putDigits(digits[1:], d, n)
+	copy(digits[:whole], digits[1:])
+	digits[whole] = '.'
+	return out
+}

@@ -1,0 +1,2 @@
+// Package benchpb is the messages that the benchmarks convert, generated from bench.proto.
+package benchpb

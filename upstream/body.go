@@ -1,0 +1,39 @@
+package upstream
+
+import (
+	"io"
+	"net/http"
+	"sync"
+)
+
+// sentBody is a request body while one endpoint is tried. The transport closes the body of a request that it could not
+// send, and the next endpoint needs it: a body that nothing was read of stays open for that one. Once it is being read,
+// closing it is how the transport ends a read that waits for the caller when the backend's connection breaks.
+type sentBody struct {
+	body io.ReadCloser
+
+	mu             sync.Mutex
+	reading, ended bool
+}
+
+func (b *sentBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	if b.ended {
+		b.mu.Unlock()
+		return 0, http.ErrBodyReadAfterClose
+	}
+	b.reading = true
+	b.mu.Unlock()
+	return b.body.Read(p)
+}
+
+func (b *sentBody) Close() error {
+	b.mu.Lock()
+	b.ended = true
+	reading := b.reading
+	b.mu.Unlock()
+	if !reading {
+		return nil
+	}
+	return b.body.Close()
+}
