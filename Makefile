@@ -33,7 +33,7 @@ test: install build lint check-generated unit race ## Install what tests need, t
 	@echo 'everything passed'
 
 .PHONY: install
-install: ## Install what tests need: Debian packages when missing, and the npm packages of examples
+install: ## Install what tests need: Debian packages when missing, and npm packages
 	@.ci/install
 
 .PHONY: unit

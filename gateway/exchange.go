@@ -25,6 +25,8 @@ type exchange struct {
 	grpc    bool // the request is a call of the gRPC protocol itself
 	request admission.Request
 	ticket  *admission.Ticket
+	user    string             // who was admitted
+	binding string             // and to what
 	target  *target            // nil until routed
 	refusal *admission.Refusal // nil when admitted
 }
@@ -50,7 +52,7 @@ func (x *exchange) begin(l *listener, w http.ResponseWriter, r *http.Request) {
 	x.r = r
 	x.start = time.Now()
 	x.snap = l.gateway.acquire(x.stripe)
-	x.target, x.refusal = nil, nil
+	x.target, x.refusal, x.user, x.binding = nil, nil, "", ""
 	x.grpc = isGRPC(r)
 	x.identify()
 	l.gateway.telemetry.InFlight(1)
@@ -105,6 +107,7 @@ func (x *exchange) run() {
 		return
 	}
 	x.target = x.ticket.Route.Target.(*target)
+	x.user, x.binding = x.ticket.Identity.User, x.ticket.Route.Binding
 	h := x.w.Header()
 	x.target.route.cors.decorate(h, x.r)
 	setLimitHeaders(h, x.ticket.Limits)
@@ -152,6 +155,7 @@ func (x *exchange) end(g *Gateway) {
 	}
 	if x.grpc {
 		protocol = telemetry.GRPC
+		status = grpcStatus(x.w.Header(), status)
 	}
 	latency := time.Since(x.start)
 	metrics.Observe(protocol, status, latency, x.r.ContentLength, x.w.written)
@@ -176,13 +180,9 @@ func (x *exchange) log(g *Gateway, protocol telemetry.Protocol, status int, late
 			e.GRPC = t.calls
 		}
 	}
+	e.User, e.Binding = x.user, x.binding
 	if x.refusal != nil {
 		e.Reason = x.refusal.Reason
-	} else if x.ticket.Route != nil {
-		e.Binding = x.ticket.Route.Binding
-		if x.ticket.Identity != nil {
-			e.User = x.ticket.Identity.User
-		}
 	}
 	if trace := x.r.Header["Traceparent"]; len(trace) == 1 {
 		e.TraceID = telemetry.TraceID(trace[0])

@@ -173,6 +173,19 @@ func setTrailerStatus(h http.Header, code codes.Code, message string) {
 	h.Set(http.TrailerPrefix+"Grpc-Message", encodeGRPCMessage(message))
 }
 
+// grpcStatus returns the HTTP status that a gRPC answer's own status amounts to, for metrics and logs: on the wire every
+// gRPC answer is 200.
+func grpcStatus(h http.Header, answered int) int {
+	for _, name := range []string{"Grpc-Status", http.TrailerPrefix + "Grpc-Status"} {
+		if v := h[name]; len(v) > 0 {
+			if code, err := strconv.ParseUint(v[0], 10, 32); err == nil {
+				return transcoder.HTTPStatus(codes.Code(code))
+			}
+		}
+	}
+	return answered
+}
+
 // encodeGRPCMessage percent-encodes what grpc-message may not hold (PROTOCOL-HTTP2.md, Status-Message).
 func encodeGRPCMessage(s string) string {
 	const hex = "0123456789ABCDEF"

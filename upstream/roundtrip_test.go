@@ -83,3 +83,21 @@ func TestRoundTripWithoutABackendSaysUnavailable(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestABodyIsLeftOpenForTheNextEndpointUntilItIsRead(t *testing.T) {
+	owned := &onceBody{Reader: strings.NewReader("x")}
+	unsent := &sentBody{body: owned}
+	if err := unsent.Close(); err != nil || owned.closed {
+		t.Fatalf("closed before it was read: %v, the caller's body is closed: %v", err, owned.closed)
+	}
+	if _, err := unsent.Read(make([]byte, 1)); err == nil {
+		t.Error("it can be read after it was closed")
+	}
+	next := &sentBody{body: owned}
+	if n, err := next.Read(make([]byte, 1)); n != 1 || err != nil {
+		t.Errorf("the next endpoint reads %d, %v", n, err)
+	}
+	if err := next.Close(); err != nil || !owned.closed {
+		t.Error("closing a body that is being read does not end the read")
+	}
+}

@@ -177,9 +177,8 @@ func (d *decoder) object(p *Program, i int, inAny bool) int {
 			}
 			at := i
 			i++
-			var f *field
-			if guess != nil && len(in)-i > len(guess.key) && string(in[i:i+len(guess.key)]) == guess.key {
-				f = guess
+			f := expectedField(in, i, guess)
+			if f != nil {
 				i += len(f.key)
 			} else if f, i = d.fieldName(p, guess, i, inAny); i < 0 {
 				return i
@@ -227,6 +226,21 @@ func (d *decoder) object(p *Program, i int, inAny bool) int {
 	d.exts = d.exts[:exts]
 	d.bits = d.bits[:seen.base]
 	return i
+}
+
+// expectedField returns the field of which the name stands at i if it is the expected one or one of those after it, as it is where some were
+// left out.
+func expectedField(in []byte, i int, f *field) *field {
+	if f == nil {
+		return nil
+	}
+	for range 4 {
+		if key := f.key; len(in)-i > len(key) && in[i] == key[0] && string(in[i:i+len(key)]) == key {
+			return f
+		}
+		f = f.next
+	}
+	return nil
 }
 
 // initialized reports whether the required fields of the message that ends at an index have values.

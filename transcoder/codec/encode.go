@@ -175,7 +175,16 @@ func (e *encoder) fields(out []byte, p *Program, b []byte) ([]byte, error) {
 			out = append(out, p.unset[p.unsetAt[next]:p.unsetAt[f.index]]...)
 		}
 		empty := len(out)
-		if out, i, err = e.field(out, f, b, i, tag); err != nil {
+		if f.card == singular {
+			out = append(out, f.prefix...)
+			value := len(out)
+			if out, i, err = e.value(out, f, b, i); len(out) == value {
+				out = out[:empty]
+			}
+		} else {
+			out, i, err = e.repeated(out, f, b, i, tag)
+		}
+		if err != nil {
 			return out, err
 		}
 		switch {
@@ -220,24 +229,13 @@ func (e *encoder) repeatedExtension(num protowire.Number, first int) bool {
 	return false
 }
 
-// field writes a member of which the tag has been read, with all that follows of a repeated one. It writes nothing for
-// what protojson regards as not set.
-func (e *encoder) field(out []byte, f *field, b []byte, i int, tag uint64) ([]byte, int, error) {
-	switch {
-	case f.card == singular:
-		start := len(out)
-		out = append(out, f.prefix...)
-		value := len(out)
-		out, i, err := e.value(out, f, b, i)
-		if err == nil && len(out) == value {
-			out = out[:start]
-		}
-		return out, i, err
-	case f.card == list:
+// repeated writes a repeated field, of which the first tag has been read, as far as its elements follow each other. It writes
+// nothing for an empty one.
+func (e *encoder) repeated(out []byte, f *field, b []byte, i int, tag uint64) ([]byte, int, error) {
+	if f.card == list {
 		return e.list(out, f, b, i, tag)
-	default:
-		return e.mapping(out, f, b, i)
 	}
+	return e.mapping(out, f, b, i)
 }
 
 // skip passes over a field that is not known. The index is behind the tag.
@@ -272,8 +270,14 @@ func (e *encoder) groupLength(b []byte, num protowire.Number) (int, error) {
 
 // payload returns what a length at i measures, and the index behind it.
 func payload(b []byte, i int) ([]byte, int, error) {
-	n, i := varint(b, i)
-	if i < 0 || n > uint64(len(b)-i) {
+	var n uint64
+	if uint(i) < uint(len(b)) && b[i] < 0x80 {
+		n = uint64(b[i])
+		i++
+	} else if n, i = longVarint(b, i); i < 0 {
+		return nil, i, errWire
+	}
+	if n > uint64(len(b)-i) {
 		return nil, i, errWire
 	}
 	end := i + int(n)

@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -97,61 +98,67 @@ func (e *encoder) timestamp(out, b []byte) ([]byte, error) {
 	if seconds < minTimestamp || seconds > maxTimestamp || nanos < 0 || nanos > 999999999 {
 		return out, fmt.Errorf("google.protobuf.Timestamp of %d seconds and %d nanoseconds is out of range", seconds, nanos)
 	}
-	sinceYear0 := uint64(seconds + 719528*86400)
-	days, second := sinceYear0/86400, sinceYear0%86400
-	year, month, day := date(int(days))
-	out = append(out, '"')
-	out = append2(out, year/100)
-	out = append2(out, year%100)
-	out = append2(append(out, '-'), month)
-	out = append2(append(out, '-'), day)
-	out = append2(append(out, 'T'), int(second/3600))
-	out = append2(append(out, ':'), int(second/60%60))
-	out = append2(append(out, ':'), int(second%60))
+	days := uint32(seconds/86400 + 719528) // since the first of January of the year 0
+	second := int32(seconds % 86400)
+	if second < 0 {
+		days--
+		second += 86400
+	}
+	minute := uint32(second) / 60
+	d := eightDigits(date(days))
+	t := eightDigits(minute/60*10000 + minute%60*100 + uint32(second)%60)
+	out = room(out)
+	start := len(out)
+	out = out[:start+len(`"2006-01-02T15:04:05`)]
+	dst := out[start:]
+	copy(dst, `"0000-00-00T00:00:00`)
+	binary.LittleEndian.PutUint32(dst[1:], uint32(d))
+	binary.LittleEndian.PutUint16(dst[6:], uint16(d>>32))
+	binary.LittleEndian.PutUint16(dst[9:], uint16(d>>48))
+	binary.LittleEndian.PutUint16(dst[12:], uint16(t>>16))
+	binary.LittleEndian.PutUint16(dst[15:], uint16(t>>32))
+	binary.LittleEndian.PutUint16(dst[18:], uint16(t>>48))
 	out = appendNanos(out, nanos)
 	return append(out, 'Z', '"'), nil
 }
 
-// date is the date in the Gregorian calendar so many days after the first of January of the year 0, from its March on. It
-// counts by years that begin in March.
-func date(days int) (year, month, day int) {
+// date is the date in the Gregorian calendar so many days after the first of January of the year 0, from its March on, as the decimal number
+// YYYYMMDD. It counts by years that begin in March.
+func date(days uint32) uint32 {
 	days -= 60 // since the first of March of the year 0
 	century := (4*days + 3) / 146097
 	days -= century * 146097 / 4
 	y := (4*days + 3) / 1461
 	days -= y * 1461 / 4
 	m := (5*days + 2) / 153
-	day = days - (153*m+2)/5 + 1
-	year = century*100 + y
-	month = m + 3
+	day := days - (153*m+2)/5 + 1
+	year := century*100 + y
+	month := m + 3
 	if month > 12 {
 		month -= 12
 		year++
 	}
-	return year, month, day
+	return year*10000 + month*100 + day
 }
-
-func append2(out []byte, v int) []byte { return append(out, byte('0'+v/10), byte('0'+v%10)) }
 
 // appendNanos writes the decimals of a second: none, three, six or nine.
 func appendNanos(out []byte, nanos int32) []byte {
 	if nanos == 0 {
 		return out
 	}
-	out = append(out, ".000000000"...)
-	digits := out[len(out)-9:]
-	n := nanos
-	for i := 8; n > 0; i-- {
-		digits[i] = byte('0' + n%10)
-		n /= 10
-	}
+	n := uint32(nanos)
+	out = room(out)
+	start := len(out)
+	dst := out[start : start+18]
+	dst[0], dst[1] = '.', byte('0'+n/1e8)
+	binary.LittleEndian.PutUint64(dst[2:], eightDigits(n%1e8))
 	switch {
-	case nanos%1000000 == 0:
-		return out[:len(out)-6]
-	case nanos%1000 == 0:
-		return out[:len(out)-3]
+	case n%1e6 == 0:
+		return out[:start+4]
+	case n%1e3 == 0:
+		return out[:start+7]
 	}
-	return out
+	return out[:start+10]
 }
 
 func (e *encoder) duration(out, b []byte) ([]byte, error) {

@@ -3,7 +3,6 @@ package codec
 import (
 	"encoding/binary"
 	"math"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -55,8 +54,11 @@ func (e *encoder) value(out []byte, f *field, b []byte, i int) ([]byte, int, err
 		}
 		return out, i + 8, nil
 	}
-	v, i := varint(b, i)
-	if i < 0 {
+	var v uint64
+	if uint(i) < uint(len(b)) && b[i] < 0x80 {
+		v = uint64(b[i])
+		i++
+	} else if v, i = longVarint(b, i); i < 0 {
 		return out, i, errWire
 	}
 	return appendVarintValue(out, f, v), i, nil
@@ -121,50 +123,6 @@ func appendFixed64(out []byte, k kind, v uint64) []byte {
 	return append(out, '"')
 }
 
-// appendString writes s as a JSON string; it fails where s is not UTF-8.
-func appendString(out, s []byte) ([]byte, bool) {
-	out = append(out, '"')
-	end, wide := scanPlain(s, 0)
-	if end == len(s) {
-		if wide&highs != 0 && !utf8.Valid(s) {
-			return out, false
-		}
-		out = append(out, s...)
-		return append(out, '"'), true
-	}
-	if !utf8.Valid(s) {
-		return out, false
-	}
-	start := 0
-	for end < len(s) {
-		out = append(out, s[start:end]...)
-		out = appendEscape(out, s[end])
-		start = end + 1
-		end, _ = scanPlain(s, start)
-	}
-	out = append(out, s[start:]...)
-	return append(out, '"'), true
-}
-
-func appendEscape(out []byte, c byte) []byte {
-	switch c {
-	case '"', '\\':
-		return append(out, '\\', c)
-	case '\b':
-		return append(out, '\\', 'b')
-	case '\f':
-		return append(out, '\\', 'f')
-	case '\n':
-		return append(out, '\\', 'n')
-	case '\r':
-		return append(out, '\\', 'r')
-	case '\t':
-		return append(out, '\\', 't')
-	}
-	const hex = "0123456789abcdef"
-	return append(out, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-}
-
 // list writes a repeated field, as long as its elements follow each other.
 func (e *encoder) list(out []byte, f *field, b []byte, i int, tag uint64) ([]byte, int, error) {
 	start := len(out)
@@ -195,6 +153,11 @@ func (e *encoder) list(out []byte, f *field, b []byte, i int, tag uint64) ([]byt
 
 func (e *encoder) packedList(out []byte, f *field, b []byte, i int) ([]byte, int, error) {
 	s, end, err := payload(b, i)
+	if f.kind == kindDouble && len(s)%8 == 0 {
+		for ; len(s) > 0; s = s[8:] {
+			out = appendFloat(append(out, ','), math.Float64frombits(binary.LittleEndian.Uint64(s)), 64)
+		}
+	}
 	for n := 0; err == nil && n < len(s); {
 		out = append(out, ',')
 		out, n, err = e.value(out, f, s, n)

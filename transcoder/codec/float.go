@@ -202,17 +202,17 @@ func roundToOdd(g [2]uint64, c uint64) uint64 {
 func appendFloat(out []byte, v float64, size int) []byte {
 	abs := math.Abs(v)
 	switch {
+	case size == 64 && abs >= 1e-6 && abs < 1e21:
+		if v < 0 {
+			out = append(out, '-')
+		}
+		return appendDecimal(out, abs)
 	case math.IsNaN(v):
 		return append(out, `"NaN"`...)
 	case math.IsInf(v, 1):
 		return append(out, `"Infinity"`...)
 	case math.IsInf(v, -1):
 		return append(out, `"-Infinity"`...)
-	case size == 64 && abs >= 1e-6 && abs < 1e21:
-		if v < 0 {
-			out = append(out, '-')
-		}
-		return appendDecimal(out, math.Float64bits(abs))
 	case abs != 0 && (size == 64 || float32(abs) < 1e-6 || float32(abs) >= 1e21):
 		out = strconv.AppendFloat(out, v, 'e', -1, size)
 		if n := len(out); n >= 4 && out[n-4] == 'e' && out[n-3] == '-' && out[n-2] == '0' {
@@ -224,9 +224,26 @@ func appendFloat(out []byte, v float64, size int) []byte {
 	return strconv.AppendFloat(out, v, 'f', -1, size)
 }
 
-// appendDecimal writes a float64 without an exponent.
-func appendDecimal(out []byte, b uint64) []byte {
-	d, exp := shortest(b)
+// shortDecimal tries whether v, which is positive, has at most six decimals and not more than 15 digits. Such a decimal is the only one of
+// so few digits that is read as v, so that nothing shorter is.
+func shortDecimal(v float64) (d uint64, exp int, ok bool) {
+	if v >= 1e9 {
+		return 0, 0, false
+	}
+	d = uint64(v*1e6 + 0.5)
+	return d, -6, float64(d)/1e6 == v
+}
+
+// appendDecimal writes a positive float64 without an exponent.
+func appendDecimal(out []byte, v float64) []byte {
+	d, exp, ok := shortDecimal(v)
+	if !ok {
+		d, exp = shortest(math.Float64bits(v))
+	}
+	for exp <= -4 && d%10000 == 0 {
+		d /= 10000
+		exp += 4
+	}
 	for exp < 0 && d%10 == 0 {
 		d /= 10
 		exp++

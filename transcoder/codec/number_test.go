@@ -28,9 +28,9 @@ func randomFloat(r *rand.Rand) float64 {
 }
 
 func TestFloatsArePrintedAsStrconvDoes(t *testing.T) {
-	n := 3_000_000
+	n := 500_000
 	if testing.Short() {
-		n = 300_000
+		n = 100_000
 	}
 	r := rand.New(rand.NewPCG(9, 10))
 	for range n {
@@ -54,9 +54,9 @@ func TestFloatsArePrintedAsStrconvDoes(t *testing.T) {
 }
 
 func TestFloatsAreReadAsStrconvDoes(t *testing.T) {
-	n := 3_000_000
+	n := 500_000
 	if testing.Short() {
-		n = 300_000
+		n = 100_000
 	}
 	r := rand.New(rand.NewPCG(11, 12))
 	for range n {

@@ -58,9 +58,9 @@ func TestRequestsAreTheReferences(t *testing.T) {
 		"object={\"x\":1}", "value=3", "list=[1]", "empty=", "number=4", "owner=x", "owners=1", "labels=x", "any=1", "mask.paths=zz",
 	}
 	wire := new(Wire)
-	rounds := 300
+	rounds := 100
 	if testing.Short() {
-		rounds = 40
+		rounds = 30
 	}
 	r := rand.New(rand.NewPCG(17, 18))
 	for body, texts := range bodies {
