@@ -107,7 +107,7 @@ func TestDifferential(t *testing.T) {
 		{"PATCH", "/bind/v1/shelves/s?mask=count", `{"count":4}`},
 		{"PATCH", "/bind/v1/shelves/s?note=q&mask=count,name", `{"name":"other","count":4}`},
 		{"GET", "/test/v1/scalars?int32_value=-5&stringValue=s&bool_value=true&bytesValue=aGk=", ""},
-		{"GET", "/test/v1/repeateds?int64_values=1&int64Values=2&kinds=KIND_ONE&kinds=2&double_values=1e3", ""},
+		{"GET", "/test/v1/repeateds?int64Values=1&int64Values=2&kinds=KIND_ONE&kinds=2&double_values=1e3", ""},
 		{"GET", "/test/v1/optionals?uint32_value=0&string_value=", ""},
 		{"GET", "/test/v1/empty", ""},
 		{"POST", "/test/v1/struct", `{"a":[1,null,{"b":"c"}]}`},

@@ -38,7 +38,7 @@ func StartGateway(t testing.TB, text string) *Gateway {
 			t.Errorf("shutdown: %v", err)
 		}
 		if t.Failed() {
-			t.Logf("the gateway logged:\n%s", l.String())
+			t.Logf("the gateway logged at last:\n%s", last(l.String(), 8<<10))
 		}
 	})
 	started := &Gateway{Gateway: g, ConfigFile: file, log: l}
@@ -50,6 +50,9 @@ func StartGateway(t testing.TB, text string) *Gateway {
 	}
 	return started
 }
+
+// last returns the end of a text, at most n bytes.
+func last(text string, n int) string { return text[max(0, len(text)-n):] }
 
 // Rewrite replaces the configuration file, as an editor would.
 func (g *Gateway) Rewrite(t testing.TB, text string) {
