@@ -1921,7 +1921,9 @@ type CountRequest struct {
 	// With fail, the stream ends with this google.rpc.Code after n messages.
 	Fail int32 `protobuf:"varint,3,opt,name=fail,proto3" json:"fail,omitempty"`
 	// Bytes of padding in each message.
-	Padding       int32 `protobuf:"varint,4,opt,name=padding,proto3" json:"padding,omitempty"`
+	Padding int32 `protobuf:"varint,4,opt,name=padding,proto3" json:"padding,omitempty"`
+	// Not looked at.
+	Note          string `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1984,6 +1986,13 @@ func (x *CountRequest) GetPadding() int32 {
 	return 0
 }
 
+func (x *CountRequest) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
 type CountResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	I             int32                  `protobuf:"varint,1,opt,name=i,proto3" json:"i,omitempty"`
@@ -2037,8 +2046,12 @@ func (x *CountResponse) GetPadding() string {
 }
 
 type SumRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Number        int64                  `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Number int64                  `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// The stream ends with this google.rpc.Code once the message came.
+	Fail int32 `protobuf:"varint,2,opt,name=fail,proto3" json:"fail,omitempty"`
+	// Not looked at.
+	Note          string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2078,6 +2091,20 @@ func (x *SumRequest) GetNumber() int64 {
 		return x.Number
 	}
 	return 0
+}
+
+func (x *SumRequest) GetFail() int32 {
+	if x != nil {
+		return x.Fail
+	}
+	return 0
+}
+
+func (x *SumRequest) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
 }
 
 type SumResponse struct {
@@ -2854,18 +2881,21 @@ const file_integration_testproto_test_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\b\n" +
 	"\x06choiceB\b\n" +
-	"\x06_maybe\"\x81\x01\n" +
+	"\x06_maybe\"\x95\x01\n" +
 	"\fCountRequest\x12\f\n" +
 	"\x01n\x18\x01 \x01(\x05R\x01n\x125\n" +
 	"\binterval\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\binterval\x12\x12\n" +
 	"\x04fail\x18\x03 \x01(\x05R\x04fail\x12\x18\n" +
-	"\apadding\x18\x04 \x01(\x05R\apadding\"7\n" +
+	"\apadding\x18\x04 \x01(\x05R\apadding\x12\x12\n" +
+	"\x04note\x18\x05 \x01(\tR\x04note\"7\n" +
 	"\rCountResponse\x12\f\n" +
 	"\x01i\x18\x01 \x01(\x05R\x01i\x12\x18\n" +
-	"\apadding\x18\x02 \x01(\tR\apadding\"$\n" +
+	"\apadding\x18\x02 \x01(\tR\apadding\"L\n" +
 	"\n" +
 	"SumRequest\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x03R\x06number\"5\n" +
+	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x12\n" +
+	"\x04fail\x18\x02 \x01(\x05R\x04fail\x12\x12\n" +
+	"\x04note\x18\x03 \x01(\tR\x04note\"5\n" +
 	"\vSumResponse\x12\x10\n" +
 	"\x03sum\x18\x01 \x01(\x03R\x03sum\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x05R\x05count\"5\n" +

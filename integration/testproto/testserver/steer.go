@@ -23,6 +23,11 @@ func (s *Server) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo
 	if err := grpc.SetTrailer(ctx, withPrefix(md, "x-test-trailer-")); err != nil {
 		return nil, err
 	}
+	if first(md, "x-test-send-header") != "" {
+		if err := grpc.SendHeader(ctx, nil); err != nil {
+			return nil, err
+		}
+	}
 	if err := obey(ctx, md); err != nil {
 		return nil, err
 	}

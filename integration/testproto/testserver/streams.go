@@ -45,6 +45,9 @@ func (streams) Sum(call grpc.ClientStreamingServer[testproto.SumRequest, testpro
 		if err != nil {
 			return err
 		}
+		if r.GetFail() != 0 {
+			return status.Errorf(codes.Code(r.GetFail()), "after %d messages", sum.GetCount())
+		}
 		sum.Sum += r.GetNumber()
 		sum.Count++
 	}
