@@ -17,12 +17,11 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-const (
-	// maxReflected bounds the files a backend may make the gateway hold.
-	maxReflected = 20_000
-	// maxReflectedBytes bounds the bytes one conversation with a backend may bring.
-	maxReflectedBytes = 2 * MaxSetSize
-)
+// maxReflected bounds the files a backend may make the gateway hold.
+const maxReflected = 20_000
+
+// maxReflectedBytes bounds the bytes one conversation with a backend may bring; tests make it small.
+var maxReflectedBytes = 2 * MaxSetSize
 
 // reflectSet asks a backend for the descriptors of its services, by reflection v1 or else v1alpha.
 func reflectSet(ctx context.Context, name string, conn grpc.ClientConnInterface) (src *source, err error) {

@@ -209,6 +209,9 @@ func TestABackendThatTellsNonsenseIsPendingAndHoldsUpNothing(t *testing.T) {
 			return garbage(t, [][]byte{marshalFile(t, service("b.proto", "b.v1", "B"))})
 		}, "descriptors: reflection on up: "},
 		{"more than it may", func(t *testing.T) string {
+			most := maxReflectedBytes
+			maxReflectedBytes = 1 << 20
+			t.Cleanup(func() { maxReflectedBytes = most })
 			return garbage(t, nil)
 		}, "answered more than"},
 	} {
