@@ -55,6 +55,8 @@ type GRPCRoute struct {
 	JSON JSON `yaml:"json"`
 	// What happens to query parameters that are no field: refuse with 400, or ignore.
 	UnknownQuery string `yaml:"unknown_query" default:"refuse" enum:"refuse,ignore"`
+	// Query parameters that are always ignored, even where the message has a field of that name, such as key and alt; "*" at the end of a name is a wildcard.
+	IgnoredQuery []string `yaml:"ignored_query"`
 	// Request headers handed to the backend as metadata besides the standard ones; "*" at the end of a name is a wildcard.
 	// Always handed on: traceparent, tracestate, x-request-id, accept-language, user-agent, and Grpc-Metadata-* without that prefix.
 	ForwardHeaders []string `yaml:"forward_headers"`
@@ -72,6 +74,8 @@ type JSON struct {
 	Unpopulated string `yaml:"unpopulated" default:"emit" enum:"emit,omit"`
 	// Enum values in answers. Requests may use both.
 	Enums string `yaml:"enums" default:"names" enum:"names,numbers"`
+	// Integers of 64 bits in answers: strings, as the protobuf JSON mapping has them, or numbers, of which JavaScript and other readers lose the digits beyond 2^53. Requests may use both.
+	Int64 string `yaml:"int64" default:"strings" enum:"strings,numbers"`
 	// Fields of a request body that the message does not have.
 	Unknown string `yaml:"unknown" default:"refuse" enum:"refuse,ignore"`
 }

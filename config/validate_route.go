@@ -88,6 +88,7 @@ func (v *validator) headers(m *Match) {
 
 func (v *validator) grpc(g *GRPCRoute) {
 	v.words(g.Services, g.Pos, "services", checkServicePattern)
+	v.words(g.IgnoredQuery, g.Pos, "ignored_query", checkQueryPattern)
 	v.words(g.ForwardHeaders, g.Pos, "forward_headers", func(s string) error {
 		return checkHeaderName(strings.TrimSuffix(s, "*"))
 	})
@@ -99,6 +100,13 @@ func checkServicePattern(s string) error {
 		return nil
 	}
 	return fmt.Errorf("%s is not a service; expected package.Service, package.* or *", quote(s))
+}
+
+func checkQueryPattern(s string) error {
+	if name := strings.TrimSuffix(s, "*"); name == "" || strings.Contains(name, "*") {
+		return fmt.Errorf("%s is not the name of a query parameter; expected one as alt, or the start of some as utm_*", quote(s))
+	}
+	return nil
 }
 
 func (v *validator) respond(r *Respond) {

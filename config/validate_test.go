@@ -393,6 +393,7 @@ routes:
       upstream: shop
       services: ["*", a.B, a.*, "a.*.b", "a*", "1a"]
       forward_headers: [X-A, X-*, "*", "X *"]
+      ignored_query: [alt, utm_*, "*", a*b]
       return_headers: [X-A, "X A"]
 `, `
 c.yaml:6:33: services: "a.*.b" is not a service; expected package.Service, package.* or *
@@ -400,7 +401,9 @@ c.yaml:6:42: services: "a*" is not a service; expected package.Service, package.
 c.yaml:6:48: services: "1a" is not a service; expected package.Service, package.* or *
 c.yaml:7:35: forward_headers: header has no name
 c.yaml:7:40: forward_headers: "X " is not the name of a header; " " may not be in one
-c.yaml:8:29: return_headers: "X A" is not the name of a header; " " may not be in one
+c.yaml:8:35: ignored_query: "*" is not the name of a query parameter; expected one as alt, or the start of some as utm_*
+c.yaml:8:40: ignored_query: "a*b" is not the name of a query parameter; expected one as alt, or the start of some as utm_*
+c.yaml:9:29: return_headers: "X A" is not the name of a header; " " may not be in one
 `},
 		{"answers that cannot be given", `
 routes:

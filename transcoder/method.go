@@ -30,6 +30,8 @@ type Options struct {
 	JSON    codec.Options
 	// IgnoreUnknownQuery lets query parameters pass that are no field.
 	IgnoreUnknownQuery bool
+	// IgnoredQuery are query parameters that are ignored whatever the message has; "utm_*" names many.
+	IgnoredQuery []string
 	// ForwardHeaders are request headers that become metadata besides the standard ones; "X-Tenant-*" names many.
 	ForwardHeaders []string
 	// ReturnHeaders are metadata keys that become response headers by their own name; the others come as Grpc-Metadata-*.
@@ -121,7 +123,7 @@ func compile(m *descriptors.Method, b descriptors.Binding, o Options) (*Method, 
 		method:  m,
 		options: o,
 		hasBody: b.Body != "",
-		query:   compileQuery(input, b.Body == "*", o.IgnoreUnknownQuery),
+		query:   compileQuery(input, b.Body == "*", &o),
 		forward: compileForward(o.ForwardHeaders),
 		back:    compileReturn(o.ReturnHeaders),
 	}

@@ -29,10 +29,22 @@ type query struct {
 	bound         []fieldPath
 	closed        bool // the body is the whole message: nothing is left for parameters
 	ignoreUnknown bool
+	ignored       map[string]bool // parameters that are skipped in any case
+	ignoredStarts []string        // and what the names of more begin with
 }
 
-func compileQuery(md protoreflect.MessageDescriptor, closed, ignoreUnknown bool) *query {
-	q := &query{message: md, closed: closed, ignoreUnknown: ignoreUnknown, top: map[string]fieldPath{}}
+func compileQuery(md protoreflect.MessageDescriptor, closed bool, o *Options) *query {
+	q := &query{message: md, closed: closed, ignoreUnknown: o.IgnoreUnknownQuery, top: map[string]fieldPath{}}
+	for _, name := range o.IgnoredQuery {
+		if start, ok := strings.CutSuffix(name, "*"); ok {
+			q.ignoredStarts = append(q.ignoredStarts, start)
+			continue
+		}
+		if q.ignored == nil {
+			q.ignored = map[string]bool{}
+		}
+		q.ignored[name] = true
+	}
 	for i := range md.Fields().Len() {
 		fd := md.Fields().Get(i)
 		q.top[fd.JSONName()] = fieldPath{fd}
@@ -54,18 +66,23 @@ func resolvePath(md protoreflect.MessageDescriptor, path string) (fieldPath, err
 	var fields fieldPath
 	for {
 		name, rest, more := strings.Cut(path, ".")
-		fd := md.Fields().ByName(protoreflect.Name(name))
+		fd := fieldByName(md, name)
 		if fd == nil {
-			fd = md.Fields().ByJSONName(name)
-		}
-		if fd == nil {
+			if name, _, key := strings.Cut(name, "["); key {
+				if fd := fieldByName(md, name); fd != nil && fd.IsMap() {
+					return nil, codec.CheckParam(fd)
+				}
+			}
 			return nil, &errNoParam{fmt.Sprintf("%s has no field %q", md.FullName(), name)}
 		}
 		fields = append(fields, fd)
 		if !more {
 			return fields, nil
 		}
-		if fd.Message() == nil || fd.IsList() || fd.IsMap() {
+		if fd.IsMap() || fd.IsList() && fd.Message() != nil {
+			return nil, codec.CheckParam(fd)
+		}
+		if fd.Message() == nil || fd.IsList() {
 			return nil, &errNoParam{fmt.Sprintf("%s is no message, so it has no field %q", fd.FullName(), rest)}
 		}
 		if len(fields) == maxDepth {
@@ -73,6 +90,13 @@ func resolvePath(md protoreflect.MessageDescriptor, path string) (fieldPath, err
 		}
 		md, path = fd.Message(), rest
 	}
+}
+
+func fieldByName(md protoreflect.MessageDescriptor, name string) protoreflect.FieldDescriptor {
+	if fd := md.Fields().ByName(protoreflect.Name(name)); fd != nil {
+		return fd
+	}
+	return md.Fields().ByJSONName(name)
 }
 
 // parse appends a parameter for each of a raw query.
@@ -92,6 +116,9 @@ func (q *query) parse(dst []codec.Param, raw string) ([]codec.Param, error) {
 		if err != nil {
 			return dst, &codec.Error{Reason: "query: " + err.Error()}
 		}
+		if q.ignores(key) {
+			continue
+		}
 		path, err := q.find(key)
 		if err == nil {
 			err = clash(dst[first:], path)
@@ -109,6 +136,18 @@ func (q *query) parse(dst []codec.Param, raw string) ([]codec.Param, error) {
 		dst = append(dst, codec.Param{Path: path, Value: value})
 	}
 	return dst, nil
+}
+
+func (q *query) ignores(key string) bool {
+	if q.ignored[key] {
+		return true
+	}
+	for _, start := range q.ignoredStarts {
+		if strings.HasPrefix(key, start) {
+			return true
+		}
+	}
+	return false
 }
 
 // find returns the field that a parameter is for.

@@ -84,10 +84,13 @@ func TestRequestsRefused(t *testing.T) {
 		{"an unknown parameter", "GET /v1/search?nope=1", "", 400, `nope: query: shop.Request has no field "nope"`, "nope"},
 		{"an unknown nested parameter", "GET /v1/search?owner.nope=1", "", 400, `has no field "nope"`, "owner.nope"},
 		{"a parameter below a scalar", "GET /v1/search?name.x=1", "", 400, "is no message", "name.x"},
-		{"a parameter below a list", "GET /v1/search?items.title=1", "", 400, "is no message", "items.title"},
+		{"a parameter below a list", "GET /v1/search?items.title=1", "", 400, "is a repeated message", "items.title"},
 		{"a parameter for a message", "GET /v1/search?owner=1", "", 400, "is a message", "owner"},
 		{"a parameter for a map", "GET /v1/search?labels=1", "", 400, "is a map", "labels"},
-		{"a parameter for a map, with a key", "GET /v1/search?labels[a]=1", "", 400, "has no field", "labels[a]"},
+		{"a parameter for a map, with a key", "GET /v1/search?labels[a]=1", "", 400, "is a map", "labels[a]"},
+		{"a parameter below a map", "GET /v1/search?labels.a=1", "", 400, "is a map", "labels.a"},
+		{"a parameter for a nested map", "GET /v1/search?item.labels[a]=1", "", 400, "is a map", "item.labels[a]"},
+		{"a parameter with brackets for what is no map", "GET /v1/search?tags[]=1", "", 400, "has no field", "tags[]"},
 		{"a parameter for a repeated message", "GET /v1/search?items=1", "", 400, "is a repeated message", "items"},
 		{"two values for one field", "GET /v1/search?name=a&name=b", "", 400, "takes one value", "name"},
 		{"two values for one field by both its names", "GET /v1/search?page_size=1&pageSize=2", "", 400, "takes one value", "pageSize"},
@@ -168,6 +171,7 @@ func TestAnswers(t *testing.T) {
 		{"only what is set", nil, body},
 		{"proto names and numbers of enums", func(o *Options) { o.JSON = codec.Options{ProtoNames: true, EnumNumbers: true} },
 			`{"title":"a","big":"7","kind":1,"owner":{"display_name":"Ada"}}`},
+		{"integers of 64 bits as numbers", func(o *Options) { o.JSON.Int64Numbers = true }, strings.Replace(body, `"7"`, "7", 1)},
 		{"everything", func(o *Options) { o.JSON.EmitUnpopulated = true },
 			`{"name":"","title":"a","count":0,"big":"7","kind":"BOOK","owner":{"id":"","displayName":"Ada","boss":null},"tags":[],"labels":{},"owners":[],"at":null,"raw":""}`},
 	} {
@@ -196,6 +200,26 @@ func TestAMalformedAnswerIsNeverHalfWritten(t *testing.T) {
 	answer, text := s.do("GET /v1/broken", "")
 	if answer.StatusCode != http.StatusInternalServerError || !strings.Contains(text, `"code":13`) {
 		t.Errorf("status %d: %s", answer.StatusCode, text)
+	}
+}
+
+func TestIgnoredQueryParametersAreSkippedWhateverTheMessageHas(t *testing.T) {
+	s := startShop(t, func(o *Options) { o.IgnoredQuery = []string{"alt", "name", "utm_*"} })
+	for _, line := range []string{"GET /v1/search?alt=json&deep=true", "GET /v1/search?name=a&name=b&deep=true", "GET /v1/search?utm_=1&utm_source=x&%75tm_id=2&deep=true"} {
+		_, text := s.do(line, "")
+		var seen struct{ Request string }
+		if err := json.Unmarshal([]byte(text), &seen); err != nil {
+			t.Fatalf("%v: %s", err, text)
+		}
+		sameJSON(t, seen.Request, `{"deep":true}`)
+	}
+	if answer, text := s.do("POST /v1/echo?alt=json", `{}`); answer.StatusCode != 200 {
+		t.Errorf("besides a body that is everything: status %d: %s", answer.StatusCode, text)
+	}
+	for _, line := range []string{"GET /v1/search?alternative=1", "GET /v1/search?utm=1", "GET /v1/search?Alt=1"} {
+		if answer, _ := s.do(line, ""); answer.StatusCode != 400 {
+			t.Errorf("%s: status %d, want 400", line, answer.StatusCode)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ type Options struct {
 	ProtoNames      bool // field names as in the .proto file
 	EmitUnpopulated bool // unset fields are emitted: scalars as their default, lists [], maps {}, messages and others with presence null; oneofs are not
 	EnumNumbers     bool // enum values as numbers
+	Int64Numbers    bool // integers of 64 bits as numbers, in place of strings; many readers lose digits beyond 2^53
 	DiscardUnknown  bool // unknown fields and enum names of JSON input are ignored
 	// Resolver finds the message types of google.protobuf.Any and extensions.
 	Resolver Resolver

@@ -257,6 +257,8 @@ func TestReferenceResponse(t *testing.T) {
 		{"proto names", owner, "", Options{ProtoNames: true}, `{"displayName":"a"}`, `{"display_name":"a"}`},
 		{"enums as names", md, "", Options{}, `{"kind":"BOOK"}`, `{"kind":"BOOK"}`},
 		{"enums as numbers", md, "", Options{EnumNumbers: true}, `{"kind":"BOOK","kinds":["TOOL"]}`, `{"kind":1,"kinds":[2]}`},
+		{"integers of 64 bits as numbers", md, "", Options{Int64Numbers: true}, `{"big":"-7","huge":"7","wrapped":"7","owner":{"id":"7"},"labels":{"7":"7"}}`, `{"big":-7,"huge":7,"owner":{"id":"7"},"labels":{"7":"7"},"wrapped":7}`},
+		{"an unset integer of 64 bits as a number", md, "big", Options{Int64Numbers: true}, `{}`, `0`},
 		{"an enum value without a name", md, "", Options{}, `{"kind":99}`, `{"kind":99}`},
 		{"a message field", md, "owner", Options{}, `{"title":"a","owner":{"id":"1"}}`, `{"id":"1"}`},
 		{"a message field that is not set", md, "owner", Options{}, `{}`, `{}`},

@@ -328,21 +328,24 @@ func unsetText(f *field) []byte {
 		return []byte("false")
 	case kindString, kindBytes:
 		return []byte(`""`)
-	case kindInt64, kindSint64, kindSfixed64, kindUint64, kindFixed64:
-		return []byte(`"0"`)
 	case kindEnum, kindNull:
 		return f.enum.append(nil, 0)
+	}
+	if f.quoted {
+		return []byte(`"0"`)
 	}
 	return []byte("0")
 }
 
 func (b *build) field(fd protoreflect.FieldDescriptor) *field {
 	f := &field{num: fd.Number(), kind: kindOf(fd), oneof: -1, oneofSlot: -1, setSlot: -1, index: -1, desc: fd, presence: fd.HasPresence(), utf8: enforcesUTF8(fd)}
+	f.quoted = !b.c.options.Int64Numbers && integers64>>f.kind&1 != 0
 	switch {
 	case fd.IsMap():
 		f.card = mapping
 		f.mapK, f.mapV = b.field(fd.MapKey()), b.field(fd.MapValue())
 		f.mapK.presence, f.mapV.presence = true, true
+		f.mapK.quoted = false // appendKey quotes every key
 	case fd.IsList():
 		f.card = list
 		f.presence = true // of an element
@@ -379,6 +382,9 @@ var wireTypes = [...]protowire.Type{
 	kindString: protowire.BytesType, kindBytes: protowire.BytesType, kindMessage: protowire.BytesType,
 	kindGroup: protowire.StartGroupType,
 }
+
+// integers64 are the kinds of integers of 64 bits, which the JSON mapping makes strings.
+const integers64 = 1<<kindInt64 | 1<<kindSint64 | 1<<kindUint64 | 1<<kindSfixed64 | 1<<kindFixed64
 
 func kindOf(fd protoreflect.FieldDescriptor) kind {
 	switch fd.Kind() {

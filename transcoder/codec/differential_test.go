@@ -24,11 +24,12 @@ type twin struct {
 	marshal   protojson.MarshalOptions
 	unmarshal protojson.UnmarshalOptions
 	wire      proto.UnmarshalOptions
+	bare      bool // integers of 64 bits are numbers
 }
 
 var twinOptions = []Options{
 	{}, {EmitUnpopulated: true}, {ProtoNames: true, EnumNumbers: true, DiscardUnknown: true},
-	{EmitUnpopulated: true, ProtoNames: true}, {DiscardUnknown: true},
+	{EmitUnpopulated: true, ProtoNames: true}, {DiscardUnknown: true}, {Int64Numbers: true, EmitUnpopulated: true},
 }
 
 func newTwin(t testing.TB, md protoreflect.MessageDescriptor, o Options) *twin {
@@ -45,6 +46,7 @@ func newTwin(t testing.TB, md protoreflect.MessageDescriptor, o Options) *twin {
 			EmitUnpopulated: o.EmitUnpopulated, Resolver: types},
 		unmarshal: protojson.UnmarshalOptions{DiscardUnknown: o.DiscardUnknown, Resolver: types},
 		wire:      proto.UnmarshalOptions{Resolver: types, AllowPartial: true},
+		bare:      o.Int64Numbers,
 	}
 }
 
@@ -84,7 +86,10 @@ func (w *twin) print(wire []byte) (text []byte, err error) {
 	if err := w.wire.Unmarshal(wire, m); err != nil {
 		return nil, err
 	}
-	return w.marshal.Marshal(m)
+	if text, err = w.marshal.Marshal(m); err != nil || !w.bare {
+		return text, err
+	}
+	return bareInt64(nil, text, w.md, w.marshal.Resolver)
 }
 
 // checkWire asserts that text is the same message, or none, by the codec and by the reference.

@@ -111,22 +111,13 @@ func appendKey(out []byte, f *field, s []byte, i int) ([]byte, error) {
 		}
 		return out, nil
 	}
-	quoted := quotedKinds>>f.kind&1 != 0
-	if !quoted {
-		out = append(out, '"')
-	}
+	out = append(out, '"')
 	if i < 0 {
 		s, i = zeros[:], 0
 	}
 	out, err := appendScalar(out, f, s, i)
-	if !quoted {
-		out = append(out, '"')
-	}
-	return out, err
+	return append(out, '"'), err
 }
-
-// quotedKinds are the kinds that are strings in JSON, so that they need no further quotes as keys.
-const quotedKinds = 1<<kindInt64 | 1<<kindSint64 | 1<<kindUint64 | 1<<kindSfixed64 | 1<<kindFixed64
 
 // zeros is the wire form of the default of every scalar kind.
 var zeros [8]byte

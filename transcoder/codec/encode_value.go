@@ -50,7 +50,7 @@ func (e *encoder) value(out []byte, f *field, b []byte, i int) ([]byte, int, err
 		}
 		v := binary.LittleEndian.Uint64(b[i:])
 		if v != 0 || f.presence {
-			out = appendFixed64(out, f.kind, v)
+			out = appendFixed64(out, f, v)
 		}
 		return out, i + 8, nil
 	}
@@ -88,7 +88,9 @@ func appendVarintValue(out []byte, f *field, v uint64) []byte {
 	case kindUint32:
 		return appendUint(out, v)
 	}
-	out = append(out, '"')
+	if f.quoted {
+		out = append(out, '"')
+	}
 	switch f.kind {
 	case kindInt64:
 		out = appendInt(out, int64(v))
@@ -97,7 +99,10 @@ func appendVarintValue(out []byte, f *field, v uint64) []byte {
 	default:
 		out = appendUint(out, v)
 	}
-	return append(out, '"')
+	if f.quoted {
+		out = append(out, '"')
+	}
+	return out
 }
 
 func appendFixed32(out []byte, k kind, v uint32) []byte {
@@ -110,17 +115,22 @@ func appendFixed32(out []byte, k kind, v uint32) []byte {
 	return appendUint(out, uint64(v))
 }
 
-func appendFixed64(out []byte, k kind, v uint64) []byte {
-	if k == kindDouble {
+func appendFixed64(out []byte, f *field, v uint64) []byte {
+	if f.kind == kindDouble {
 		return appendFloat(out, math.Float64frombits(v), 64)
 	}
-	out = append(out, '"')
-	if k == kindSfixed64 {
+	if f.quoted {
+		out = append(out, '"')
+	}
+	if f.kind == kindSfixed64 {
 		out = appendInt(out, int64(v))
 	} else {
 		out = appendUint(out, v)
 	}
-	return append(out, '"')
+	if f.quoted {
+		out = append(out, '"')
+	}
+	return out
 }
 
 // list writes a repeated field, as long as its elements follow each other.

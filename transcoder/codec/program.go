@@ -92,6 +92,7 @@ type field struct {
 
 	presence bool // a value that equals the default is still there
 	nullable bool // JSON null means that the field is not set
+	quoted   bool // an integer of 64 bits, which is a string in JSON
 	utf8     bool // the wire may not hold invalid UTF-8 even where the value is not printed
 
 	tag       uint64 // as a number; of one element of a list

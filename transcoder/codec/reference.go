@@ -87,6 +87,7 @@ func (r *referenceRequest) readBody(m proto.Message, body []byte) error {
 func (reference) CompileResponse(md protoreflect.MessageDescriptor, responseBody string, o Options) (Response, error) {
 	r := &referenceResponse{
 		md:        md,
+		bare:      o.Int64Numbers,
 		unmarshal: proto.UnmarshalOptions{AllowPartial: true, Resolver: o.resolver()},
 		options: protojson.MarshalOptions{
 			AllowPartial:    true,
@@ -107,6 +108,7 @@ func (reference) CompileResponse(md protoreflect.MessageDescriptor, responseBody
 type referenceResponse struct {
 	md        protoreflect.MessageDescriptor
 	field     protoreflect.FieldDescriptor // nil for the whole message
+	bare      bool                         // integers of 64 bits are numbers
 	unmarshal proto.UnmarshalOptions
 	options   protojson.MarshalOptions
 }
@@ -130,14 +132,22 @@ func (r *referenceResponse) AppendJSON(dst, wire []byte) ([]byte, error) {
 }
 
 func (r *referenceResponse) append(dst []byte, m proto.Message) ([]byte, error) {
-	if !spaced {
+	if !spaced && !r.bare {
 		return r.options.MarshalAppend(dst, m)
 	}
-	text, err := r.options.Marshal(m)
+	text, err := r.marshal(r.options, m)
 	if err != nil {
 		return dst, err
 	}
 	return appendCompact(dst, text)
+}
+
+func (r *referenceResponse) marshal(o protojson.MarshalOptions, m proto.Message) ([]byte, error) {
+	text, err := o.Marshal(m)
+	if err != nil || !r.bare {
+		return text, err
+	}
+	return bareInt64(nil, text, m.ProtoReflect().Descriptor(), o.Resolver)
 }
 
 // spaced says that protojson puts spaces into its output, which it decides once for each build of a program.
@@ -178,7 +188,7 @@ func (r *referenceResponse) appendField(dst []byte, m protoreflect.Message) ([]b
 	if has {
 		only.Set(fd, m.Get(fd))
 	}
-	text, err := options.Marshal(only)
+	text, err := r.marshal(options, only)
 	if err != nil {
 		return dst, err
 	}
