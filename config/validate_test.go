@@ -110,15 +110,15 @@ http:
     - {selector: a.B.D, get: /a, post: /a}
     - {get: /a}
     - {selector: a/B.C, get: /a}
-    - {selector: a.B.*, get: /a}
+    - {selector: "a.*, *, a.B.C", get: /a}
+    - {selector: "a.B*, a.*.C", get: /a}
     - {selector: a.B.C, get: /b}
 `, `
 c.yaml:3:7: rules: exactly one of get, put, post, delete, patch or custom is needed
 c.yaml:4:7: rules: get and post exclude each other; exactly one is needed
-c.yaml:5:7: rules: selector is missing
-c.yaml:6:18: selector: "a/B.C" is not a method; expected package.Service.Method
-c.yaml:7:18: selector: "a.B.*" is not a method; expected package.Service.Method
-c.yaml:8:18: selector: "a.B.C" has a rule already, at c.yaml:3:18; more bindings are its additional_bindings
+c.yaml:5:7: selector is missing
+c.yaml:6:18: selector: "a/B.C" is not a method; expected package.Service.Method, package.Service.*, package.* or *
+c.yaml:8:18: selector: "a.B*" is not a method; expected package.Service.Method, package.Service.*, package.* or *
 `},
 		{"additional bindings with a method or bindings of their own", `
 http:

@@ -190,7 +190,7 @@ type grpcRoute struct {
 func (g *grpcRoute) pattern(pattern string, seen map[protoreflect.FullName]bool) {
 	matched := false
 	for _, s := range g.set.Services() {
-		if !matchService(pattern, string(s.Descriptor.FullName())) {
+		if !descriptors.Selects(pattern, string(s.Descriptor.FullName())) {
 			continue
 		}
 		matched = true
@@ -212,14 +212,6 @@ func (g *grpcRoute) pattern(pattern string, seen map[protoreflect.FullName]bool)
 	}
 	t := &target{route: g.route, kind: "grpc", calls: "/" + pattern + "/*", upstream: g.cfg.GRPC.Upstream, serve: serveRPC(g.proxy, nil)}
 	g.add(g.cfg, g.policy, t, []string{http.MethodPost}, template, pattern)
-}
-
-// matchService fits a pattern: a full name, package.* or *.
-func matchService(pattern, name string) bool {
-	if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
-		return strings.HasPrefix(name, prefix)
-	}
-	return pattern == name
 }
 
 func (g *grpcRoute) service(s *descriptors.Service) {
