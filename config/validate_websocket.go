@@ -1,6 +1,9 @@
 package config
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 func (v *validator) webSocket(w *WebSocketRoute) {
 	v.check(&w.Service, w.Pos, "service", checkName(w.Service))
@@ -12,7 +15,7 @@ func (v *validator) webSocket(w *WebSocketRoute) {
 }
 
 func (v *validator) channel(c *Channel, before []Channel) {
-	if _, err := ParseChannelPattern(c.Pattern); err != nil {
+	if err := checkChannelPattern(c.Pattern); err != nil {
 		v.check(&c.Pattern, c.Pos, "pattern", err)
 		return
 	}
@@ -22,14 +25,25 @@ func (v *validator) channel(c *Channel, before []Channel) {
 			break
 		}
 	}
-	if len(c.Roles) > 0 && (c.Subscribe == "anyone" || c.Subscribe == "nobody") {
+	if len(c.Roles) > 0 && c.Subscribe != "authenticated" {
 		v.errorf(v.at(&c.Roles, c.Pos), "roles: only subscribers that are authenticated have roles, but subscribe is %s", c.Subscribe)
 	}
 }
 
-// covers reports whether every channel of pattern b is one of a's, whoever subscribes.
+func checkChannelPattern(s string) error {
+	if i := strings.IndexByte(s, '*'); i >= 0 && i < len(s)-1 {
+		return fmt.Errorf("%s has a * elsewhere than at its end", quote(s))
+	}
+	for _, r := range s {
+		if r <= ' ' || r == 0x7f {
+			return fmt.Errorf("%s has a space or a control character in it", quote(s))
+		}
+	}
+	return nil
+}
+
+// covers reports whether every channel of pattern b is one of a's.
 func covers(a, b string) bool {
 	prefix, open := strings.CutSuffix(a, "*")
-	open = open && !strings.Contains(a, "{")
 	return a == b || open && strings.HasPrefix(b, prefix)
 }

@@ -31,6 +31,9 @@ const (
 // ErrNotRegistered is what Get and Delete return for a name that is not there.
 var ErrNotRegistered = errors.New("no descriptor set of that name is registered")
 
+// ErrStore is what a failure of Redis is, as against one of a set.
+var ErrStore = errors.New("redis cannot be asked")
+
 // Registered is one registered set.
 type Registered struct {
 	Name    string
@@ -101,7 +104,7 @@ func (r *Registry) Put(ctx context.Context, name string, raw []byte) (Registered
 	meta := strconv.FormatInt(set.Created.UnixMilli(), 10) + " " + set.SHA256
 	n, err := putScript.Run(ctx, r.client, []string{r.sets, r.meta, r.version}, name, raw, meta, r.changed).Int64()
 	if err != nil {
-		return set, fmt.Errorf("descriptors: register %s: %w", name, err)
+		return set, fmt.Errorf("descriptors: register %s: %w: %w", name, ErrStore, err)
 	}
 	set.Version = n
 	return set, nil
@@ -111,7 +114,7 @@ func (r *Registry) Put(ctx context.Context, name string, raw []byte) (Registered
 func (r *Registry) Delete(ctx context.Context, name string) error {
 	n, err := deleteScript.Run(ctx, r.client, []string{r.sets, r.meta, r.version}, name, r.changed).Int()
 	if err != nil {
-		return fmt.Errorf("descriptors: delete %s: %w", name, err)
+		return fmt.Errorf("descriptors: delete %s: %w: %w", name, ErrStore, err)
 	}
 	if n == 0 {
 		return ErrNotRegistered
@@ -126,7 +129,7 @@ func (r *Registry) Get(ctx context.Context, name string) (Registered, error) {
 	if _, err := pipe.Exec(ctx); errors.Is(err, redis.Nil) {
 		return Registered{}, ErrNotRegistered
 	} else if err != nil {
-		return Registered{}, fmt.Errorf("descriptors: get %s: %w", name, err)
+		return Registered{}, fmt.Errorf("descriptors: get %s: %w: %w", name, ErrStore, err)
 	}
 	return registered(name, raw.Val(), meta.Val()), nil
 }
@@ -146,7 +149,7 @@ func (r *Registry) List(ctx context.Context) ([]Registered, error) {
 	pipe := r.client.TxPipeline()
 	sets, metas := pipe.HGetAll(ctx, r.sets), pipe.HGetAll(ctx, r.meta)
 	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, fmt.Errorf("descriptors: list registered sets: %w", err)
+		return nil, fmt.Errorf("descriptors: list registered sets: %w: %w", ErrStore, err)
 	}
 	var list []Registered
 	for name, raw := range sets.Val() {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"mime"
@@ -14,8 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -23,6 +20,7 @@ import (
 
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/descriptors"
+	"github.com/crossgate/crossgate/fault"
 	adminv1 "github.com/crossgate/crossgate/proto/crossgate/admin/v1"
 	"github.com/crossgate/crossgate/transcoder"
 )
@@ -144,7 +142,7 @@ func (g *Gateway) describe() *adminv1.Status {
 
 func (a *admin) reload(w http.ResponseWriter, r *http.Request) {
 	if err := a.gateway.Reload(r.Context()); err != nil {
-		adminError(w, r, codes.FailedPrecondition, err.Error())
+		transcoder.WriteError(w, r, fault.New(fault.ConfigurationRefused, err.Error()))
 		return
 	}
 	a.status(w, r)
@@ -153,7 +151,7 @@ func (a *admin) reload(w http.ResponseWriter, r *http.Request) {
 func (a *admin) listSets(w http.ResponseWriter, r *http.Request) {
 	list, err := a.gateway.registry.List(r.Context())
 	if err != nil {
-		adminError(w, r, codes.Unavailable, err.Error())
+		transcoder.WriteError(w, r, setError(err))
 		return
 	}
 	answer := &adminv1.ListDescriptorSetsResponse{}
@@ -166,11 +164,7 @@ func (a *admin) listSets(w http.ResponseWriter, r *http.Request) {
 func (a *admin) getSet(w http.ResponseWriter, r *http.Request) {
 	set, err := a.gateway.registry.Get(r.Context(), r.PathValue("name"))
 	if err != nil {
-		code := codes.Unavailable
-		if errors.Is(err, descriptors.ErrNotRegistered) {
-			code = codes.NotFound
-		}
-		adminError(w, r, code, err.Error())
+		transcoder.WriteError(w, r, setError(err))
 		return
 	}
 	writeMessage(w, describeSet(&set))
@@ -182,26 +176,25 @@ func (a *admin) createSet(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	name := cmp.Or(query.Get("descriptor_set_id"), query.Get("descriptorSetId"), "default")
 	if err := descriptors.CheckName(name); err != nil {
-		adminError(w, r, codes.InvalidArgument, "descriptor_set_id: "+err.Error())
+		transcoder.WriteError(w, r, fault.New(fault.InvalidRequest, "descriptor_set_id: "+err.Error()))
 		return
 	}
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, descriptors.MaxSetSize))
 	if err != nil {
-		transcoder.WriteErrorStatus(w, r, http.StatusRequestEntityTooLarge,
-			status.Newf(codes.ResourceExhausted, "the body is larger than %d bytes, or ended early", descriptors.MaxSetSize))
+		transcoder.WriteError(w, r, fault.Errorf(fault.MessageTooLarge, "the body is larger than %d bytes, or ended early", descriptors.MaxSetSize))
 		return
 	}
 	if kind, _, _ := mime.ParseMediaType(contentType(r)); kind == "application/json" {
 		var set adminv1.DescriptorSet
 		if err := protojson.Unmarshal(raw, &set); err != nil {
-			adminError(w, r, codes.InvalidArgument, "the body is no crossgate.admin.v1.DescriptorSet in JSON")
+			transcoder.WriteError(w, r, fault.New(fault.InvalidRequest, "the body is no crossgate.admin.v1.DescriptorSet in JSON"))
 			return
 		}
 		raw = set.GetFileDescriptorSet()
 	}
 	set, err := a.gateway.register(r.Context(), name, raw)
 	if err != nil {
-		adminError(w, r, codeOf(err), err.Error())
+		transcoder.WriteError(w, r, setError(err))
 		return
 	}
 	writeMessage(w, describeSet(set))
@@ -209,23 +202,21 @@ func (a *admin) createSet(w http.ResponseWriter, r *http.Request) {
 
 func (a *admin) deleteSet(w http.ResponseWriter, r *http.Request) {
 	if err := a.gateway.unregister(r.Context(), r.PathValue("name")); err != nil {
-		adminError(w, r, codeOf(err), err.Error())
+		transcoder.WriteError(w, r, setError(err))
 		return
 	}
 	writeMessage(w, &emptypb.Empty{})
 }
 
-// errStore marks a failure of Redis, as against one of the set.
-var errStore = errors.New("the set could not be stored")
-
-func codeOf(err error) codes.Code {
+// setError says whose fault it is that a registered set could not be read or changed: Redis', or the set's.
+func setError(err error) error {
 	switch {
-	case errors.Is(err, errStore):
-		return codes.Unavailable
+	case errors.Is(err, descriptors.ErrStore):
+		return fault.New(fault.StoreUnavailable, err.Error())
 	case errors.Is(err, descriptors.ErrNotRegistered):
-		return codes.NotFound
+		return fault.New(fault.DescriptorSetNotFound, err.Error())
 	}
-	return codes.InvalidArgument
+	return fault.New(fault.DescriptorSetInvalid, err.Error())
 }
 
 // register checks a set against everything else, stores it and serves it.
@@ -243,7 +234,7 @@ func (g *Gateway) register(ctx context.Context, name string, raw []byte) (*descr
 	stored, err := g.registry.Put(ctx, name, raw)
 	if err != nil {
 		s.close()
-		return nil, fmt.Errorf("%w: %w", errStore, err)
+		return nil, err
 	}
 	g.swap(s)
 	return &stored, nil
@@ -262,10 +253,7 @@ func (g *Gateway) unregister(ctx context.Context, name string) error {
 	}
 	if err := g.registry.Delete(ctx, name); err != nil {
 		s.close()
-		if errors.Is(err, descriptors.ErrNotRegistered) {
-			return err
-		}
-		return fmt.Errorf("%w: %w", errStore, err)
+		return err
 	}
 	g.swap(s)
 	return nil
@@ -293,8 +281,4 @@ func writeMessage(w http.ResponseWriter, m proto.Message) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(append(text, '\n'))
-}
-
-func adminError(w http.ResponseWriter, r *http.Request, code codes.Code, reason string) {
-	transcoder.WriteError(w, r, status.New(code, reason))
 }

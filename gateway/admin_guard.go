@@ -8,7 +8,8 @@ import (
 	"net/netip"
 	"strings"
 
-	"google.golang.org/grpc/codes"
+	"github.com/crossgate/crossgate/fault"
+	"github.com/crossgate/crossgate/transcoder"
 )
 
 // adminGuard decides who may call the admin listener.
@@ -30,7 +31,7 @@ func (g adminGuard) change(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if g.open {
 			if r.Header["Origin"] != nil || !isLoopbackHost(r.Host) {
-				adminError(w, r, codes.PermissionDenied, "without an admin token only local tools may change something, not web pages")
+				transcoder.WriteError(w, r, fault.New(fault.PermissionDenied, "without an admin token only local tools may change something, not web pages"))
 				return
 			}
 			next(w, r)
@@ -40,7 +41,7 @@ func (g adminGuard) change(next http.HandlerFunc) http.HandlerFunc {
 		sum := sha256.Sum256([]byte(given))
 		if !ok || subtle.ConstantTimeCompare(sum[:], g.token[:]) != 1 {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="crossgate admin"`)
-			adminError(w, r, codes.Unauthenticated, "this call needs the admin token as Authorization: Bearer")
+			transcoder.WriteError(w, r, fault.New(fault.Unauthenticated, "this call needs the admin token as Authorization: Bearer"))
 			return
 		}
 		next(w, r)

@@ -2,13 +2,14 @@ package gateway
 
 import (
 	"encoding/binary"
-	"errors"
 	"io"
 	"sync/atomic"
+
+	"github.com/crossgate/crossgate/fault"
 )
 
 // errMessageTooLarge is what a frameLimiter ends a request body with.
-var errMessageTooLarge = errors.New("gRPC message is larger than the route's max_body_size")
+var errMessageTooLarge = fault.New(fault.MessageTooLarge, "gRPC message is larger than the route's max_body_size")
 
 // frameLimiter passes a gRPC request body through untouched and fails when the length prefix of a message
 // (PROTOCOL-HTTP2.md, Length-Prefixed-Message) promises more than max bytes.

@@ -14,6 +14,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/transcoder"
 	"github.com/crossgate/crossgate/upstream"
 )
@@ -52,7 +53,7 @@ func (p *grpcProxy) serve(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	timeout, err := transcoder.CallTimeout(r.Header, p.timeout)
 	if err != nil {
-		writeGRPCStatus(w, codes.InvalidArgument, err.Error())
+		writeGRPCError(w, fault.New(fault.InvalidRequest, err.Error()))
 		return
 	}
 	header := maps.Clone(r.Header)
@@ -80,14 +81,13 @@ func (p *grpcProxy) serve(w http.ResponseWriter, r *http.Request) {
 	}).WithContext(ctx)
 	answer, err := p.pool.RoundTrip(out)
 	if err != nil {
-		code, reason := proxyFailure(ctx, body, err)
-		writeGRPCStatus(w, code, reason)
+		writeGRPCError(w, proxyFailure(ctx, body, err))
 		return
 	}
 	defer answer.Body.Close()
 	if ct := answer.Header.Get("Content-Type"); !strings.HasPrefix(ct, "application/grpc") {
 		// PROTOCOL-HTTP2.md: a response that is no gRPC is read from its HTTP status.
-		writeGRPCStatus(w, codeOfHTTP(answer.StatusCode), "the backend answered HTTP "+strconv.Itoa(answer.StatusCode)+" without gRPC")
+		writeGRPCError(w, notGRPC(answer.StatusCode))
 		return
 	}
 	h := w.Header()
@@ -107,15 +107,14 @@ func (p *grpcProxy) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := copyFlushing(w, rc, answer.Body); err != nil {
-		code, reason := proxyFailure(ctx, body, err)
-		setTrailerStatus(h, code, reason)
+		setGRPCError(h, http.TrailerPrefix, proxyFailure(ctx, body, err))
 		return
 	}
 	for name, values := range answer.Trailer {
 		h[http.TrailerPrefix+name] = values
 	}
 	if answer.Trailer["Grpc-Status"] == nil {
-		setTrailerStatus(h, codes.Internal, "the backend ended the stream without a status")
+		setGRPCError(h, http.TrailerPrefix, fault.New(fault.UpstreamAnswerInvalid, "the backend ended the stream without a status"))
 	}
 }
 
@@ -145,32 +144,19 @@ func copyFlushing(w io.Writer, rc *http.ResponseController, r io.Reader) error {
 }
 
 // proxyFailure says why a call ended without the backend's status.
-func proxyFailure(ctx context.Context, body *frameLimiter, err error) (codes.Code, string) {
+func proxyFailure(ctx context.Context, body *frameLimiter, err error) *fault.Error {
+	var own *fault.Error
 	switch {
 	case body.tooLarge():
-		return codes.ResourceExhausted, errMessageTooLarge.Error()
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return codes.DeadlineExceeded, "the deadline passed before the backend answered"
+		return errMessageTooLarge
+	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return fault.New(fault.DeadlineExceeded, "the deadline passed before the backend answered")
 	case ctx.Err() != nil:
-		return codes.Canceled, "the caller went away"
-	case errors.Is(err, context.DeadlineExceeded):
-		return codes.DeadlineExceeded, "the deadline passed before the backend answered"
+		return fault.New(fault.ClientGone, "the client went away")
+	case errors.As(err, &own):
+		return own
 	}
-	return codes.Unavailable, "the backend cannot be reached or broke the connection"
-}
-
-// writeGRPCStatus answers with a status alone (PROTOCOL-HTTP2.md, Trailers-Only).
-func writeGRPCStatus(w http.ResponseWriter, code codes.Code, message string) {
-	h := w.Header()
-	h.Set("Content-Type", "application/grpc")
-	h.Set("Grpc-Status", strconv.Itoa(int(code)))
-	h.Set("Grpc-Message", encodeGRPCMessage(message))
-	w.WriteHeader(http.StatusOK)
-}
-
-func setTrailerStatus(h http.Header, code codes.Code, message string) {
-	h.Set(http.TrailerPrefix+"Grpc-Status", strconv.Itoa(int(code)))
-	h.Set(http.TrailerPrefix+"Grpc-Message", encodeGRPCMessage(message))
+	return fault.New(fault.UpstreamDisconnected, "the connection to the backend broke")
 }
 
 // grpcStatus returns the HTTP status that a gRPC answer's own status amounts to, for metrics and logs: on the wire every
@@ -184,40 +170,4 @@ func grpcStatus(h http.Header, answered int) int {
 		}
 	}
 	return answered
-}
-
-// encodeGRPCMessage percent-encodes what grpc-message may not hold (PROTOCOL-HTTP2.md, Status-Message).
-func encodeGRPCMessage(s string) string {
-	const hex = "0123456789ABCDEF"
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' || s[i] == '%' {
-			b := append(make([]byte, 0, len(s)+16), s[:i]...)
-			for ; i < len(s); i++ {
-				if c := s[i]; c < ' ' || c > '~' || c == '%' {
-					b = append(b, '%', hex[c>>4], hex[c&15])
-				} else {
-					b = append(b, c)
-				}
-			}
-			return string(b)
-		}
-	}
-	return s
-}
-
-// codeOfHTTP is the code a client gives an HTTP status without grpc-status (http-grpc-status-mapping.md).
-func codeOfHTTP(status int) codes.Code {
-	switch status {
-	case http.StatusBadRequest:
-		return codes.Internal
-	case http.StatusUnauthorized:
-		return codes.Unauthenticated
-	case http.StatusForbidden:
-		return codes.PermissionDenied
-	case http.StatusNotFound:
-		return codes.Unimplemented
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return codes.Unavailable
-	}
-	return codes.Unknown
 }

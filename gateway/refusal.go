@@ -6,10 +6,12 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/crossgate/crossgate/admission"
+	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/ratelimit"
 	"github.com/crossgate/crossgate/telemetry"
 	"github.com/crossgate/crossgate/transcoder"
@@ -19,42 +21,53 @@ import (
 func (x *exchange) refuse() {
 	h, f := x.w.Header(), x.refusal
 	switch f.Kind {
-	case admission.NoRoute:
-		x.writeRefusal(codes.NotFound, http.StatusNotFound, f.Reason)
 	case admission.MethodNotAllowed:
 		h.Set("Allow", strings.Join(f.Allow, ", "))
-		x.writeRefusal(codes.Unimplemented, http.StatusMethodNotAllowed, f.Reason)
-	case admission.BadRequest:
-		x.writeRefusal(codes.InvalidArgument, http.StatusBadRequest, f.Reason)
 	case admission.Unauthenticated:
 		if f.Challenge != "" {
 			h.Set("WWW-Authenticate", f.Challenge)
 		}
-		x.writeRefusal(codes.Unauthenticated, http.StatusUnauthorized, f.Reason)
-	case admission.PermissionDenied:
-		x.writeRefusal(codes.PermissionDenied, http.StatusForbidden, f.Reason)
 	case admission.LimitExceeded:
 		setLimitHeader(h, f.Limit)
-		setRetryAfter(h, f.RetryAfter)
-		x.writeRefusal(codes.ResourceExhausted, http.StatusTooManyRequests, f.Reason)
-	default:
-		setRetryAfter(h, f.RetryAfter)
-		x.writeRefusal(codes.Unavailable, http.StatusServiceUnavailable, f.Reason)
 	}
+	e := fault.New(reasonOf(f.Kind), f.Reason)
+	if f.Kind == admission.LimitExceeded || f.Kind == admission.Unavailable {
+		setRetryAfter(h, f.RetryAfter)
+		e.Details = append(e.Details, &errdetails.RetryInfo{RetryDelay: durationpb.New(f.RetryAfter)})
+	}
+	x.fail(e)
 }
 
-// writeRefusal is the gateway's own no, in the caller's protocol: a gRPC status for gRPC, else an HTTP status with a
-// google.rpc.Status body.
-func (x *exchange) writeRefusal(code codes.Code, httpStatus int, reason string) {
+// fail is the gateway's own no, in the caller's protocol.
+func (x *exchange) fail(e *fault.Error) {
 	if x.grpc {
-		if code == codes.NotFound {
+		if e.Reason == fault.NoRoute {
 			// A server without the method says UNIMPLEMENTED (gRPC, "Status codes and their use in gRPC").
-			code = codes.Unimplemented
+			e.Code = codes.Unimplemented
 		}
-		writeGRPCStatus(&x.w, code, reason)
+		writeGRPCError(&x.w, e)
 		return
 	}
-	transcoder.WriteErrorStatus(&x.w, x.r, httpStatus, status.New(code, reason))
+	transcoder.WriteError(&x.w, x.r, e)
+}
+
+// reasonOf is what callers are told of a kind of refusal.
+func reasonOf(k admission.Kind) fault.Reason {
+	switch k {
+	case admission.NoRoute:
+		return fault.NoRoute
+	case admission.MethodNotAllowed:
+		return fault.MethodNotAllowed
+	case admission.Unauthenticated:
+		return fault.Unauthenticated
+	case admission.PermissionDenied:
+		return fault.PermissionDenied
+	case admission.LimitExceeded:
+		return fault.RateLimitExceeded
+	case admission.BadRequest:
+		return fault.MalformedPath
+	}
+	return fault.LimitsUnavailable
 }
 
 // refusalOf is the metric of a kind of refusal.

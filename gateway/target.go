@@ -3,9 +3,8 @@ package gateway
 import (
 	"net/http"
 
-	"google.golang.org/grpc/codes"
-
 	"github.com/crossgate/crossgate/admission"
+	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/telemetry"
 	"github.com/crossgate/crossgate/transcoder"
 	"github.com/crossgate/crossgate/wsbridge"
@@ -34,7 +33,7 @@ type route struct {
 func serveREST(m *transcoder.Method) func(*exchange) {
 	return func(x *exchange) {
 		if x.grpc {
-			writeGRPCStatus(&x.w, codes.Unimplemented, "this path is a REST binding; call the method by its own path")
+			x.fail(fault.New(fault.WrongProtocol, "this path is a REST binding; call the method by its own path"))
 			return
 		}
 		m.Serve(&x.w, x.r, x.ticket.Vars)
@@ -51,7 +50,7 @@ func serveRPC(p *grpcProxy, m *transcoder.Method) func(*exchange) {
 		case m != nil:
 			m.Serve(&x.w, x.r, nil)
 		default:
-			x.writeRefusal(codes.Unavailable, http.StatusServiceUnavailable, "no descriptors of this service have been loaded yet")
+			x.fail(fault.New(fault.DescriptorsMissing, "no descriptors of this service have been loaded yet"))
 		}
 	}
 }
@@ -60,7 +59,7 @@ func serveWebSocket(n *wsbridge.Node, route *wsbridge.Route, metrics wsbridge.Me
 	return func(x *exchange) {
 		if !x.request.Upgrade {
 			x.w.Header().Set("Upgrade", "websocket")
-			x.writeRefusal(codes.FailedPrecondition, http.StatusUpgradeRequired, "this path speaks WebSocket")
+			x.fail(fault.New(fault.UpgradeRequired, "this path speaks WebSocket"))
 			return
 		}
 		// The session outlives the exchange and its snapshot, so the ticket goes with it and the count ends here.

@@ -126,7 +126,7 @@ func TestRESTBadInputNamesTheFieldAndWhatWasExpected(t *testing.T) {
 	t.Run("for programs, as google.rpc.BadRequest", func(t *testing.T) {
 		answer, body := ask(t, "POST", g.URL+"/bind/v1/all", `{"nested":{"count":"many"}}`)
 		s := wantStatus(t, answer, body, http.StatusBadRequest, codes.InvalidArgument)
-		if len(s.Details) != 1 || s.Details[0]["@type"] != "type.googleapis.com/google.rpc.BadRequest" || !strings.Contains(body, `"field":"nested.count"`) {
+		if len(s.Details) != 2 || s.Details[1]["@type"] != "type.googleapis.com/google.rpc.BadRequest" || !strings.Contains(body, `"field":"nested.count"`) {
 			t.Errorf("details %v, want a BadRequest that names nested.count", s.Details)
 		}
 	})

@@ -32,6 +32,7 @@ import (
 
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/descriptors"
+	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/upstream"
 )
@@ -57,7 +58,6 @@ message Request {
   google.protobuf.FieldMask mask = 8; map<string, string> labels = 9; repeated Item items = 10; google.protobuf.Timestamp at = 11;
   oneof choice { string left = 12; string right = 13; } Owner owner = 14; repeated string tags = 15; double ratio = 16; bytes raw = 17;
 }
-message Revision { Item item = 1; google.protobuf.FieldMask update_mask = 2; string note = 3; }
 // Answer says in JSON what the backend was sent.
 message Answer { string request = 1; Item item = 2; repeated Item items = 3; }
 message Detail { string why = 1; }
@@ -75,12 +75,6 @@ service Shop {
     patch: "/v1/{item.name=shelves/*/items/*}" body: "item"
     additional_bindings { put: "/v1/{name=shelves/*/items/*}" body: "*" }
     additional_bindings { put: "/v1/tags" body: "tags" }
-  }; }
-  rpc Revise(Revision) returns (Answer) { option (google.api.http) = {
-    patch: "/v1/{item.name=shelves/*/items/*}:revise" body: "item"
-    additional_bindings { put: "/v1/{item.name=shelves/*/items/*}:revise" body: "item" }
-    additional_bindings { patch: "/v1/revise" body: "*" }
-    additional_bindings { patch: "/v1/note" body: "note" }
   }; }
   rpc Delete(Request) returns (Answer) { option (google.api.http) = { delete: "/v1/{name=shelves/*/items/*}" }; }
   rpc Move(Request) returns (Answer) { option (google.api.http) = { post: "/v1/{name=shelves/*/items/*}:move" body: "*" }; }
@@ -199,7 +193,7 @@ func (s *shop) serve(o Options) {
 	s.gateway = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		m, vars, outcome := table.Match(&routing.Request{Method: r.Method, Path: r.URL.EscapedPath(), Header: r.Header}, nil)
 		if outcome != routing.Matched {
-			WriteError(w, r, status.New(codes.NotFound, "no route"))
+			WriteError(w, r, fault.New(fault.NoRoute, "no route"))
 			return
 		}
 		m.Serve(w, r, vars)

@@ -6,17 +6,16 @@ import (
 	"net/http"
 	"strings"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+	"github.com/crossgate/crossgate/fault"
 )
 
-var errTooLarge = &httpError{http.StatusRequestEntityTooLarge, codes.ResourceExhausted, "the body is larger than the route's max_body_size"}
+var errTooLarge = fault.New(fault.MessageTooLarge, "the body is larger than the route's max_body_size")
 
 // checkContent refuses a body that does not claim to be JSON. Nothing is guessed: a web page of another origin may send
 // forms and plain text without asking first (Fetch standard, CORS-safelisted request headers), but not JSON.
 func checkContent(r *http.Request) error {
 	if encoding := r.Header["Content-Encoding"]; len(encoding) > 0 && !strings.EqualFold(encoding[0], "identity") {
-		return &httpError{http.StatusUnsupportedMediaType, codes.InvalidArgument, "content-encoding: a body must not be compressed"}
+		return fault.New(fault.UnsupportedMediaType, "content-encoding: a body must not be compressed")
 	}
 	values := r.Header["Content-Type"]
 	if len(values) == 0 || values[0] == "" || values[0] == "application/json" {
@@ -27,7 +26,7 @@ func checkContent(r *http.Request) error {
 	case kind == "application/json", kind == "application/x-ndjson", strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json"):
 		return nil
 	}
-	return &httpError{http.StatusUnsupportedMediaType, codes.InvalidArgument, "content-type: expected application/json"}
+	return fault.New(fault.UnsupportedMediaType, "content-type: expected application/json")
 }
 
 // readBody appends the request's body to dst, limit bytes at the most. What a client declares reserves no more memory
@@ -71,7 +70,7 @@ func readError(r *http.Request, err error) error {
 	case errors.As(err, &tooLarge):
 		return errTooLarge
 	case r.Context().Err() != nil:
-		return status.Error(codes.Canceled, "the client went away")
+		return errClientGone
 	}
-	return status.Error(codes.InvalidArgument, "the body ended early")
+	return fault.New(fault.InvalidRequest, "the body ended early")
 }

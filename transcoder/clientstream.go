@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 
+	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/transcoder/codec"
 )
@@ -24,7 +25,7 @@ import (
 func (m *Method) serveClientStream(ctx context.Context, w http.ResponseWriter, r *http.Request, vars routing.Vars) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	params, err := m.params(nil, vars, r.URL.RawQuery, nil)
+	params, err := m.params(nil, vars, r.URL.RawQuery)
 	if err != nil {
 		m.fail(w, r, err)
 		return
@@ -72,12 +73,12 @@ func (m *Method) answerStream(w http.ResponseWriter, r *http.Request, in *sender
 	var text []byte
 	if err == nil {
 		if text, err = m.response.AppendJSON(nil, reply.ReadOnlyData()); err != nil {
-			err = status.Error(codes.Internal, err.Error())
+			err = fault.New(fault.UpstreamAnswerInvalid, err.Error())
 		}
 		reply.Free()
 	}
 	if errors.Is(err, io.EOF) {
-		err = status.Error(codes.Internal, "the backend ended the call without an answer")
+		err = fault.New(fault.UpstreamAnswerInvalid, "the backend ended the call without an answer")
 	}
 	h := w.Header()
 	if md, headerErr := in.stream.Header(); headerErr == nil {

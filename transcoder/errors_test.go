@@ -12,6 +12,8 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/crossgate/crossgate/fault"
 )
 
 // TestErrors compares the HTTP status of every code with grpc-gateway's.
@@ -46,19 +48,19 @@ func TestErrors(t *testing.T) {
 func TestWriteError(t *testing.T) {
 	w := httptest.NewRecorder()
 	w.Header().Set("WWW-Authenticate", `Bearer realm="shop"`)
-	WriteError(w, httptest.NewRequest("GET", "/", nil), status.New(codes.Unauthenticated, "who \"are\" you \xff"))
+	WriteError(w, httptest.NewRequest("GET", "/", nil), status.Error(codes.Unauthenticated, "who \"are\" you \xff"))
 	if w.Code != http.StatusUnauthorized || w.Header().Get("WWW-Authenticate") != `Bearer realm="shop"` {
 		t.Errorf("%d %v", w.Code, w.Header())
 	}
 	sameJSON(t, w.Body.String(), `{"code":16,"message":"who \"are\" you \ufffd","details":[]}`)
 
 	w = httptest.NewRecorder()
-	WriteError(w, httptest.NewRequest("HEAD", "/", nil), status.New(codes.NotFound, "no"))
+	WriteError(w, httptest.NewRequest("HEAD", "/", nil), status.Error(codes.NotFound, "no"))
 	if w.Code != http.StatusNotFound || w.Body.Len() > 0 {
 		t.Errorf("HEAD: %d %q", w.Code, w.Body)
 	}
 	w = httptest.NewRecorder()
-	WriteErrorStatus(w, httptest.NewRequest("GET", "/", nil), http.StatusMethodNotAllowed, status.New(codes.Unimplemented, "no"))
+	WriteError(w, httptest.NewRequest("GET", "/", nil), fault.New(fault.MethodNotAllowed, "no"))
 	if w.Code != http.StatusMethodNotAllowed {
 		t.Errorf("status %d", w.Code)
 	}

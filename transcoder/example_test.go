@@ -12,7 +12,7 @@ import (
 
 func ExampleWriteError() {
 	w := httptest.NewRecorder()
-	transcoder.WriteError(w, httptest.NewRequest("GET", "/v1/items/7", nil), status.New(codes.NotFound, "no item 7"))
+	transcoder.WriteError(w, httptest.NewRequest("GET", "/v1/items/7", nil), status.Error(codes.NotFound, "no item 7"))
 	fmt.Println(w.Code, w.Body)
 	// Output: 404 {"code":5,"message":"no item 7","details":[]}
 }

@@ -7,10 +7,10 @@ import (
 	"net/http"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 
+	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/routing"
 )
 
@@ -34,7 +34,7 @@ func (m *Method) openWithRequest(ctx context.Context, r *http.Request, vars rout
 			return nil, err
 		}
 	}
-	params, err := m.params(nil, vars, r.URL.RawQuery, body)
+	params, err := m.params(nil, vars, r.URL.RawQuery)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (m *Method) receive(stream grpc.ClientStream, f frames, dst []byte) ([]byte
 	defer message.Free()
 	dst, err := m.response.AppendJSON(f.open(dst), message.ReadOnlyData())
 	if err != nil {
-		return dst, status.Error(codes.Internal, err.Error())
+		return dst, fault.New(fault.UpstreamAnswerInvalid, err.Error())
 	}
 	return f.close(dst), nil
 }
@@ -117,7 +117,7 @@ func (m *Method) end(w http.ResponseWriter, r *http.Request, stream grpc.ClientS
 		return
 	}
 	if started {
-		_, _ = w.Write(f.failure(AppendStatus(nil, statusOf(err), m.options.JSON.Resolver)))
+		_, _ = w.Write(f.failure(AppendStatus(nil, status.Convert(asStatus(err)), m.options.JSON.Resolver)))
 		return
 	}
 	if md, headerErr := stream.Header(); headerErr == nil {

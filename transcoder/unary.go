@@ -6,10 +6,9 @@ import (
 	"strconv"
 	"sync"
 
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
-	"google.golang.org/grpc/status"
 
+	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/transcoder/codec"
 	"github.com/crossgate/crossgate/upstream"
@@ -66,7 +65,7 @@ func (m *Method) roundTrip(ctx context.Context, c *call, r *http.Request, vars r
 	} else {
 		c.body = c.body[:0]
 	}
-	if c.params, err = m.params(c.params[:0], vars, r.URL.RawQuery, c.body); err != nil {
+	if c.params, err = m.params(c.params[:0], vars, r.URL.RawQuery); err != nil {
 		return err
 	}
 	wire := takeWire()
@@ -81,7 +80,7 @@ func (m *Method) roundTrip(ctx context.Context, c *call, r *http.Request, vars r
 		return err
 	}
 	if c.json, err = m.response.AppendJSON(c.json[:0], c.reply.Bytes()); err != nil {
-		return status.Error(codes.Internal, err.Error())
+		return fault.New(fault.UpstreamAnswerInvalid, err.Error())
 	}
 	return nil
 }

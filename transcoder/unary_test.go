@@ -128,8 +128,10 @@ func TestRequestsRefused(t *testing.T) {
 				t.Errorf("message %q, want one with %q", body.Message, c.message)
 			}
 			field := ""
-			if len(body.Details) > 0 {
-				field = body.Details[0].FieldViolations[0].Field
+			for _, detail := range body.Details {
+				if len(detail.FieldViolations) > 0 {
+					field = detail.FieldViolations[0].Field
+				}
 			}
 			if field != c.field {
 				t.Errorf("field %q, want %q", field, c.field)

@@ -1,52 +1,58 @@
 package upstream
 
 import (
-	"fmt"
+	"context"
+	"errors"
 	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/crossgate/crossgate/fault"
 )
 
-// unreachable says that no backend of a pool could be connected to. Its text has the reason, for logs; the status that
-// a caller is shown has not, since addresses are nobody's business outside.
-type unreachable struct {
-	upstream string
-	err      error // of the last one tried
+// unreachable says that no backend of a pool could be connected to. cause is for logs: it names addresses, which are
+// nobody's business outside.
+func (p *Pool) unreachable(cause error) error {
+	f := fault.Errorf(fault.UpstreamUnreachable, "no backend of upstream %s can be reached", p.name)
+	f.Cause = cause
+	return f
 }
 
-func (e *unreachable) Error() string {
-	if e.err == nil {
-		return fmt.Sprintf("upstream %s: no backend can be reached", e.upstream)
-	}
-	return fmt.Sprintf("upstream %s: no backend can be reached: %s", e.upstream, status.Convert(e.err).Message())
-}
+var (
+	errDeadline     = fault.New(fault.DeadlineExceeded, "the deadline passed before the backend answered")
+	errClientGone   = fault.New(fault.ClientGone, "the client went away")
+	errDisconnected = fault.New(fault.UpstreamDisconnected, "the connection to the backend broke")
+	errTooLarge     = fault.New(fault.UpstreamAnswerTooLarge, "the backend's answer is larger than the upstream's max_message_size")
+)
 
-func (e *unreachable) Unwrap() error { return e.err }
-
-// GRPCStatus makes this an error of package status.
-func (e *unreachable) GRPCStatus() *status.Status {
-	return status.New(codes.Unavailable, "no backend of upstream "+e.upstream+" can be reached")
-}
-
-// callError makes what grpc-go itself says of a call fit to be shown: it names addresses, and calls an answer that is
-// too large for us RESOURCE_EXHAUSTED, which a caller would read as a limit of its own. A backend's own status passes.
-func callError(err error) error {
+// callError tells what grpc-go itself says of a call from a backend's own status, which passes, and makes a fault of it
+// that is fit to be shown: grpc-go names addresses, and calls an answer that is too large for us RESOURCE_EXHAUSTED,
+// which a caller would read as a limit of its own. ctx is the call's.
+func callError(ctx context.Context, err error) error {
 	s, ok := status.FromError(err)
 	if err == nil || !ok {
 		return err
 	}
 	text := s.Message()
 	switch s.Code() {
+	case codes.DeadlineExceeded:
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) && len(s.Proto().GetDetails()) == 0 {
+			return errDeadline
+		}
+	case codes.Canceled:
+		if errors.Is(ctx.Err(), context.Canceled) && len(s.Proto().GetDetails()) == 0 {
+			return errClientGone
+		}
 	case codes.Unavailable:
 		for _, own := range []string{"error reading from server: ", "connection error: ", "closing transport due to: ", "transport: "} {
 			if strings.HasPrefix(text, own) {
-				return status.Error(codes.Unavailable, "the connection to the backend broke")
+				return errDisconnected
 			}
 		}
 	case codes.ResourceExhausted:
 		if strings.HasPrefix(text, "grpc: received message larger than max") || strings.HasPrefix(text, "grpc: message after decompression larger than max") {
-			return status.Error(codes.Internal, "the backend's answer is larger than the upstream's max_message_size")
+			return errTooLarge
 		}
 	}
 	return err

@@ -126,11 +126,11 @@ func (p *Pool) Invoke(ctx context.Context, method string, request mem.Buffer, re
 		}
 		// A call without a peer never got a connection.
 		if reply.peer.Addr != nil || status.Code(err) != codes.Unavailable || ctx.Err() != nil {
-			return callError(err)
+			return callError(ctx, err)
 		}
 		e.failed()
 	}
-	return &unreachable{p.name, err}
+	return p.unreachable(err)
 }
 
 // NewStream opens a stream of a method. Its messages are mem.Buffers: SendMsg takes a mem.Buffer that stays the
@@ -145,21 +145,24 @@ func (p *Pool) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 		}
 		var s grpc.ClientStream
 		if s, err = c.NewStream(ctx, desc, method); err == nil {
-			return stream{s}, nil
+			return stream{s, ctx}, nil
 		}
 		if status.Code(err) != codes.Unavailable || ctx.Err() != nil {
-			return nil, callError(err)
+			return nil, callError(ctx, err)
 		}
 		e.failed()
 	}
-	return nil, &unreachable{p.name, err}
+	return nil, p.unreachable(err)
 }
 
 // stream is a grpc.ClientStream whose errors are fit to be shown.
-type stream struct{ grpc.ClientStream }
+type stream struct {
+	grpc.ClientStream
+	call context.Context // the caller's; grpc-go ends its own with the stream
+}
 
-func (s stream) RecvMsg(m any) error { return callError(s.ClientStream.RecvMsg(m)) }
-func (s stream) SendMsg(m any) error { return callError(s.ClientStream.SendMsg(m)) }
+func (s stream) RecvMsg(m any) error { return callError(s.call, s.ClientStream.RecvMsg(m)) }
+func (s stream) SendMsg(m any) error { return callError(s.call, s.ClientStream.SendMsg(m)) }
 
 // RoundTrip passes an HTTP/2 request through to a backend and returns its answer, both untouched. Scheme and host of
 // r.URL are set. When a backend cannot be connected to, the request goes to the next one.
@@ -188,7 +191,7 @@ func (p *Pool) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		e.failed()
 	}
-	return nil, &unreachable{p.name, err}
+	return nil, p.unreachable(err)
 }
 
 // first returns whose turn it is.

@@ -1,0 +1,77 @@
+package transcoder
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/crossgate/crossgate/fault"
+)
+
+func TestConnectNamesOfCodesGoBothWays(t *testing.T) {
+	seen := map[string]bool{}
+	for c := codes.Canceled; c <= codes.Unauthenticated; c++ {
+		name := ConnectCode(c)
+		back, known := CodeOfConnect(name)
+		if name == "" || seen[name] || !known || back != c {
+			t.Errorf("%v is %q, which is %v", c, name, back)
+		}
+		seen[name] = true
+		// The names are those of google.rpc.Code in snake case, but for one L.
+		if want := strings.ReplaceAll(c.String(), "_", ""); !strings.EqualFold(strings.ReplaceAll(name, "_", ""), want) {
+			t.Errorf("%v is called %q", c, name)
+		}
+	}
+	if c, known := CodeOfConnect("cancelled"); known || c != codes.Unknown {
+		t.Errorf("a name that is none: %v, %v", c, known)
+	}
+	if c, known := CodeOfConnect(""); known || c != codes.Unknown {
+		t.Errorf("no name: %v, %v", c, known)
+	}
+	if ConnectCode(codes.OK) != "" || ConnectCode(codes.Code(99)) != "unknown" {
+		t.Errorf("OK is %q, 99 %q", ConnectCode(codes.OK), ConnectCode(codes.Code(99)))
+	}
+}
+
+func TestTheDocumentationHasTheTableOfCodes(t *testing.T) {
+	page, err := os.ReadFile("../docs/errors.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for c := codes.Canceled; c <= codes.Unauthenticated; c++ {
+		row := regexp.MustCompile(fmt.Sprintf("(?m)^\\| %d \\| `[A-Z_]+` \\| %d \\| `%s` \\|$", c, HTTPStatus(c), ConnectCode(c)))
+		if !row.Match(page) {
+			t.Errorf("docs/errors.md has no row %s", row)
+		}
+	}
+}
+
+func TestCodesOfHTTPStatusesAreThoseOfGRPC(t *testing.T) {
+	for status, want := range map[int]codes.Code{
+		400: codes.Internal, 401: codes.Unauthenticated, 403: codes.PermissionDenied, 404: codes.Unimplemented,
+		429: codes.Unavailable, 502: codes.Unavailable, 503: codes.Unavailable, 504: codes.Unavailable, 200: codes.Unknown, 500: codes.Unknown,
+	} {
+		if got := CodeOfHTTP(status); got != want {
+			t.Errorf("%d is %v, want %v", status, got, want)
+		}
+	}
+}
+
+func TestFaultsHaveTheStatusOfTheirCodeUnlessHTTPSaysMore(t *testing.T) {
+	more := map[fault.Reason]int{
+		fault.MethodNotAllowed: 405, fault.MessageTooLarge: 413, fault.UnsupportedMediaType: 415, fault.UpgradeRequired: 426,
+	}
+	for _, r := range fault.All() {
+		want, differs := more[r]
+		if !differs {
+			want = HTTPStatus(r.Code())
+		}
+		if r.HTTPStatus() != want {
+			t.Errorf("%s is %d, want %d", r, r.HTTPStatus(), want)
+		}
+	}
+}

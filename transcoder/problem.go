@@ -1,0 +1,89 @@
+package transcoder
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"google.golang.org/grpc/status"
+
+	"github.com/crossgate/crossgate/fault"
+	"github.com/crossgate/crossgate/transcoder/codec"
+)
+
+var problemType = []string{"application/problem+json"}
+
+// prefersProblem reports whether Accept names application/problem+json and gives application/json no greater weight
+// (RFC 9110 section 12.5.1). A wildcard names nothing: who sends */* has asked for no other form of errors.
+func prefersProblem(accept []string) bool {
+	var problem, plain float64
+	for _, line := range accept {
+		for item := range strings.SplitSeq(line, ",") {
+			kind, parameters, _ := strings.Cut(item, ";")
+			switch kind = strings.TrimSpace(kind); {
+			case strings.EqualFold(kind, "application/problem+json"):
+				problem = max(problem, weight(parameters))
+			case strings.EqualFold(kind, "application/json"):
+				plain = max(plain, weight(parameters))
+			}
+		}
+	}
+	return problem > 0 && problem >= plain
+}
+
+// weight returns the q of a media range's parameters: 1 when there is none, 0 when it is malformed.
+func weight(parameters string) float64 {
+	for p := range strings.SplitSeq(parameters, ";") {
+		name, value, _ := strings.Cut(p, "=")
+		if !strings.EqualFold(strings.TrimSpace(name), "q") {
+			continue
+		}
+		q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+		if err != nil || !(q >= 0 && q <= 1) {
+			return 0
+		}
+		return q
+	}
+	return 1
+}
+
+// problem is an error as RFC 9457 has it. The code and the details of the google.rpc.Status are extension members.
+type problem struct {
+	kind    string
+	title   string
+	status  int
+	request string // the request's id, empty for none
+	cause   *status.Status
+}
+
+// tagAuthority makes tag URIs (RFC 4151) of names that are the gateway's: RFC 9457 section 3.1.1 has them for types that
+// lead nowhere.
+const tagAuthority = "tag:" + fault.Domain + ",2026:"
+
+// problemKind is the type of the gateway's own problems. Those of backends are about:blank: nobody but their owners can
+// name them, and their ErrorInfo is among the details.
+func problemKind(r fault.Reason) string { return tagAuthority + r.String() }
+
+func (p *problem) append(dst []byte, resolver codec.Resolver) []byte {
+	dst = appendText(append(dst, `{"type":`...), p.kind)
+	dst = appendText(append(dst, `,"title":`...), p.title)
+	dst = append(dst, `,"status":`...)
+	dst = strconv.AppendInt(dst, int64(p.status), 10)
+	dst = appendText(append(dst, `,"detail":`...), p.cause.Message())
+	if p.request != "" {
+		dst = appendText(append(dst, `,"instance":`...), tagAuthority+"request:"+url.PathEscape(p.request))
+	}
+	dst = append(dst, `,"code":`...)
+	dst = strconv.AppendInt(dst, int64(p.cause.Code()), 10)
+	dst = append(dst, `,"details":`...)
+	return append(appendDetails(dst, p.cause, resolver), '}')
+}
+
+// statusText is the title of an about:blank problem (RFC 9457 section 4.2.1).
+func statusText(code int) string {
+	if code == fault.StatusClientClosedRequest {
+		return "Client Closed Request"
+	}
+	return http.StatusText(code)
+}
