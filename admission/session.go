@@ -32,3 +32,15 @@ func (t *Ticket) Refresh(ctx context.Context, token string) (*auth.Identity, *Re
 	t.Identity = id
 	return id, nil
 }
+
+// Verify verifies a token that came over the session beside its own, and returns whose it is. It never is anonymous.
+func (t *Ticket) Verify(ctx context.Context, token string) (*auth.Identity, *Refusal) {
+	id, err := t.Route.Auth.AuthenticateToken(ctx, token)
+	if err != nil {
+		return nil, refusalOf(t.Route, err)
+	}
+	if !id.Authenticated() {
+		return nil, &Refusal{Kind: Unauthenticated, Reason: "the route has nobody to verify tokens", Route: t.Route}
+	}
+	return id, nil
+}

@@ -27,6 +27,9 @@ var Anonymous = &Identity{}
 // Authenticated reports whether id is more than anonymous.
 func (id *Identity) Authenticated() bool { return id != nil && id.Provider != "" }
 
+// Claim finds a claim of the token by its name, or by a dotted path into nested claims where no claim has that name.
+func (id *Identity) Claim(path string) (any, bool) { return claim(id.Claims, path) }
+
 // Carrier is where a caller's credentials are, whatever the protocol. Each method returns "" where there is none.
 type Carrier interface {
 	Header(name string) string

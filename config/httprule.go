@@ -4,7 +4,7 @@ package config
 type HTTP struct {
 	Pos Position `yaml:"-"`
 
-	// Rules, as google.api.Http has them. A rule for a method replaces its annotation.
+	// Rules, as google.api.Http has them. A rule for a method replaces its annotation; of several the last one counts, and these come after those of files.
 	Rules []HTTPRule `yaml:"rules"`
 	// Service configuration files (type: google.api.Service) whose http.rules are read as rules.
 	Files []Path `yaml:"files"`
@@ -14,7 +14,7 @@ type HTTP struct {
 type HTTPRule struct {
 	Pos Position `yaml:"-"`
 
-	// The full name of the method, as package.Service.Method.
+	// The methods: full names as package.Service.Method, or package.Service.*, package.* and *, separated by commas.
 	Selector string `yaml:"selector"`
 	// The path template of a GET binding.
 	Get string `yaml:"get"`

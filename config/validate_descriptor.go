@@ -39,19 +39,10 @@ func (v *validator) httpRules() {
 	if v.broken[h] {
 		return
 	}
-	seen := make(map[string]Position, len(h.Rules))
 	for i := range h.Rules {
 		r := &h.Rules[i]
-		pos := v.at(&r.Selector, r.Pos)
-		if first, ok := seen[r.Selector]; ok && r.Selector != "" {
-			v.errorf(pos, "selector: %s has a rule already, at %s; more bindings are its additional_bindings", quote(r.Selector), first)
-		}
-		seen[r.Selector] = pos
-		switch {
-		case r.Selector == "":
-			v.errorf(r.Pos, "rules: selector is missing")
-		case !isFullName(r.Selector) || strings.Count(r.Selector, ".") < 1:
-			v.errorf(pos, "selector: %s is not a method; expected package.Service.Method", quote(r.Selector))
+		if err := CheckSelector(r.Selector); err != nil {
+			v.errorf(v.at(&r.Selector, r.Pos), "%w", err)
 		}
 		v.httpRule(r)
 		for j := range r.AdditionalBindings {

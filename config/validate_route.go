@@ -89,6 +89,7 @@ func (v *validator) headers(m *Match) {
 func (v *validator) grpc(g *GRPCRoute) {
 	v.words(g.Services, g.Pos, "services", checkServicePattern)
 	v.words(g.IgnoredQuery, g.Pos, "ignored_query", checkQueryPattern)
+	v.words(g.KeepUpdateMask, g.Pos, "keep_update_mask", CheckSelector)
 	v.words(g.ForwardHeaders, g.Pos, "forward_headers", func(s string) error {
 		return checkHeaderName(strings.TrimSuffix(s, "*"))
 	})

@@ -110,15 +110,15 @@ http:
     - {selector: a.B.D, get: /a, post: /a}
     - {get: /a}
     - {selector: a/B.C, get: /a}
-    - {selector: a.B.*, get: /a}
+    - {selector: "a.*, *, a.B.C", get: /a}
+    - {selector: "a.B*, a.*.C", get: /a}
     - {selector: a.B.C, get: /b}
 `, `
 c.yaml:3:7: rules: exactly one of get, put, post, delete, patch or custom is needed
 c.yaml:4:7: rules: get and post exclude each other; exactly one is needed
-c.yaml:5:7: rules: selector is missing
-c.yaml:6:18: selector: "a/B.C" is not a method; expected package.Service.Method
-c.yaml:7:18: selector: "a.B.*" is not a method; expected package.Service.Method
-c.yaml:8:18: selector: "a.B.C" has a rule already, at c.yaml:3:18; more bindings are its additional_bindings
+c.yaml:5:7: selector is missing
+c.yaml:6:18: selector: "a/B.C" is not a method; expected package.Service.Method, package.Service.*, package.* or *
+c.yaml:8:18: selector: "a.B*" is not a method; expected package.Service.Method, package.Service.*, package.* or *
 `},
 		{"additional bindings with a method or bindings of their own", `
 http:
@@ -529,9 +529,40 @@ routes:
 `, `
 c.yaml:8:21: pattern: "room:1" is never reached: "room:*" before it, at c.yaml:7:11, fits all of it
 c.yaml:9:21: pattern: "a*b" has a * elsewhere than at its end
-c.yaml:10:21: pattern: "a b" has a space or a control character in it
+c.yaml:10:21: pattern: "a b" has a character in it that no channel has; expected printable ASCII without spaces
 c.yaml:11:55: roles: only subscribers that are authenticated have roles, but subscribe is anyone
 c.yaml:13:21: pattern: "last" is never reached: "*" before it, at c.yaml:12:11, fits all of it
+`},
+		{"channels with variables that say nothing clear", `
+routes:
+  - name: a
+    match: {path: /a}
+    websocket:
+      service: a
+      channels:
+        - {pattern: "user:{sub}"}
+        - {pattern: "user:{sub}"}
+        - {pattern: "user:{user}"}
+        - {pattern: "org:{claims.}:*"}
+        - {pattern: "org:{claims.org}*"}
+        - {pattern: "{sub}{claims.org}"}
+        - {pattern: "a:{sub"}
+        - {pattern: "a:}"}
+        - {pattern: "a:{claims.{x}}"}
+        - {pattern: "gone:{sub}", subscribe: nobody, roles: [reader]}
+        - {pattern: "user:*"}
+        - {pattern: "user:{claims.x}:y"}
+`, `
+c.yaml:8:21: pattern: "user:{sub}" is never reached: "user:{sub}" before it, at c.yaml:7:11, fits all of it
+c.yaml:9:21: pattern: "user:{user}" has the variable {user}; expected {sub} or {claims.name}
+c.yaml:10:21: pattern: "org:{claims.}:*" has the variable {claims.}; expected {sub} or {claims.name}
+c.yaml:11:21: pattern: "org:{claims.org}*" has a variable right before the *; put a character between them
+c.yaml:12:21: pattern: "{sub}{claims.org}" has two variables side by side; put a character between them
+c.yaml:13:21: pattern: "a:{sub" has a brace that is not one of a pair
+c.yaml:14:21: pattern: "a:}" has a brace that is not one of a pair
+c.yaml:15:21: pattern: "a:{claims.{x}}" has the variable {claims.{x}; expected {sub} or {claims.name}
+c.yaml:16:61: roles: only subscribers that are authenticated have roles, but subscribe is nobody
+c.yaml:18:21: pattern: "user:{claims.x}:y" is never reached: "user:*" before it, at c.yaml:17:11, fits all of it
 `},
 	})
 }

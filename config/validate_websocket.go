@@ -1,9 +1,6 @@
 package config
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 func (v *validator) webSocket(w *WebSocketRoute) {
 	v.check(&w.Service, w.Pos, "service", checkName(w.Service))
@@ -15,7 +12,7 @@ func (v *validator) webSocket(w *WebSocketRoute) {
 }
 
 func (v *validator) channel(c *Channel, before []Channel) {
-	if err := checkChannelPattern(c.Pattern); err != nil {
+	if _, err := ParseChannelPattern(c.Pattern); err != nil {
 		v.check(&c.Pattern, c.Pos, "pattern", err)
 		return
 	}
@@ -25,25 +22,14 @@ func (v *validator) channel(c *Channel, before []Channel) {
 			break
 		}
 	}
-	if len(c.Roles) > 0 && c.Subscribe != "authenticated" {
+	if len(c.Roles) > 0 && (c.Subscribe == "anyone" || c.Subscribe == "nobody") {
 		v.errorf(v.at(&c.Roles, c.Pos), "roles: only subscribers that are authenticated have roles, but subscribe is %s", c.Subscribe)
 	}
 }
 
-func checkChannelPattern(s string) error {
-	if i := strings.IndexByte(s, '*'); i >= 0 && i < len(s)-1 {
-		return fmt.Errorf("%s has a * elsewhere than at its end", quote(s))
-	}
-	for _, r := range s {
-		if r <= ' ' || r == 0x7f {
-			return fmt.Errorf("%s has a space or a control character in it", quote(s))
-		}
-	}
-	return nil
-}
-
-// covers reports whether every channel of pattern b is one of a's.
+// covers reports whether every channel of pattern b is one of a's, whoever subscribes.
 func covers(a, b string) bool {
 	prefix, open := strings.CutSuffix(a, "*")
+	open = open && !strings.Contains(a, "{")
 	return a == b || open && strings.HasPrefix(b, prefix)
 }

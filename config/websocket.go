@@ -34,10 +34,12 @@ type WebSocketRoute struct {
 type Channel struct {
 	Pos Position `yaml:"-"`
 
-	// The name; "*" at the end stands for any rest.
+	// The name. "*" at the end stands for any rest; {sub} for the subscriber's user and {claims.org} for a claim of its token, dotted for nested ones, any element of a list. A pattern with variables fits nobody who has no value for them.
 	Pattern string `yaml:"pattern" required:"true"`
-	// Who may subscribe.
-	Subscribe string `yaml:"subscribe" default:"authenticated" enum:"anyone,authenticated,nobody"`
+	// Who may subscribe. Token: who has a subscription token for the channel. Service: whom the service lets, which is asked.
+	Subscribe string `yaml:"subscribe" default:"authenticated" enum:"anyone,authenticated,token,service,nobody"`
 	// Roles of which a subscriber must have one.
 	Roles []string `yaml:"roles"`
+	// How long a node remembers what the service said of a user, its claims and a channel; 0s asks each time. Where subscribe is service.
+	DecisionTTL Duration `yaml:"decision_ttl" default:"10s" max:"1h"`
 }

@@ -15,10 +15,13 @@ import (
 	"github.com/crossgate/crossgate/config"
 )
 
-// ruleSet is the HTTP rules of the configuration, by selector. A rule stands in place of the method's annotation.
+// ruleSet is the HTTP rules of the configuration, in order. A rule stands in place of the annotations of the methods it
+// selects, and of two rules for one method the later one counts (google.api.Http.rules).
 type ruleSet struct {
-	bySelector map[protoreflect.FullName]placedRule
-	warnings   []string
+	rules    []placedRule
+	exact    map[string]int // the last rule that selects a method by its name alone
+	patterns []int          // the rules with other selectors
+	warnings []string
 }
 
 type placedRule struct {
@@ -28,7 +31,7 @@ type placedRule struct {
 
 // loadRules reads the rules of the configuration and of the service configuration files it names.
 func loadRules(cfg *config.HTTP) (*ruleSet, error) {
-	s := &ruleSet{bySelector: map[protoreflect.FullName]placedRule{}}
+	s := &ruleSet{exact: map[string]int{}}
 	var errs config.Errors
 	for _, path := range cfg.Files {
 		c, err := readServiceConfig(string(path))
@@ -51,23 +54,40 @@ func loadRules(cfg *config.HTTP) (*ruleSet, error) {
 }
 
 func (s *ruleSet) add(errs *config.Errors, r placedRule) {
-	name := protoreflect.FullName(r.Selector)
-	if !name.IsValid() || name.Parent() == "" {
-		errs.Add(r.pos, fmt.Errorf("http rule: selector %q is not package.Service.Method", r.Selector))
-		return
-	}
-	if other, ok := s.bySelector[name]; ok {
-		errs.Add(r.pos, fmt.Errorf("http rule: %s has a rule already, at %s", name, other.pos))
+	if err := config.CheckSelector(r.Selector); err != nil {
+		errs.Add(r.pos, fmt.Errorf("http rule: %w", err))
 		return
 	}
 	// What is wrong with a rule whatever its method is said at once, although the method may come later.
 	for _, one := range append([]*annotations.HttpRule{r.HttpRule}, r.AdditionalBindings...) {
 		if _, err := pattern(one); err != nil {
-			errs.Add(r.pos, fmt.Errorf("http rule of %s: %w", name, err))
+			errs.Add(r.pos, fmt.Errorf("http rule of %s: %w", r.Selector, err))
 			return
 		}
 	}
-	s.bySelector[name] = r
+	if strings.ContainsAny(r.Selector, "*,") {
+		s.patterns = append(s.patterns, len(s.rules))
+	} else {
+		s.exact[r.Selector] = len(s.rules)
+	}
+	s.rules = append(s.rules, r)
+}
+
+// find returns the place of the last rule for a method, -1 when there is none.
+func (s *ruleSet) find(method protoreflect.FullName) int {
+	last, ok := s.exact[string(method)]
+	if !ok {
+		last = -1
+	}
+	for _, i := range slices.Backward(s.patterns) {
+		if i < last {
+			break
+		}
+		if Selects(s.rules[i].Selector, string(method)) {
+			return i
+		}
+	}
+	return last
 }
 
 func httpRule(c *config.HTTPRule) *annotations.HttpRule {
@@ -95,9 +115,11 @@ func httpRule(c *config.HTTPRule) *annotations.HttpRule {
 // bindings returns the HTTP bindings of a method: the configuration's, else those of its annotation. source is where the
 // annotation is from.
 func (s *ruleSet) bindings(source string, md protoreflect.MethodDescriptor) ([]Binding, error) {
-	rule, ok := s.bySelector[md.FullName()]
+	var rule placedRule
 	wrong := func(err error) error { return config.Errorf(rule.pos, "http rule of %s: %w", md.FullName(), err) }
-	if !ok {
+	if i := s.find(md.FullName()); i >= 0 {
+		rule = s.rules[i]
+	} else {
 		annotation, has := proto.GetExtension(md.Options(), annotations.E_Http).(*annotations.HttpRule)
 		if !has || annotation == nil {
 			return nil, nil
@@ -171,15 +193,40 @@ func binding(md protoreflect.MethodDescriptor, r *annotations.HttpRule) (Binding
 	return b, nil
 }
 
-// unused names the rules whose selector is no method of the set. They may be for a set that comes later.
+// unused names the rules that no method of the set has: none is selected, which may come with a later set, or each has a
+// later rule.
 func (s *ruleSet) unused(set *Set) []string {
 	list := slices.Clone(s.warnings)
-	for name, r := range s.bySelector {
-		service := set.byName[name.Parent()]
-		if service == nil || service.Descriptor.Methods().ByName(name.Name()) == nil {
-			list = append(list, fmt.Sprintf("%s: http rule: no descriptor set has the method %s", r.pos, name))
+	used := make([]bool, len(s.rules))
+	for _, service := range set.services {
+		for _, m := range service.Methods {
+			if i := s.find(m.Descriptor.FullName()); i >= 0 {
+				used[i] = true
+			}
 		}
 	}
-	slices.Sort(list) // a map has no order, and two loads of the same are to say the same
+	for i, r := range s.rules {
+		if used[i] {
+			continue
+		}
+		if later := s.laterRule(set, i); later >= 0 {
+			list = append(list, fmt.Sprintf("%s: http rule: the later rule at %s takes the place of this one for %s", r.pos, s.rules[later].pos, r.Selector))
+		} else {
+			list = append(list, fmt.Sprintf("%s: http rule: no descriptor set has the method %s", r.pos, r.Selector))
+		}
+	}
+	slices.Sort(list) // so that two loads of the same say the same
 	return list
+}
+
+// laterRule returns the rule that a method of the set has in place of the rule at i, -1 when that selects no method.
+func (s *ruleSet) laterRule(set *Set, i int) int {
+	for _, service := range set.services {
+		for _, m := range service.Methods {
+			if name := m.Descriptor.FullName(); Selects(s.rules[i].Selector, string(name)) {
+				return s.find(name)
+			}
+		}
+	}
+	return -1
 }

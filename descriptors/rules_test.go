@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"google.golang.org/genproto/googleapis/api/annotations"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/crossgate/crossgate/config"
 )
@@ -26,6 +27,57 @@ func TestARuleReplacesTheAnnotation(t *testing.T) {
 		if b := got.Service("a.v1.A").Methods[0].Bindings; !slices.Equal(b, want) {
 			t.Errorf("%q: bindings %+v, want %+v", rules, b, want)
 		}
+	}
+}
+
+func TestTheLastRuleThatSelectsAMethodCounts(t *testing.T) {
+	dir := t.TempDir()
+	set := write(t, dir+"/a.binpb", marshal(t, annotated("a.proto", "a.v1", "A", &annotations.HttpRule{Pattern: &annotations.HttpRule_Get{Get: "/annotated"}})))
+	other := write(t, dir+"/b.binpb", marshal(t, service("b.proto", "b.v1", "B")))
+	file := write(t, dir+"/service.yaml", []byte("type: google.api.Service\nhttp: {rules: [{selector: a.v1.A.Get, get: /file}, {selector: b.v1.B.Get, get: /file/b}]}\n"))
+	const unused = "no descriptor set has the method"
+	for _, c := range []struct {
+		name, rules string
+		a, b        string // the templates, "" for none
+		warnings    []string
+	}{
+		{"a rule by name", "{selector: a.v1.A.Get, get: /x}", "/x", "", nil},
+		{"a rule for a service", "{selector: a.v1.A.*, get: /x}", "/x", "", nil},
+		{"a rule for a package", "{selector: a.v1.*, get: /x}", "/x", "", nil},
+		{"a rule for an outer package", "{selector: a.*, get: /x}", "/x", "", nil},
+		{"a rule for everything", `{selector: "*", get: /x}`, "/x", "/x", nil},
+		{"a list of selectors", `{selector: "c.*, b.v1.B.Get", get: /x}`, "/annotated", "/x", nil},
+		{"a name of which the selector is only the beginning", "{selector: a.v1.A.G, get: /x}", "/annotated", "", []string{unused}},
+		{"a wildcard for what is below the method", "{selector: a.v1.A.Get.*, get: /x}", "/annotated", "", []string{unused}},
+		{"a wildcard after a name", `{selector: a.v1.A.Get, get: /x}, {selector: "*", get: /y}`, "/y", "/y", []string{"the later rule at "}},
+		{"a name after a wildcard", `{selector: "*", get: /y}, {selector: a.v1.A.Get, get: /x}`, "/x", "/y", nil},
+		{"a name twice", "{selector: a.v1.A.Get, get: /x}, {selector: a.v1.A.Get, get: /y}", "/y", "", []string{"the later rule at "}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := load(t, "descriptors: [{file: "+set+"}, {file: "+other+"}]\nhttp: {rules: ["+c.rules+"]}", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, want := range map[protoreflect.FullName]string{"a.v1.A": c.a, "b.v1.B": c.b} {
+				template := ""
+				if b := got.Service(name).Methods[0].Bindings; len(b) > 0 {
+					template = b[0].Template
+				}
+				if template != want {
+					t.Errorf("%s: %q, want %q", name, template, want)
+				}
+			}
+			if len(got.Warnings) != len(c.warnings) || len(c.warnings) > 0 && !strings.Contains(got.Warnings[0], c.warnings[0]) {
+				t.Errorf("warnings %q, want %q", got.Warnings, c.warnings)
+			}
+		})
+	}
+	got, err := load(t, "descriptors: [{file: "+set+"}, {file: "+other+"}]\nhttp: {files: ["+file+"], rules: [{selector: a.v1.A.*, get: /inline}]}", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := got.Service("a.v1.A").Methods[0].Bindings[0], got.Service("b.v1.B").Methods[0].Bindings[0]; a.Template != "/inline" || b.Template != "/file/b" {
+		t.Errorf("the configuration's own rules come after those of files: %v, %v", a, b)
 	}
 }
 
@@ -72,8 +124,9 @@ func TestAServiceConfigurationErrorSaysWhere(t *testing.T) {
 		{"a key twice", "type: google.api.Service\nhttp:\n  rules:\n  - selector: a.B.C\n    get: /x\n    selector: a.B.D\n", ":6:5: selector: given twice"},
 		{"no verb", "type: google.api.Service\nhttp:\n  rules:\n  - selector: a.B.C\n", ":4:5: http rule of a.B.C: there is no verb"},
 		{"a template that is none", "type: google.api.Service\nhttp:\n  rules:\n  - {selector: a.B.C, get: x}\n", `:4:5: http rule of a.B.C: the path template "x"`},
-		{"a selector that is none", "type: google.api.Service\nhttp:\n  rules:\n  - {selector: Get, get: /x}\n", `:4:5: http rule: selector "Get" is not package.Service.Method`},
-		{"a rule twice", "type: google.api.Service\nhttp:\n  rules:\n  - {selector: a.B.C, get: /x}\n  - {selector: a.B.C, get: /y}\n", ":5:5: http rule: a.B.C has a rule already, at "},
+		{"a selector that is none", "type: google.api.Service\nhttp:\n  rules:\n  - {selector: Get, get: /x}\n", `:4:5: http rule: selector: "Get" is not a method; expected package.Service.Method`},
+		{"a selector with a wildcard in a component", "type: google.api.Service\nhttp:\n  rules:\n  - {selector: a.B.C*, get: /x}\n", `:4:5: http rule: selector: "a.B.C*" is not a method`},
+		{"a selector with a wildcard not at the end", "type: google.api.Service\nhttp:\n  rules:\n  - {selector: a.*.C, get: /x}\n", `:4:5: http rule: selector: "a.*.C" is not a method`},
 		{"bindings within additional bindings", "type: google.api.Service\nhttp:\n  rules:\n  - selector: a.B.C\n    get: /x\n    additional_bindings: [{get: /y, additional_bindings: []}]\n", ":6:58: additional_bindings: an additional binding has none"},
 		{"a list for text", "type: google.api.Service\nhttp:\n  rules:\n  - {selector: a.B.C, get: [/x]}\n", ":4:28: get: expected text"},
 		{"a word for a boolean", "type: google.api.Service\nhttp: {fully_decode_reserved_expansion: maybe}\n", ":2:41: fully_decode_reserved_expansion: expected true or false"},

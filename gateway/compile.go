@@ -190,7 +190,7 @@ type grpcRoute struct {
 func (g *grpcRoute) pattern(pattern string, seen map[protoreflect.FullName]bool) {
 	matched := false
 	for _, s := range g.set.Services() {
-		if !matchService(pattern, string(s.Descriptor.FullName())) {
+		if !descriptors.Selects(pattern, string(s.Descriptor.FullName())) {
 			continue
 		}
 		matched = true
@@ -214,18 +214,12 @@ func (g *grpcRoute) pattern(pattern string, seen map[protoreflect.FullName]bool)
 	g.add(g.cfg, g.policy, t, []string{http.MethodPost}, template, pattern)
 }
 
-// matchService fits a pattern: a full name, package.* or *.
-func matchService(pattern, name string) bool {
-	if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
-		return strings.HasPrefix(name, prefix)
-	}
-	return pattern == name
-}
-
 func (g *grpcRoute) service(s *descriptors.Service) {
 	for _, m := range s.Methods {
 		name := string(m.Descriptor.FullName())
-		own, err := transcoder.CompileRPC(m, g.options)
+		options := g.options
+		options.KeepUpdateMask = slices.ContainsFunc(g.cfg.GRPC.KeepUpdateMask, func(s string) bool { return descriptors.Selects(s, name) })
+		own, err := transcoder.CompileRPC(m, options)
 		if err != nil {
 			g.errs.Add(g.cfg.GRPC.Pos, err)
 			continue
@@ -238,12 +232,12 @@ func (g *grpcRoute) service(s *descriptors.Service) {
 		t := &target{route: g.route, kind: "rpc", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, serve: serveRPC(g.proxy, own)}
 		g.add(g.cfg, g.policy, t, []string{http.MethodPost}, template, name)
 		for _, b := range m.Bindings {
-			g.binding(m, b)
+			g.binding(m, b, options)
 		}
 	}
 }
 
-func (g *grpcRoute) binding(m *descriptors.Method, b descriptors.Binding) {
+func (g *grpcRoute) binding(m *descriptors.Method, b descriptors.Binding, options transcoder.Options) {
 	name := string(m.Descriptor.FullName())
 	if !withinPath(&g.cfg.Match, b.Template) {
 		return
@@ -259,7 +253,7 @@ func (g *grpcRoute) binding(m *descriptors.Method, b descriptors.Binding) {
 			return
 		}
 	}
-	method, err := transcoder.Compile(m, b, g.options)
+	method, err := transcoder.Compile(m, b, options)
 	if err != nil {
 		g.errs.Add(g.cfg.GRPC.Pos, fmt.Errorf("route %s: %w", g.cfg.Name, err))
 		return

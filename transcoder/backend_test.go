@@ -58,6 +58,7 @@ message Request {
   google.protobuf.FieldMask mask = 8; map<string, string> labels = 9; repeated Item items = 10; google.protobuf.Timestamp at = 11;
   oneof choice { string left = 12; string right = 13; } Owner owner = 14; repeated string tags = 15; double ratio = 16; bytes raw = 17;
 }
+message Revision { Item item = 1; google.protobuf.FieldMask update_mask = 2; string note = 3; }
 // Answer says in JSON what the backend was sent.
 message Answer { string request = 1; Item item = 2; repeated Item items = 3; }
 message Detail { string why = 1; }
@@ -75,6 +76,12 @@ service Shop {
     patch: "/v1/{item.name=shelves/*/items/*}" body: "item"
     additional_bindings { put: "/v1/{name=shelves/*/items/*}" body: "*" }
     additional_bindings { put: "/v1/tags" body: "tags" }
+  }; }
+  rpc Revise(Revision) returns (Answer) { option (google.api.http) = {
+    patch: "/v1/{item.name=shelves/*/items/*}:revise" body: "item"
+    additional_bindings { put: "/v1/{item.name=shelves/*/items/*}:revise" body: "item" }
+    additional_bindings { patch: "/v1/revise" body: "*" }
+    additional_bindings { patch: "/v1/note" body: "note" }
   }; }
   rpc Delete(Request) returns (Answer) { option (google.api.http) = { delete: "/v1/{name=shelves/*/items/*}" }; }
   rpc Move(Request) returns (Answer) { option (google.api.http) = { post: "/v1/{name=shelves/*/items/*}:move" body: "*" }; }

@@ -25,7 +25,7 @@ import (
 func (m *Method) serveClientStream(ctx context.Context, w http.ResponseWriter, r *http.Request, vars routing.Vars) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	params, err := m.params(nil, vars, r.URL.RawQuery)
+	params, err := m.params(nil, vars, r.URL.RawQuery, nil)
 	if err != nil {
 		m.fail(w, r, err)
 		return

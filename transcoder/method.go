@@ -32,6 +32,9 @@ type Options struct {
 	IgnoreUnknownQuery bool
 	// IgnoredQuery are query parameters that are ignored whatever the message has; "utm_*" names many.
 	IgnoredQuery []string
+	// KeepUpdateMask leaves the update_mask of a PATCH as the client sent it, where else an empty one gets the paths of the
+	// fields in the body.
+	KeepUpdateMask bool
 	// ForwardHeaders are request headers that become metadata besides the standard ones; "X-Tenant-*" names many.
 	ForwardHeaders []string
 	// ReturnHeaders are metadata keys that become response headers by their own name; the others come as Grpc-Metadata-*.
@@ -52,6 +55,7 @@ type Method struct {
 	template *routing.Template // nil at the method's own path
 	vars     []fieldPath       // what the template's variables are for, in its order
 	query    *query
+	mask     *updateMask // nil where none is filled
 	hasBody  bool
 	request  codec.Request
 	response codec.Response
@@ -127,6 +131,9 @@ func compile(m *descriptors.Method, b descriptors.Binding, o Options) (*Method, 
 		forward: compileForward(o.ForwardHeaders),
 		back:    compileReturn(o.ReturnHeaders),
 	}
+	if !o.KeepUpdateMask {
+		c.mask = compileUpdateMask(input, b)
+	}
 	if fd := input.Fields().ByName(protoreflect.Name(b.Body)); fd != nil {
 		c.query.bound = append(c.query.bound, fieldPath{fd})
 	}
@@ -176,14 +183,18 @@ func (m *Method) Serve(w http.ResponseWriter, r *http.Request, vars routing.Vars
 	}
 }
 
-// params appends a parameter for each of the query, then for each variable of the path.
-func (m *Method) params(dst []codec.Param, vars routing.Vars, rawQuery string) ([]codec.Param, error) {
+// params appends a parameter for each of the query, then for each variable of the path, and those that the body makes
+// besides what it is.
+func (m *Method) params(dst []codec.Param, vars routing.Vars, rawQuery string, body []byte) ([]codec.Param, error) {
 	dst, err := m.query.parse(dst, rawQuery)
 	if err != nil {
 		return dst, err
 	}
 	for i := range m.vars[:min(len(m.vars), len(vars))] {
 		dst = append(dst, codec.Param{Path: m.vars[i], Value: vars[i].Value})
+	}
+	if m.mask != nil {
+		return m.mask.fill(dst, body)
 	}
 	return dst, nil
 }

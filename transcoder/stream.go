@@ -34,7 +34,7 @@ func (m *Method) openWithRequest(ctx context.Context, r *http.Request, vars rout
 			return nil, err
 		}
 	}
-	params, err := m.params(nil, vars, r.URL.RawQuery)
+	params, err := m.params(nil, vars, r.URL.RawQuery, body)
 	if err != nil {
 		return nil, err
 	}

@@ -65,7 +65,7 @@ func (m *Method) roundTrip(ctx context.Context, c *call, r *http.Request, vars r
 	} else {
 		c.body = c.body[:0]
 	}
-	if c.params, err = m.params(c.params[:0], vars, r.URL.RawQuery); err != nil {
+	if c.params, err = m.params(c.params[:0], vars, r.URL.RawQuery, c.body); err != nil {
 		return err
 	}
 	wire := takeWire()

@@ -18,7 +18,7 @@ func (s *session) setExpiry() {
 	}
 	if exp := s.ticket.Identity.Expires; !exp.IsZero() && !s.ended {
 		s.expiry = time.AfterFunc(time.Until(exp), func() {
-			s.fromTimer(func() { s.end(CloseTokenExpired, "the token has expired") })
+			s.spawn(func() { s.end(CloseTokenExpired, "the token has expired") })
 		})
 	}
 }
@@ -45,8 +45,8 @@ func (s *session) listen() {
 	}
 }
 
-// fromTimer runs f, which may wait, in a goroutine that the node waits for, unless the session has ended.
-func (s *session) fromTimer(f func()) {
+// spawn runs f, which may wait, in a goroutine that the node waits for, unless the session has ended.
+func (s *session) spawn(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.ended {

@@ -69,7 +69,7 @@ func (s *session) message(ctx context.Context, r *request) {
 	}
 	m := s.envelope(bus.Message)
 	m.Route, m.Data, m.DataBase64 = r.Route, r.Data, r.Bytes
-	s.deliver(ctx, m, r.ID)
+	s.deliver(ctx, m, r.ID, nil)
 }
 
 func (s *session) rawMessage(ctx context.Context, kind websocket.MessageType, data []byte) {
@@ -83,7 +83,7 @@ func (s *session) rawMessage(ctx context.Context, kind websocket.MessageType, da
 	} else {
 		m.DataBase64 = data
 	}
-	s.deliver(ctx, m, nil)
+	s.deliver(ctx, m, nil, nil)
 }
 
 func (s *session) subscribe(ctx context.Context, r *request) {
@@ -95,8 +95,13 @@ func (s *session) subscribe(ctx context.Context, r *request) {
 		s.send(okFrame(r.ID, r.Channel))
 		return
 	}
-	if !s.route.maySubscribe(r.Channel, s.ticket.Identity) {
-		s.refuse(r.ID, codePermissionDenied, "not allowed to subscribe to this channel")
+	s.authorize(ctx, r, s.enter)
+}
+
+// enter subscribes to a channel that the session may subscribe to.
+func (s *session) enter(ctx context.Context, r *request) {
+	if _, ok := s.channels[r.Channel]; ok || s.left {
+		s.send(okFrame(r.ID, r.Channel))
 		return
 	}
 	if len(s.channels) >= s.route.maxSubscriptions {

@@ -147,11 +147,9 @@ func (n *Node) Serve(w http.ResponseWriter, r *http.Request, ticket *admission.T
 	metrics.Opened()
 	n.mu.Lock()
 	n.sessions[s.id] = s
+	late := n.draining // and Drain has not seen the session
 	n.mu.Unlock()
 	s.begin(r.Context())
-	n.mu.RLock()
-	late := n.draining
-	n.mu.RUnlock()
 	if late {
 		n.spawn(func() { s.end(CloseDraining, "the gateway is going away") })
 	}

@@ -18,20 +18,24 @@ type pendingReply struct {
 	// queued is set until the client has been told that the message is queued: the reply waits for that.
 	queued bool
 	held   *bus.Outbound
+	// decide gets the answer in place of the client, where the question was the gateway's. It must not wait.
+	decide func(*bus.Outbound)
 }
 
-// deliver hands an envelope to the service. With an id, the client is told what became of it.
-func (s *session) deliver(ctx context.Context, m *bus.Inbound, id json.RawMessage) {
-	if len(id) > 0 && !s.expect(m.ID, id) {
+// deliver hands an envelope to the service. With an id, the client is told what became of it; with decide, the answer
+// goes there, and the client is told where there is none.
+func (s *session) deliver(ctx context.Context, m *bus.Inbound, id json.RawMessage, decide func(*bus.Outbound)) {
+	waits := len(id) > 0 || decide != nil
+	if waits && !s.expect(m.ID, id, decide) {
 		s.refuse(id, codeResourceExhausted, "too many messages wait for a reply")
 		return
 	}
 	buffer := messageBuffers.Get().(*[]byte)
 	envelope := m.Append((*buffer)[:0])
 	if s.route.atLeastOnce {
-		s.enqueue(ctx, m.ID, envelope, id)
+		s.enqueue(ctx, m.ID, envelope, id, waits)
 	} else {
-		s.publish(ctx, m.ID, envelope, id)
+		s.publish(ctx, m.ID, envelope, id, waits)
 	}
 	if cap(envelope) <= keptBuffer {
 		*buffer = envelope
@@ -39,7 +43,7 @@ func (s *session) deliver(ctx context.Context, m *bus.Inbound, id json.RawMessag
 	messageBuffers.Put(buffer)
 }
 
-func (s *session) publish(ctx context.Context, name string, envelope []byte, id json.RawMessage) {
+func (s *session) publish(ctx context.Context, name string, envelope []byte, id json.RawMessage, waits bool) {
 	reason := ""
 	if !s.node.up.Load() {
 		reason = "the bus is down" // a reply would not arrive
@@ -48,27 +52,31 @@ func (s *session) publish(ctx context.Context, name string, envelope []byte, id 
 	} else if listeners == 0 {
 		reason = "no instance of the service is listening"
 	}
-	if reason != "" && (len(id) == 0 || s.forget(name) != nil) {
+	if reason != "" && (!waits || s.forget(name) != nil) {
 		s.refuse(id, codeUnavailable, reason)
 	}
 }
 
-func (s *session) enqueue(ctx context.Context, name string, envelope []byte, id json.RawMessage) {
+func (s *session) enqueue(ctx context.Context, name string, envelope []byte, id json.RawMessage, waits bool) {
 	if err := s.node.bus.Enqueue(ctx, s.node.keys.Queue(s.route.service), envelope); err != nil {
-		if len(id) == 0 || s.forget(name) != nil {
+		if !waits || s.forget(name) != nil {
 			s.refuse(id, codeUnavailable, "the message could not be queued; send it again")
 		}
 		return
 	}
-	if len(id) == 0 {
+	if !waits {
+		return
+	}
+	s.mu.Lock()
+	p := s.pending[name]
+	s.mu.Unlock()
+	if p == nil || !p.queued {
 		return
 	}
 	s.send(okFrame(id, ""))
 	s.mu.Lock()
-	var held *bus.Outbound
-	if p := s.pending[name]; p != nil {
-		p.queued, held = false, p.held
-	}
+	p.queued = false
+	held := p.held
 	s.mu.Unlock()
 	if held != nil {
 		s.reply(held)
@@ -76,8 +84,8 @@ func (s *session) enqueue(ctx context.Context, name string, envelope []byte, id 
 }
 
 // expect waits for the service's answer to an envelope. It reports false when too many wait already.
-func (s *session) expect(envelope string, id json.RawMessage) bool {
-	p := &pendingReply{id: append(json.RawMessage(nil), id...), queued: s.route.atLeastOnce}
+func (s *session) expect(envelope string, id json.RawMessage, decide func(*bus.Outbound)) bool {
+	p := &pendingReply{id: append(json.RawMessage(nil), id...), queued: s.route.atLeastOnce && decide == nil, decide: decide}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.pending) >= maxPending {
@@ -85,7 +93,7 @@ func (s *session) expect(envelope string, id json.RawMessage) bool {
 	}
 	p.timer = time.AfterFunc(s.route.replyTimeout, func() {
 		// What is queued has been acknowledged: it will be handled, however late.
-		if s.forget(envelope) != nil && !s.route.atLeastOnce {
+		if s.forget(envelope) != nil && (decide != nil || !s.route.atLeastOnce) {
 			s.refuse(p.id, codeDeadlineExceeded, "the service did not reply in time")
 		}
 	})
@@ -143,6 +151,8 @@ func (s *session) reply(o *bus.Outbound) {
 	switch {
 	case p == nil:
 		s.node.metrics.BusDropped("late_reply")
+	case p.decide != nil:
+		p.decide(o)
 	case o.Error != nil:
 		s.send(errorFrame(p.id, errorCode(o.Error.Code), o.Error.Message))
 	default:

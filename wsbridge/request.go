@@ -1,6 +1,7 @@
 package wsbridge
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,13 @@ type request struct {
 	Token   string
 	Data    json.RawMessage
 	Bytes   []byte // of data_base64; nil without it
+}
+
+// clone returns a copy that outlives the frame.
+func (r *request) clone() request {
+	c := *r
+	c.ID, c.Data, c.Bytes = bytes.Clone(r.ID), bytes.Clone(r.Data), bytes.Clone(r.Bytes)
+	return c
 }
 
 // parseRequest reads a frame of valid UTF-8. It is strict: a member that is not of the protocol, or is there twice, is an

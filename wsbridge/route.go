@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/crossgate/crossgate/auth"
 	"github.com/crossgate/crossgate/config"
 )
 
@@ -20,19 +19,13 @@ type Route struct {
 	anyOrigin        bool
 	origins          []string
 	channels         []channelRule
+	decisions        *decisions
 	maxMessage       int64
 	maxSubscriptions int
 	queueSize        int
 	pingInterval     time.Duration
 	pingTimeout      time.Duration
 	replyTimeout     time.Duration
-}
-
-type channelRule struct {
-	pattern string // without its *
-	prefix  bool
-	allow   string
-	roles   []string
 }
 
 // CompileRoute compiles the rules of a route.
@@ -49,14 +42,13 @@ func CompileRoute(name string, cfg *config.WebSocketRoute) *Route {
 		pingInterval:     cfg.PingInterval.Std(),
 		pingTimeout:      cfg.PingTimeout.Std(),
 		replyTimeout:     cfg.ReplyTimeout.Std(),
+		decisions:        new(decisions),
 	}
 	for _, o := range cfg.Origins {
 		r.origins = append(r.origins, strings.ToLower(o))
 	}
 	for i := range cfg.Channels {
-		c := &cfg.Channels[i]
-		pattern, prefix := strings.CutSuffix(c.Pattern, "*")
-		r.channels = append(r.channels, channelRule{pattern, prefix, c.Subscribe, c.Roles})
+		r.channels = append(r.channels, compileChannel(&cfg.Channels[i]))
 	}
 	return r
 }
@@ -77,38 +69,4 @@ func (r *Route) allowsOrigin(req *http.Request) bool {
 	}
 	u, err := url.Parse(origin)
 	return err == nil && u.Host != "" && strings.EqualFold(u.Host, req.Host)
-}
-
-// maySubscribe decides by the first rule whose pattern fits.
-func (r *Route) maySubscribe(channel string, id *auth.Identity) bool {
-	for i := range r.channels {
-		c := &r.channels[i]
-		if channel != c.pattern && !(c.prefix && strings.HasPrefix(channel, c.pattern)) {
-			continue
-		}
-		switch c.allow {
-		case "anyone":
-		case "authenticated":
-			if !id.Authenticated() {
-				return false
-			}
-		default:
-			return false
-		}
-		return len(c.roles) == 0 || slices.ContainsFunc(c.roles, func(role string) bool { return slices.Contains(id.Roles, role) })
-	}
-	return false
-}
-
-// validChannel reports whether a name may be a channel's: 1 to 255 bytes, printable ASCII without spaces.
-func validChannel(name string) bool {
-	if name == "" || len(name) > 255 {
-		return false
-	}
-	for i := range len(name) {
-		if c := name[i]; c <= ' ' || c > '~' {
-			return false
-		}
-	}
-	return true
 }

@@ -29,10 +29,13 @@ type session struct {
 	user    string
 	raw     bool
 
-	// Only the reading goroutine uses these, and Serve before it.
+	// turn is held by who acts for the client: the reading goroutine while it handles a frame, or another one that goes on
+	// with what a frame has begun.
+	turn     sync.Mutex
 	claims   json.RawMessage
 	channels map[string]struct{}
 	sequence uint64
+	left     bool // the channels have been left, for good
 
 	closeCode atomic.Int32 // why this side closes; 0 while it does not
 
@@ -102,6 +105,8 @@ func (s *session) take(ctx context.Context, kind websocket.MessageType, message 
 		return err
 	}
 	s.metrics.MessageIn()
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	switch {
 	case kind == websocket.MessageText && !utf8.Valid(data):
 		return websocket.CloseError{Code: websocket.StatusInvalidFramePayloadData, Reason: "text is to be UTF-8"}
@@ -224,9 +229,12 @@ func (s *session) finish(code websocket.StatusCode) {
 	}
 	s.pending = nil
 	s.mu.Unlock()
+	s.turn.Lock()
+	s.left = true
 	for channel := range s.channels {
 		s.node.leave(s.node.keys.Channel(channel), s)
 	}
+	s.turn.Unlock()
 	if s.user != "" {
 		s.node.leave(s.node.keys.User(s.user), s)
 	}

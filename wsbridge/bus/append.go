@@ -23,6 +23,9 @@ func (m *Inbound) Append(b []byte) []byte {
 	if m.Route != "" {
 		b = AppendString(append(b, `,"route":`...), m.Route)
 	}
+	if m.Channel != "" {
+		b = AppendString(append(b, `,"channel":`...), m.Channel)
+	}
 	if len(m.Data) > 0 {
 		b = append(append(b, `,"data":`...), m.Data...)
 	}

@@ -20,6 +20,8 @@ const (
 	Connect    = "connect"
 	Message    = "message"
 	Disconnect = "disconnect"
+	// Subscribe asks whether the connection may subscribe to a channel.
+	Subscribe = "subscribe"
 )
 
 // Inbound is an envelope from a gateway to a service.
@@ -31,6 +33,7 @@ type Inbound struct {
 	User       string          `json:"user,omitempty"`
 	Claims     json.RawMessage `json:"claims,omitempty"`
 	Route      string          `json:"route,omitempty"`
+	Channel    string          `json:"channel,omitempty"` // of a subscribe
 	Data       json.RawMessage `json:"data,omitempty"`
 	DataBase64 []byte          `json:"data_base64,omitempty"` // of a binary frame, in place of Data
 	Code       int             `json:"code,omitempty"`        // the close code, of a disconnect

@@ -51,6 +51,7 @@ type Service struct {
 	handlers     map[string]Handler
 	onConnect    func(ctx context.Context, m *Message)
 	onDisconnect func(ctx context.Context, m *Message)
+	authorize    func(ctx context.Context, m *Message) error
 }
 
 // Option changes how a service works.
@@ -94,6 +95,11 @@ func (s *Service) OnConnect(f func(ctx context.Context, m *Message)) { s.onConne
 
 // OnDisconnect is told of each connection that has gone.
 func (s *Service) OnDisconnect(f func(ctx context.Context, m *Message)) { s.onDisconnect = f }
+
+// Authorize sets who decides about subscriptions, where a channel of the route says subscribe: service. It gets the
+// connection, its user and claims, and the channel; nil lets it subscribe. A *bus.ReplyError is told to the client. A
+// gateway remembers a yes and a permission_denied for the channel's decision_ttl, for the user and its claims.
+func (s *Service) Authorize(f func(ctx context.Context, m *Message) error) { s.authorize = f }
 
 // Run handles messages until ctx ends, and returns when those that were begun are handled. While Redis is gone it tries
 // again.
@@ -228,15 +234,28 @@ func (s *Service) handle(ctx context.Context, raw []byte) {
 			s.onDisconnect(ctx, m)
 		}
 	case bus.Message:
-		s.answer(ctx, m)
+		h := s.handlers[m.Route]
+		if h == nil {
+			h = s.handlers["*"]
+		}
+		s.answer(ctx, m, h)
+	case bus.Subscribe:
+		s.answer(ctx, m, s.decide)
 	}
 }
 
-func (s *Service) answer(ctx context.Context, m *Message) {
-	h := s.handlers[m.Route]
-	if h == nil {
-		h = s.handlers["*"]
+// decide answers a gateway that asks about a subscription.
+func (s *Service) decide(ctx context.Context, m *Message) (any, error) {
+	if s.authorize == nil {
+		return map[string]bool{"allow": false}, nil
 	}
+	if err := s.authorize(ctx, m); err != nil {
+		return nil, err
+	}
+	return map[string]bool{"allow": true}, nil
+}
+
+func (s *Service) answer(ctx context.Context, m *Message, h Handler) {
 	out := bus.Outbound{Connection: m.Connection, InReplyTo: m.ID}
 	if h == nil {
 		out.Error = &bus.ReplyError{Code: "not_found", Message: "the service has no such route"}

@@ -38,6 +38,8 @@ const (
 	Inbound_MESSAGE Inbound_Type = 2
 	// A client is gone.
 	Inbound_DISCONNECT Inbound_Type = 3
+	// A client wants to subscribe to a channel about which the service decides.
+	Inbound_SUBSCRIBE Inbound_Type = 4
 )
 
 // Enum value maps for Inbound_Type.
@@ -47,12 +49,14 @@ var (
 		1: "CONNECT",
 		2: "MESSAGE",
 		3: "DISCONNECT",
+		4: "SUBSCRIBE",
 	}
 	Inbound_Type_value = map[string]int32{
 		"TYPE_UNSPECIFIED": 0,
 		"CONNECT":          1,
 		"MESSAGE":          2,
 		"DISCONNECT":       3,
+		"SUBSCRIBE":        4,
 	}
 )
 
@@ -110,7 +114,9 @@ type Inbound struct {
 	// When the gateway took the message.
 	Time *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=time,proto3" json:"time,omitempty"`
 	// The close code of the connection, of a disconnect (RFC 6455 section 7.4).
-	Code          uint32 `protobuf:"varint,12,opt,name=code,proto3" json:"code,omitempty"`
+	Code uint32 `protobuf:"varint,12,opt,name=code,proto3" json:"code,omitempty"`
+	// The channel of a subscribe. The answer is an Outbound whose data is {"allow":true}, or that has an error.
+	Channel       string `protobuf:"bytes,13,opt,name=channel,proto3" json:"channel,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -238,6 +244,13 @@ func (x *Inbound) GetCode() uint32 {
 		return x.Code
 	}
 	return 0
+}
+
+func (x *Inbound) GetChannel() string {
+	if x != nil {
+		return x.Channel
+	}
+	return ""
 }
 
 type isInbound_Payload interface {
@@ -484,7 +497,7 @@ var File_crossgate_bridge_v1_bridge_proto protoreflect.FileDescriptor
 
 const file_crossgate_bridge_v1_bridge_proto_rawDesc = "" +
 	"\n" +
-	" crossgate/bridge/v1/bridge.proto\x12\x13crossgate.bridge.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdc\x03\n" +
+	" crossgate/bridge/v1/bridge.proto\x12\x13crossgate.bridge.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x04\n" +
 	"\aInbound\x12\f\n" +
 	"\x01v\x18\x01 \x01(\rR\x01v\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x125\n" +
@@ -501,13 +514,15 @@ const file_crossgate_bridge_v1_bridge_proto_rawDesc = "" +
 	"\breply_to\x18\n" +
 	" \x01(\tR\areplyTo\x12.\n" +
 	"\x04time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
-	"\x04code\x18\f \x01(\rR\x04code\"F\n" +
+	"\x04code\x18\f \x01(\rR\x04code\x12\x18\n" +
+	"\achannel\x18\r \x01(\tR\achannel\"U\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aCONNECT\x10\x01\x12\v\n" +
 	"\aMESSAGE\x10\x02\x12\x0e\n" +
 	"\n" +
-	"DISCONNECT\x10\x03B\t\n" +
+	"DISCONNECT\x10\x03\x12\r\n" +
+	"\tSUBSCRIBE\x10\x04B\t\n" +
 	"\apayload\"\xdf\x01\n" +
 	"\bOutbound\x12\x1e\n" +
 	"\n" +

@@ -1,0 +1,140 @@
+package wsbridge
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/crossgate/crossgate/auth"
+	"github.com/crossgate/crossgate/config"
+)
+
+// channelRule is what holds for the channels of a pattern.
+type channelRule struct {
+	parts       []channelPart
+	open        bool // any rest fits
+	allow       allow
+	roles       []string
+	decisionTTL time.Duration
+}
+
+// channelPart is a text, or a variable with the byte that ends its value; 0 for the end of the name.
+type channelPart struct {
+	text  string
+	value func(*auth.Identity) any
+	ends  byte
+}
+
+// allow is who may subscribe.
+type allow uint8
+
+const (
+	allowNobody allow = iota
+	allowAnyone
+	allowAuthenticated
+	allowToken
+	allowService
+)
+
+var allowOf = map[string]allow{
+	"nobody": allowNobody, "anyone": allowAnyone, "authenticated": allowAuthenticated, "token": allowToken, "service": allowService,
+}
+
+func compileChannel(cfg *config.Channel) channelRule {
+	c := channelRule{allow: allowOf[cfg.Subscribe], roles: cfg.Roles, decisionTTL: cfg.DecisionTTL.Std()}
+	pattern, err := config.ParseChannelPattern(cfg.Pattern)
+	if err != nil {
+		panic("wsbridge: a pattern was not validated: " + err.Error())
+	}
+	c.open = pattern.Open
+	for i, p := range pattern.Parts {
+		part := channelPart{text: p.Text}
+		if p.Variable != "" {
+			part.value = variable(p.Variable)
+			if i+1 < len(pattern.Parts) {
+				part.ends = pattern.Parts[i+1].Text[0]
+			}
+		}
+		c.parts = append(c.parts, part)
+	}
+	return c
+}
+
+// variable returns what finds the value of a pattern's variable.
+func variable(name string) func(*auth.Identity) any {
+	path, ok := strings.CutPrefix(name, "claims.")
+	if !ok {
+		return func(id *auth.Identity) any { return id.User }
+	}
+	return func(id *auth.Identity) any {
+		v, _ := id.Claim(path)
+		return v
+	}
+}
+
+// fits reports whether a channel is one of the rule's, for an identity.
+func (c *channelRule) fits(channel string, id *auth.Identity) bool {
+	return fits(c.parts, c.open, channel, id)
+}
+
+func fits(parts []channelPart, open bool, rest string, id *auth.Identity) bool {
+	for i := range parts {
+		p := &parts[i]
+		if p.value == nil {
+			var ok bool
+			if rest, ok = strings.CutPrefix(rest, p.text); !ok {
+				return false
+			}
+			continue
+		}
+		after := ""
+		if p.ends != 0 {
+			end := strings.IndexByte(rest, p.ends)
+			if end < 0 {
+				return false
+			}
+			rest, after = rest[:end], rest[end:]
+		}
+		// The whole of what stands there is the value, up to the byte that ends it: a value which has that byte in it
+		// fits nothing, and so nobody's value can be the beginning of another one's.
+		if !isValue(p.value(id), rest) {
+			return false
+		}
+		rest = after
+	}
+	return open || rest == ""
+}
+
+// isValue reports whether a text is an identity's value, or one of its values.
+func isValue(v any, text string) bool {
+	if text == "" {
+		return false
+	}
+	switch v := v.(type) {
+	case string:
+		return v == text
+	case float64:
+		// Claims are JSON: beyond 2^53 two numbers may be read as one.
+		return v == float64(int64(v)) && v > -1<<53 && v < 1<<53 && strconv.FormatInt(int64(v), 10) == text
+	case []any:
+		return slices.ContainsFunc(v, func(one any) bool {
+			_, list := one.([]any)
+			return !list && isValue(one, text)
+		})
+	}
+	return false
+}
+
+// validChannel reports whether a name may be a channel's: 1 to 255 bytes, printable ASCII without spaces.
+func validChannel(name string) bool {
+	if name == "" || len(name) > maxChannel {
+		return false
+	}
+	for i := range len(name) {
+		if c := name[i]; c <= ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
+}
