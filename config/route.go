@@ -53,6 +53,8 @@ type GRPCRoute struct {
 	Services []string `yaml:"services" default:"*"`
 	// How messages become JSON.
 	JSON JSON `yaml:"json"`
+	// How the messages of a server stream stand in an HTTP answer.
+	Streams Streams `yaml:"streams"`
 	// What happens to query parameters that are no field: refuse with 400, or ignore.
 	UnknownQuery string `yaml:"unknown_query" default:"refuse" enum:"refuse,ignore"`
 	// Query parameters that are always ignored, even where the message has a field of that name, such as key and alt; "*" at the end of a name is a wildcard.
@@ -80,6 +82,22 @@ type JSON struct {
 	Int64 string `yaml:"int64" default:"strings" enum:"strings,numbers"`
 	// Fields of a request body that the message does not have.
 	Unknown string `yaml:"unknown" default:"refuse" enum:"refuse,ignore"`
+}
+
+// Streams says how the messages of a server stream stand in an HTTP answer. docs/streams.md shows each framing.
+type Streams struct {
+	Pos Position `yaml:"-"`
+
+	// What a client gets whose Accept header asks for nothing else: a line of JSON for each message, a line {"result":…} as
+	// from grpc-gateway, one JSON array, or server-sent events. By Accept: text/event-stream is events, application/json an
+	// array (or results, where that is the route's framing), and application/x-ndjson lines.
+	Framing string `yaml:"framing" default:"ndjson" enum:"ndjson,result,array,events"`
+	// The field of a message, a string or a whole number, that is the id of its event; dots lead into embedded messages.
+	// Left out, and for messages without that field: a running number. A client that comes again with Last-Event-ID
+	// has it handed on as metadata last-event-id.
+	EventID string `yaml:"event_id"`
+	// How long a stream of events may be silent before it gets a comment, which keeps proxies from closing it. 0 for never.
+	KeepAlive Duration `yaml:"keep_alive" default:"15s"`
 }
 
 // Respond is a fixed answer. Body or File, not both.

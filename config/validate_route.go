@@ -94,6 +94,16 @@ func (v *validator) grpc(g *GRPCRoute) {
 		return checkHeaderName(strings.TrimSuffix(s, "*"))
 	})
 	v.words(g.ReturnHeaders, g.Pos, "return_headers", checkHeaderName)
+	if id := g.Streams.EventID; id != "" {
+		v.check(&g.Streams.EventID, g.Streams.Pos, "event_id", checkFieldPath(id))
+	}
+}
+
+func checkFieldPath(s string) error {
+	if isFullName(s) {
+		return nil
+	}
+	return fmt.Errorf("%s is not a field; expected name or name.name", quote(s))
 }
 
 func checkServicePattern(s string) error {

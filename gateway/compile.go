@@ -165,6 +165,9 @@ func (c *compiler) grpc(cfg *config.Route, policy *admission.Policy, r *route) {
 				Int64Numbers:    cfg.GRPC.JSON.Int64 == "numbers",
 				DiscardUnknown:  cfg.GRPC.JSON.Unknown == "ignore",
 			},
+			Streams: transcoder.StreamOptions{
+				Framing: framings[cfg.GRPC.Streams.Framing], EventID: cfg.GRPC.Streams.EventID, KeepAlive: cfg.GRPC.Streams.KeepAlive.Std(),
+			},
 			IgnoreUnknownQuery: cfg.GRPC.UnknownQuery == "ignore",
 			IgnoredQuery:       cfg.GRPC.IgnoredQuery,
 			ForwardHeaders:     cfg.GRPC.ForwardHeaders,
@@ -176,6 +179,10 @@ func (c *compiler) grpc(cfg *config.Route, policy *admission.Policy, r *route) {
 	for _, pattern := range cfg.GRPC.Services {
 		g.pattern(pattern, seen)
 	}
+}
+
+var framings = map[string]transcoder.Framing{
+	"ndjson": transcoder.Lines, "result": transcoder.Results, "array": transcoder.Array, "events": transcoder.Events,
 }
 
 type grpcRoute struct {

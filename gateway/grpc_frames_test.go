@@ -44,11 +44,3 @@ func TestFrameLimiter(t *testing.T) {
 		}
 	}
 }
-
-func TestEncodeGRPCMessage(t *testing.T) {
-	for in, want := range map[string]string{"plain text": "plain text", "100%": "100%25", "a\r\nb": "a%0D%0Ab", "é": "%C3%A9", "": ""} {
-		if got := encodeGRPCMessage(in); got != want {
-			t.Errorf("%q becomes %q, want %q", in, got, want)
-		}
-	}
-}

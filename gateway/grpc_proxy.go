@@ -107,14 +107,14 @@ func (p *grpcProxy) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := copyFlushing(w, rc, answer.Body); err != nil {
-		setGRPCError(h, http.TrailerPrefix, proxyFailure(ctx, body, err))
+		transcoder.SetGRPCStatus(h, http.TrailerPrefix, proxyFailure(ctx, body, err).GRPCStatus())
 		return
 	}
 	for name, values := range answer.Trailer {
 		h[http.TrailerPrefix+name] = values
 	}
 	if answer.Trailer["Grpc-Status"] == nil {
-		setGRPCError(h, http.TrailerPrefix, fault.New(fault.UpstreamAnswerInvalid, "the backend ended the stream without a status"))
+		transcoder.SetGRPCStatus(h, http.TrailerPrefix, fault.New(fault.UpstreamAnswerInvalid, "the backend ended the stream without a status").GRPCStatus())
 	}
 }
 

@@ -314,7 +314,7 @@ func TestRESTServerStreams(t *testing.T) {
 		"a line for each message": {"/stream/v1/count/3", "", "application/x-ndjson",
 			"{\"i\":0,\"padding\":\"\"}\n{\"i\":1,\"padding\":\"\"}\n{\"i\":2,\"padding\":\"\"}\n"},
 		"an event for each message": {"/stream/v1/count/2", "text/event-stream", "text/event-stream",
-			"data: {\"i\":0,\"padding\":\"\"}\n\ndata: {\"i\":1,\"padding\":\"\"}\n\n"},
+			"id: 1\ndata: {\"i\":0,\"padding\":\"\"}\n\nid: 2\ndata: {\"i\":1,\"padding\":\"\"}\n\n"},
 		"no message": {"/stream/v1/count/0", "", "application/x-ndjson", ""},
 		"no event":   {"/stream/v1/count/0", "text/event-stream", "text/event-stream", ""},
 	} {

@@ -51,7 +51,7 @@ func (m *Method) serveClientStream(ctx context.Context, w http.ResponseWriter, r
 		in.run(first)
 	}()
 	if m.stream.ServerStreams {
-		m.relay(w, r, in.stream, in)
+		m.relay(ctx, cancel, w, r, in.stream, in)
 	} else {
 		m.answerStream(w, r, in)
 	}

@@ -103,3 +103,11 @@ func TestTrailersGoToClientsThatTakeThem(t *testing.T) {
 		}
 	}
 }
+
+func TestEncodeMessage(t *testing.T) {
+	for in, want := range map[string]string{"plain text": "plain text", "100%": "100%25", "a\r\nb": "a%0D%0Ab", "é": "%C3%A9", "": ""} {
+		if got := encodeMessage(in); got != want {
+			t.Errorf("%q becomes %q, want %q", in, got, want)
+		}
+	}
+}

@@ -39,10 +39,22 @@ type Options struct {
 	ForwardHeaders []string
 	// ReturnHeaders are metadata keys that become response headers by their own name; the others come as Grpc-Metadata-*.
 	ReturnHeaders []string
+	// Streams is how the messages of a server stream stand in a body.
+	Streams StreamOptions
 	// MaxBodySize bounds a request's body, and each message of a stream; 0 is 4 MiB.
 	MaxBodySize int64
 	// Timeout bounds a call, and a stream as a whole; 0 for none.
 	Timeout time.Duration
+}
+
+// StreamOptions are a route's choices for server streams.
+type StreamOptions struct {
+	// Framing is for clients whose Accept header asks for none.
+	Framing Framing
+	// EventID is the field whose value is the id of an event; empty, or where a message has no such field: a running number.
+	EventID string
+	// KeepAlive is the silence after which a stream of events gets a comment; 0 for none.
+	KeepAlive time.Duration
 }
 
 // defaultMaxBodySize is grpc-go's default for a message.
@@ -62,6 +74,7 @@ type Method struct {
 	forward  forwarding
 	back     returning
 	stream   *grpc.StreamDesc // nil for a unary method
+	eventID  *eventID         // nil: events are numbered
 }
 
 // Compile compiles a binding. Its error says what in the binding does not fit the method.
@@ -146,6 +159,12 @@ func compile(m *descriptors.Method, b descriptors.Binding, o Options) (*Method, 
 	}
 	if client, server := m.Descriptor.IsStreamingClient(), m.Descriptor.IsStreamingServer(); client || server {
 		c.stream = &grpc.StreamDesc{StreamName: string(m.Descriptor.Name()), ClientStreams: client, ServerStreams: server}
+		if server {
+			c.forward = compileForward(append([]string{"Last-Event-ID"}, o.ForwardHeaders...))
+			if c.eventID, err = compileEventID(m.Descriptor.Output(), o.Streams.EventID); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return c, nil
 }

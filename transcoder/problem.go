@@ -17,35 +17,16 @@ var problemType = []string{"application/problem+json"}
 // prefersProblem reports whether Accept names application/problem+json and gives application/json no greater weight
 // (RFC 9110 section 12.5.1). A wildcard names nothing: who sends */* has asked for no other form of errors.
 func prefersProblem(accept []string) bool {
-	var problem, plain float64
-	for _, line := range accept {
-		for item := range strings.SplitSeq(line, ",") {
-			kind, parameters, _ := strings.Cut(item, ";")
-			switch kind = strings.TrimSpace(kind); {
-			case strings.EqualFold(kind, "application/problem+json"):
-				problem = max(problem, weight(parameters))
-			case strings.EqualFold(kind, "application/json"):
-				plain = max(plain, weight(parameters))
-			}
+	problem, plain := 0, 0
+	for kind, weight := range Weighted(accept) {
+		switch {
+		case strings.EqualFold(kind, "application/problem+json"):
+			problem = max(problem, weight)
+		case strings.EqualFold(kind, "application/json"):
+			plain = max(plain, weight)
 		}
 	}
 	return problem > 0 && problem >= plain
-}
-
-// weight returns the q of a media range's parameters: 1 when there is none, 0 when it is malformed.
-func weight(parameters string) float64 {
-	for p := range strings.SplitSeq(parameters, ";") {
-		name, value, _ := strings.Cut(p, "=")
-		if !strings.EqualFold(strings.TrimSpace(name), "q") {
-			continue
-		}
-		q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-		if err != nil || !(q >= 0 && q <= 1) {
-			return 0
-		}
-		return q
-	}
-	return 1
 }
 
 // problem is an error as RFC 9457 has it. The code and the details of the google.rpc.Status are extension members.
