@@ -11,6 +11,9 @@ VERSION  ?=
 PACKAGES ?= ./...
 FUZZTIME ?= 10s
 BENCH    ?= .
+SEED     ?= 1
+
+EXECUTIONS ?= 100000000
 
 # Programs that generate and check; tools/go.mod pins them, so that go.mod has only what Crossgate itself needs.
 TOOLS := bin/tools
@@ -63,6 +66,14 @@ fuzz: ## Run each fuzz target for FUZZTIME, 10s unless told
 		echo "$$package $$target"
 		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null
 	done
+
+.PHONY: fuzz-codec
+fuzz-codec: ## Give EXECUTIONS random inputs, 100 million unless told, to the JSON codec and to protojson and compare (SEED=7 for others)
+	@GOGC=400 go test -run '^TestRandomInput' -v -timeout 0 ./transcoder/codec -executions $(EXECUTIONS) -seed $(SEED)
+
+.PHONY: bench-codec
+bench-codec: ## Print the table of transcoder/codec/BENCHMARKS.md and whether it holds what is required; takes two minutes
+	@go test -run '^TestBenchmarkTable$$' -v -timeout 30m ./transcoder/codec -table
 
 .PHONY: bench
 bench: ## Run benchmarks (BENCH=Routing PACKAGES=./routing for some)

@@ -57,14 +57,16 @@ func message(t testing.TB, name protoreflect.Name) protoreflect.MessageDescripto
 	return compileProto(t, testProto).Messages().ByName(name)
 }
 
-// path finds a field by its dotted path.
-func path(t testing.TB, md protoreflect.MessageDescriptor, names string) []protoreflect.FieldDescriptor {
-	t.Helper()
+// fieldPath finds a field by its dotted path, through singular messages; it is nil when there is none.
+func fieldPath(md protoreflect.MessageDescriptor, names string) []protoreflect.FieldDescriptor {
 	var fields []protoreflect.FieldDescriptor
 	for name := range strings.SplitSeq(names, ".") {
+		if md == nil || len(fields) > 0 && fields[len(fields)-1].Cardinality() == protoreflect.Repeated {
+			return nil
+		}
 		fd := md.Fields().ByName(protoreflect.Name(name))
 		if fd == nil {
-			t.Fatalf("no field %s in %s", name, md.FullName())
+			return nil
 		}
 		fields, md = append(fields, fd), fd.Message()
 	}
@@ -77,7 +79,11 @@ func params(t testing.TB, md protoreflect.MessageDescriptor, pairs []string) []P
 	var list []Param
 	for _, p := range pairs {
 		name, value, _ := strings.Cut(p, "=")
-		list = append(list, Param{Path: path(t, md, name), Value: value})
+		path := fieldPath(md, name)
+		if path == nil {
+			t.Fatalf("no field %s in %s", name, md.FullName())
+		}
+		list = append(list, Param{Path: path, Value: value})
 	}
 	return list
 }

@@ -2,6 +2,7 @@ package codec
 
 import (
 	"context"
+	"hash/crc32"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -24,6 +25,7 @@ type corpus struct {
 	files    *protoregistry.Files
 	types    *dynamicpb.Types
 	messages []protoreflect.MessageDescriptor // without map entries, by name
+	rich     []protoreflect.MessageDescriptor // those with many fields
 	extends  map[protoreflect.FullName][]protoreflect.ExtensionType
 }
 
@@ -92,6 +94,11 @@ var theCorpus = sync.OnceValue(func() *corpus {
 	slices.SortFunc(c.messages, func(x, y protoreflect.MessageDescriptor) int {
 		return strings.Compare(string(x.FullName()), string(y.FullName()))
 	})
+	for _, md := range c.messages {
+		if md.Fields().Len() >= 8 {
+			c.rich = append(c.rich, md)
+		}
+	}
 	return c
 })
 
@@ -134,6 +141,16 @@ func (c *corpus) message(t testing.TB, name protoreflect.FullName) protoreflect.
 		t.Fatal(err)
 	}
 	return d.(protoreflect.MessageDescriptor)
+}
+
+// any returns the message of a name, or some message where there is none of that name.
+func (c *corpus) any(name string) protoreflect.MessageDescriptor {
+	if d, err := c.files.FindDescriptorByName(protoreflect.FullName(name)); err == nil {
+		if md, ok := d.(protoreflect.MessageDescriptor); ok && !md.IsMapEntry() {
+			return md
+		}
+	}
+	return c.messages[crc32.ChecksumIEEE([]byte(name))%uint32(len(c.messages))]
 }
 
 // filler makes random messages that have a JSON form, mostly.

@@ -39,7 +39,7 @@ func (e *encoder) segments(out []byte, p *Program, lo, hi int) ([]byte, error) {
 		}
 	} else {
 		var b []byte
-		if b, err = e.joined(lo, hi); err == nil {
+		if b, err = e.joined(p, lo, hi); err == nil {
 			out, err = e.known(out, p, b)
 		}
 	}
@@ -50,8 +50,8 @@ func (e *encoder) segments(out []byte, p *Program, lo, hi int) ([]byte, error) {
 	return out, err
 }
 
-// joined returns the content of pieces as one.
-func (e *encoder) joined(lo, hi int) ([]byte, error) {
+// joined returns the content of the pieces of a message as one. Each must be well-formed for itself.
+func (e *encoder) joined(p *Program, lo, hi int) ([]byte, error) {
 	if hi-lo == 1 {
 		return e.records[lo].data, nil
 	}
@@ -59,6 +59,9 @@ func (e *encoder) joined(lo, hi int) ([]byte, error) {
 	for _, r := range e.records[lo:hi] {
 		if e.repeats -= len(r.data); e.repeats < 0 {
 			return nil, errDepth
+		}
+		if err := e.checkMessage(p, r.data); err != nil {
+			return nil, err
 		}
 		b = append(b, r.data...)
 	}

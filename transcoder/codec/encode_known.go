@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -395,6 +396,9 @@ func (e *encoder) any(out []byte, b []byte) ([]byte, error) {
 		var err error
 		switch tag {
 		case 1<<3 | 2:
+			if !utf8.Valid(url) {
+				return out, errUTF8
+			}
 			url, i, err = payload(b, next)
 		case 2<<3 | 2:
 			value, i, err = payload(b, next)
@@ -428,6 +432,10 @@ func (e *encoder) any(out []byte, b []byte) ([]byte, error) {
 		out, err = e.anyFields(out, p, value)
 	}
 	e.inAny--
+	if err == errWire || err == errDepth {
+		// The bytes around it are well-formed: another value may replace this one.
+		err = fmt.Errorf("google.protobuf.Any of type %q: %w", shorten(string(url)), err)
+	}
 	return append(out, '}'), err
 }
 

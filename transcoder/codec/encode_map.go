@@ -75,9 +75,16 @@ func (e *encoder) scanEntry(f *field, s []byte) (entryAt, error) {
 		}
 		switch tag {
 		case f.mapK.tag:
+			if err := e.checkReplaced(f.mapK, s, at.key); err != nil {
+				return at, err
+			}
 			at.key = next
 		case f.mapV.tag:
-			at.split = at.value >= 0 && f.mapV.msg != nil
+			if at.split = at.value >= 0 && f.mapV.msg != nil; !at.split {
+				if err := e.checkReplaced(f.mapV, s, at.value); err != nil {
+					return at, err
+				}
+			}
 			at.value = next
 		}
 		if tag&7 == uint64(protowire.BytesType) && tag>>3 != 0 && tag>>3 <= uint64(protowire.MaxValidNumber) {
@@ -93,6 +100,14 @@ func (e *encoder) scanEntry(f *field, s []byte) (entryAt, error) {
 		}
 	}
 	return at, nil
+}
+
+// checkReplaced checks the key or the scalar value at an index of an entry, if any, which another one after it replaces.
+func (e *encoder) checkReplaced(f *field, s []byte, i int) error {
+	if i < 0 {
+		return nil
+	}
+	return e.checkScalar(f, s[i:])
 }
 
 // appendKey writes the key at an index as a string.

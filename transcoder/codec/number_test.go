@@ -28,12 +28,8 @@ func randomFloat(r *rand.Rand) float64 {
 }
 
 func TestFloatsArePrintedAsStrconvDoes(t *testing.T) {
-	n := 500_000
-	if testing.Short() {
-		n = 100_000
-	}
 	r := rand.New(rand.NewPCG(9, 10))
-	for range n {
+	for range rounds(500_000) {
 		v := randomFloat(r)
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			continue
@@ -54,12 +50,8 @@ func TestFloatsArePrintedAsStrconvDoes(t *testing.T) {
 }
 
 func TestFloatsAreReadAsStrconvDoes(t *testing.T) {
-	n := 500_000
-	if testing.Short() {
-		n = 100_000
-	}
 	r := rand.New(rand.NewPCG(11, 12))
-	for range n {
+	for range rounds(500_000) {
 		v := randomFloat(r)
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			continue
@@ -94,7 +86,7 @@ func TestIntegersArePrintedAsStrconvDoes(t *testing.T) {
 		check(p - 1)
 	}
 	r := rand.New(rand.NewPCG(13, 14))
-	for range 1_000_000 {
+	for range rounds(1_000_000) {
 		check(r.Uint64() >> r.IntN(64))
 	}
 	check(0)
