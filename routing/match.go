@@ -23,7 +23,7 @@ const maxHost = 255
 // a hostile one costs beyond its own length is set by the rules.
 func (t *Table[T]) Match(r *Request, vars Vars) (T, Vars, Outcome) {
 	var room [stackSegments]string
-	s := search[T]{request: r, parts: split(r.Path, room[:0])}
+	s := search[T]{request: r, parts: split(r.Path, room[:0]), method: methodBit(r.Method)}
 	if !s.check() {
 		var none T
 		return none, vars[:0], BadPath
@@ -36,7 +36,7 @@ func (t *Table[T]) Match(r *Request, vars Vars) (T, Vars, Outcome) {
 		}
 		return none, vars[:0], NotFound
 	}
-	return found.rule.Value, s.bind(found.rule.Template, vars[:0]), Matched
+	return found.value, s.bind(found.vars, vars[:0]), Matched
 }
 
 // Allow returns the methods that r's path takes, sorted; nil when a rule for it takes any method or none matches.
@@ -47,7 +47,7 @@ func (t *Table[T]) Allow(r *Request) []string {
 		return nil
 	}
 	t.search(&s)
-	if s.anyMethod {
+	if s.takesAny {
 		return nil
 	}
 	var methods []string
@@ -64,6 +64,7 @@ func (t *Table[T]) Allow(r *Request) []string {
 // search is one walk through the trie.
 type search[T any] struct {
 	request *Request
+	method  methodSet
 	// parts are the path's segments: as they came where escaped is false, else decoded, with raw as they came.
 	parts   []string
 	raw     []string
@@ -72,7 +73,7 @@ type search[T any] struct {
 
 	otherMethod bool            // the path was found, but not for the method
 	collect     map[string]bool // for Allow: gathers methods in place of picking
-	anyMethod   bool            // for Allow: some rule takes any method
+	takesAny    bool            // for Allow: some rule takes any method
 }
 
 // split cuts the path into segments, appended to parts. It returns none for what is no path.
@@ -176,13 +177,16 @@ func (s *search[T]) decode(part string) string {
 
 func (s *search[T]) walk(n *node[T], depth int) *entry[T] {
 	if depth == len(s.parts) {
-		if found := s.pick(n.leaf); found != nil {
+		if n.ends == nil {
+			return nil
+		}
+		if found := s.pick(n.ends.leaf); found != nil {
 			return found
 		}
-		return s.pick(n.multi)
+		return s.pick(n.ends.multi)
 	}
 	part := s.parts[depth]
-	if child := n.literals[part]; child != nil {
+	if child := n.child(part); child != nil {
 		if found := s.walk(child, depth+1); found != nil {
 			return found
 		}
@@ -192,39 +196,42 @@ func (s *search[T]) walk(n *node[T], depth int) *entry[T] {
 			return found
 		}
 	}
-	if found := s.pick(n.multi); found != nil {
+	if n.ends == nil {
+		return nil
+	}
+	if found := s.pick(n.ends.multi); found != nil {
 		return found
 	}
-	return s.pick(n.rest)
+	return s.pick(n.ends.rest)
 }
 
 // pick returns the first entry of the leaf that takes the request.
 func (s *search[T]) pick(l leaf[T]) *entry[T] {
-	if l == nil {
-		return nil
-	}
-	list := l[s.verb]
-	if s.collect != nil {
-		for _, e := range list {
-			if s.headersHold(e.rule.Headers) {
-				s.anyMethod = s.anyMethod || len(e.rule.Methods) == 0
-				for _, m := range e.rule.Methods {
-					s.collect[m] = true
-				}
-			}
-		}
-		return nil
-	}
-	for _, e := range list {
-		if !s.headersHold(e.rule.Headers) {
+	for i := range l {
+		if l[i].verb != s.verb {
 			continue
 		}
-		if serves(e.rule.Methods, s.request.Method) {
-			return e
+		for j := range l[i].list {
+			e := &l[i].list[j]
+			if !s.headersHold(e.headers) {
+				continue
+			}
+			if s.collect != nil {
+				s.gather(e.rule.Methods)
+			} else if e.serves(s.method, s.request.Method) {
+				return e
+			}
+			s.otherMethod = true
 		}
-		s.otherMethod = true
 	}
 	return nil
+}
+
+func (s *search[T]) gather(methods []string) {
+	s.takesAny = s.takesAny || len(methods) == 0
+	for _, m := range methods {
+		s.collect[m] = true
+	}
 }
 
 func (s *search[T]) headersHold(conditions []Header) bool {
@@ -238,9 +245,9 @@ func (s *search[T]) headersHold(conditions []Header) bool {
 }
 
 // bind reads the template's variables off the path.
-func (s *search[T]) bind(t *Template, vars Vars) Vars {
-	for i := range t.vars {
-		v := &t.vars[i]
+func (s *search[T]) bind(of []variable, vars Vars) Vars {
+	for i := range of {
+		v := &of[i]
 		to := v.to
 		if v.open {
 			to = len(s.parts)

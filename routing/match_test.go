@@ -223,69 +223,35 @@ func TestMatchDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// naiveMatch is the definition, tried on every rule: it reports whether the template matches and how specific it is,
-// as a string that sorts the more specific first.
-func naiveMatch(tpl *Template, path string) (rank string, ok bool) {
-	parts := strings.Split(path[1:], "/")
-	if last := len(parts) - 1; tpl.verb != "" {
-		before, ok := strings.CutSuffix(parts[last], ":"+tpl.verb)
-		if !ok || before == "" {
-			return "", false
-		}
-		parts[last] = before
-		rank = "0"
-	} else {
-		rank = "1"
-	}
-	for i, s := range tpl.segments {
-		switch s.kind {
-		case multi:
-			return rank + "c", true
-		case single:
-			if i >= len(parts) || parts[i] == "" {
-				return "", false
-			}
-			rank += "b"
-		case literal:
-			if i >= len(parts) || parts[i] != s.literal {
-				return "", false
-			}
-			rank += "a"
-		}
-	}
-	// A template that ends with the path is more specific than one whose ** takes nothing.
-	return rank, len(parts) == len(tpl.segments)
-}
-
+// FuzzMatch holds tables of fuzzed templates against the definition. A word of templates may have the method before it:
+// "POST/v1/x".
 func FuzzMatch(f *testing.F) {
-	f.Add("/a/b /a/{x} /a/{x=**} /{y}/b:v", "/a/b:v")
-	f.Add("/{a=**} /x/* /x/y/z:q", "/x/y/z:q")
-	f.Fuzz(func(t *testing.T, templates, path string) {
-		if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "%") {
-			return
-		}
-		var rules []Rule[string]
-		for i, text := range strings.Fields(templates) {
-			if tpl, err := ParseTemplate(text); err == nil && i < 20 {
-				rules = append(rules, Rule[string]{Template: tpl, Value: text, Origin: text})
+	f.Add("/a/b /a/{x} /a/{x=**} /{y}/b:v", "GET", "/a/b:v")
+	f.Add("/{a=**} POST/x/* /x/y/z:q HEAD/x/{a=y/*}", "HEAD", "/x/y/z:q")
+	f.Add("/v1/{name=shelves/*/books/**} GET/v1/{a}/{b=**}:go PUT/v1/caf%C3%A9", "PUT", "/v1/shelves/%41%2F/books/c%2fd%20/e:go")
+	f.Fuzz(func(t *testing.T, templates, method, path string) {
+		var rules definition
+		for text := range strings.FieldsSeq(templates) {
+			methods, rest, _ := strings.Cut(text, "/")
+			template, err := ParseTemplate("/" + rest)
+			if err != nil || len(template.segments) > 30 || len(rules) == 20 {
+				continue
 			}
+			rule := Rule[int]{Template: template, Value: len(rules) + 1, Origin: text}
+			if methods != "" {
+				rule.Methods = []string{methods}
+			}
+			rules = append(rules, rule)
 		}
 		table, err := Compile(rules)
 		if err != nil {
 			return
 		}
-		got, _, outcome := table.Match(&Request{Method: "GET", Path: path}, nil)
-		if outcome == BadPath {
-			return
-		}
-		want, best := "", "z"
-		for _, r := range rules {
-			if rank, ok := naiveMatch(r.Template, path); ok && rank < best {
-				want, best = r.Value, rank
-			}
-		}
-		if got != want {
-			t.Fatalf("%q in %q: %q, want %q", path, templates, got, want)
+		r := &Request{Method: method, Path: path}
+		want, wantVars, wantOutcome := rules.match(r)
+		got, vars, outcome := table.Match(r, nil)
+		if got != want || outcome != wantOutcome || !slices.Equal(vars, wantVars) {
+			t.Fatalf("%s %q in %q: rule %d %v outcome %d, want %d %v %d", method, path, templates, got, vars, outcome, want, wantVars, wantOutcome)
 		}
 	})
 }

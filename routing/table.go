@@ -16,30 +16,51 @@ type Table[T any] struct {
 	any      *node[T]
 }
 
-// node is a place in the trie: the segments that lead to it are behind it.
+// node is a place in the trie: the segments that lead to it are behind it. It is small, because among many rules most of
+// a match is waiting for memory.
 type node[T any] struct {
-	literals map[string]*node[T]
+	literal  string // the one literal that goes on from here, and where to
+	next     *node[T]
+	literals map[string]*node[T] // or several
 	single   *node[T]
-	leaf     leaf[T] // templates that end here
-	multi    leaf[T] // templates whose ** begins here
-	rest     leaf[T] // path prefixes whose rest begins here
+	ends     *ends[T]
 }
 
-// leaf is where templates end: the entries of each verb, the most specific first.
-type leaf[T any] map[string][]*entry[T]
+// ends are the templates that lead no further than a node.
+type ends[T any] struct {
+	leaf  leaf[T] // they end there
+	multi leaf[T] // their ** begins there
+	rest  leaf[T] // path prefixes whose rest begins there
+}
 
+// leaf is where templates end: the entries of each verb, those without one first.
+type leaf[T any] []verbEntries[T]
+
+// verbEntries are the entries of one verb, the most specific first.
+type verbEntries[T any] struct {
+	verb string
+	list []entry[T]
+}
+
+// entry is what a match needs of a rule.
 type entry[T any] struct {
-	rule Rule[T]
-	key  string // the header conditions, canonical
+	methods methodSet
+	vars    []variable
+	value   T
+	headers []Header
+	key     string // the header conditions, canonical
+	rule    *Rule[T]
 }
 
 // Compile builds a table. Its error joins one error for each pair of rules that no request could tell apart, naming
 // the origins of both.
 func Compile[T any](rules []Rule[T]) (*Table[T], error) {
+	rules = slices.Clone(rules)
 	t := &Table[T]{exact: map[string]*node[T]{}, suffixes: map[string]*node[T]{}, any: new(node[T])}
 	var errs []error
-	for _, r := range rules {
-		e := &entry[T]{rule: r, key: headerKey(r.Headers)}
+	for i := range rules {
+		r := &rules[i]
+		e := entry[T]{methods: methodsOf(r.Methods), vars: r.Template.vars, value: r.Value, headers: r.Headers, key: headerKey(r.Headers), rule: r}
 		roots := []*node[T]{t.any}
 		if len(r.Hosts) > 0 {
 			roots = roots[:0]
@@ -70,54 +91,84 @@ func (t *Table[T]) root(host string) *node[T] {
 	return roots[host]
 }
 
-func (n *node[T]) insert(e *entry[T]) error {
+func (n *node[T]) insert(e entry[T]) error {
 	t := e.rule.Template
 	for _, s := range t.segments {
 		switch s.kind {
 		case literal:
-			child := n.literals[s.literal]
-			if child == nil {
-				if n.literals == nil {
-					n.literals = map[string]*node[T]{}
-				}
-				child = new(node[T])
-				n.literals[s.literal] = child
-			}
-			n = child
+			n = n.grow(s.literal)
 		case single:
 			if n.single == nil {
 				n.single = new(node[T])
 			}
 			n = n.single
 		case multi:
-			return n.multi.add(t.verb, e)
+			return n.end().multi.add(t.verb, e)
 		case rest:
-			return n.rest.add(t.verb, e)
+			return n.end().rest.add(t.verb, e)
 		}
 	}
-	return n.leaf.add(t.verb, e)
+	return n.end().leaf.add(t.verb, e)
 }
 
-func (l *leaf[T]) add(verb string, e *entry[T]) error {
-	if *l == nil {
-		*l = leaf[T]{}
+// child returns the node that a literal leads to, nil when there is none.
+func (n *node[T]) child(part string) *node[T] {
+	if n.literals != nil {
+		return n.literals[part]
+	}
+	if n.next != nil && n.literal == part {
+		return n.next
+	}
+	return nil
+}
+
+// grow is child for a table that is being built.
+func (n *node[T]) grow(part string) *node[T] {
+	child := n.child(part)
+	switch {
+	case child != nil:
+		return child
+	case n.next == nil && n.literals == nil:
+		n.literal, n.next = part, new(node[T])
+		return n.next
+	case n.literals == nil:
+		n.literals = map[string]*node[T]{n.literal: n.next}
+		n.literal, n.next = "", nil
+	}
+	child = new(node[T])
+	n.literals[part] = child
+	return child
+}
+
+func (n *node[T]) end() *ends[T] {
+	if n.ends == nil {
+		n.ends = new(ends[T])
+	}
+	return n.ends
+}
+
+func (l *leaf[T]) add(verb string, e entry[T]) error {
+	at, found := slices.BinarySearchFunc(*l, verb, func(v verbEntries[T], verb string) int { return cmp.Compare(v.verb, verb) })
+	if !found {
+		*l = slices.Insert(*l, at, verbEntries[T]{verb: verb})
 	}
 	var errs []error
-	for _, other := range (*l)[verb] {
+	list := (*l)[at].list
+	for _, other := range list {
 		if other.key == e.key && sameMethods(other.rule.Methods, e.rule.Methods) {
 			errs = append(errs, fmt.Errorf("%s: matches the same requests as %s", e.rule.Origin, other.rule.Origin))
 		}
 	}
-	list := append((*l)[verb], e)
-	slices.SortStableFunc(list, (*entry[T]).compare)
-	(*l)[verb] = list
+	list = append(list, e)
+	slices.SortStableFunc(list, func(a, b entry[T]) int { return a.compare(&b) })
+	(*l)[at].list = list
 	return errors.Join(errs...)
 }
 
 // compare orders the entries of one leaf and verb: by header conditions, then by method.
 func (e *entry[T]) compare(o *entry[T]) int {
 	return cmp.Or(
-		cmp.Compare(len(o.rule.Headers), len(e.rule.Headers)),
+		cmp.Compare(len(o.headers), len(e.headers)),
 		cmp.Compare(o.exactHeaders(), e.exactHeaders()),
 		cmp.Compare(e.key, o.key),
 		cmp.Compare(e.methodRank(), o.methodRank()),
@@ -126,7 +177,7 @@ func (e *entry[T]) compare(o *entry[T]) int {
 
 func (e *entry[T]) exactHeaders() int {
 	n := 0
-	for _, h := range e.rule.Headers {
+	for _, h := range e.headers {
 		if h.Value != "*" {
 			n++
 		}
@@ -143,12 +194,6 @@ func (e *entry[T]) methodRank() int {
 		return 0
 	}
 	return 1
-}
-
-// serves reports whether a rule for methods takes method. GET takes HEAD (RFC 9110 section 9.3.2).
-func serves(methods []string, method string) bool {
-	return len(methods) == 0 || slices.Contains(methods, method) ||
-		method == http.MethodHead && slices.Contains(methods, http.MethodGet)
 }
 
 // sameMethods reports whether a request could not tell the two apart: both take any method, or they share one.
