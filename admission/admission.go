@@ -64,7 +64,7 @@ func (a *Admitter) Admit(ctx context.Context, r *Request, t *Ticket) *Refusal {
 	}
 	id, err := route.Auth.Authenticate(ctx, (*carrier)(r))
 	if err == nil {
-		err = route.Auth.Authorize(id)
+		err = route.check(id)
 	}
 	if err != nil {
 		return refusalOf(route, err)
@@ -72,6 +72,14 @@ func (a *Admitter) Admit(ctx context.Context, r *Request, t *Ticket) *Refusal {
 	t.Identity = id
 	t.header = keep(route.messages, r.Header)
 	return route.after.charge(ctx, route, t, r.Header, "")
+}
+
+// check decides about an identity that has been verified.
+func (p *Policy) check(id *auth.Identity) error {
+	if p.revoked.Refuses(id) {
+		return p.Auth.Revoked()
+	}
+	return p.Auth.Authorize(id)
 }
 
 func (a *Admitter) unmatched(r *Request, outcome routing.Outcome) *Refusal {

@@ -559,3 +559,24 @@ func BenchmarkAdmit(b *testing.B) {
 		})
 	}
 }
+
+func TestRevokedCredentialsAreRefused(t *testing.T) {
+	revoked := new(auth.Revocations)
+	s := admitter(t, config.Route{Auth: &config.RouteAuth{Require: []string{"tokens"}}}, Stores{Revoked: revoked})
+	open := session(t, s, request("192.0.2.1", as(t, "ada")...))
+	revoked.Add(auth.Revocation{User: "ada", Before: time.Now(), Until: time.Now().Add(time.Hour)})
+	var ticket Ticket
+	f := s.Admit(t.Context(), request("192.0.2.1", as(t, "ada")...), &ticket)
+	if f == nil || f.Kind != Unauthenticated || !strings.Contains(f.Challenge, "invalid_token") {
+		t.Errorf("got %+v, want a refusal with a challenge", f)
+	}
+	if got := s.kind(t, request("192.0.2.1", as(t, "eve")...)); got != 0 {
+		t.Errorf("another user is refused: kind %d", got)
+	}
+	if _, f := open.Refresh(t.Context(), token(t, "ada")); f == nil || f.Kind != Unauthenticated {
+		t.Errorf("a session goes on with a revoked token: %+v", f)
+	}
+	if _, f := open.Verify(t.Context(), token(t, "ada")); f == nil || f.Kind != Unauthenticated {
+		t.Errorf("a revoked token is believed: %+v", f)
+	}
+}

@@ -20,6 +20,8 @@ import (
 type Stores struct {
 	Memory ratelimit.Store
 	Redis  ratelimit.Store // nil where there is none
+	// Revoked are credentials that are refused before their time; nil for none.
+	Revoked *auth.Revocations
 }
 
 // Policy is what a configured route asks of its callers. It is immutable.
@@ -28,6 +30,7 @@ type Policy struct {
 	Pos  config.Position
 	Auth *auth.Policy
 
+	revoked  *auth.Revocations
 	before   limits // what is charged before the caller is known
 	after    limits
 	messages limits // of each WebSocket message
@@ -35,7 +38,7 @@ type Policy struct {
 
 // CompilePolicy compiles the policies of a route.
 func CompilePolicy(r *config.Route, providers *auth.Providers, stores Stores) (*Policy, error) {
-	p := &Policy{Name: r.Name, Pos: r.Pos}
+	p := &Policy{Name: r.Name, Pos: r.Pos, revoked: stores.Revoked}
 	var errs config.Errors
 	var err error
 	if p.Auth, err = providers.Policy(r.Auth); err != nil {

@@ -21,7 +21,7 @@ func (t *Ticket) AdmitMessage(ctx context.Context, connection string) *Refusal {
 func (t *Ticket) Refresh(ctx context.Context, token string) (*auth.Identity, *Refusal) {
 	id, err := t.Route.Auth.AuthenticateToken(ctx, token)
 	if err == nil {
-		err = t.Route.Auth.Authorize(id)
+		err = t.Route.check(id)
 	}
 	if err != nil {
 		return nil, refusalOf(t.Route, err)
@@ -36,6 +36,9 @@ func (t *Ticket) Refresh(ctx context.Context, token string) (*auth.Identity, *Re
 // Verify verifies a token that came over the session beside its own, and returns whose it is. It never is anonymous.
 func (t *Ticket) Verify(ctx context.Context, token string) (*auth.Identity, *Refusal) {
 	id, err := t.Route.Auth.AuthenticateToken(ctx, token)
+	if err == nil && t.Route.revoked.Refuses(id) {
+		err = t.Route.Auth.Revoked()
+	}
 	if err != nil {
 		return nil, refusalOf(t.Route, err)
 	}

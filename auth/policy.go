@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/textproto"
 	"slices"
@@ -144,6 +145,12 @@ func (p *Policy) refuse(err error) (*Identity, error) {
 		challenge = fmt.Sprintf(`%s, error="invalid_token", error_description=%q`, challenge, err.Error())
 	}
 	return nil, &Error{Reason: err.Error(), Challenge: challenge}
+}
+
+// Revoked is the refusal of a credential that is good by itself and was revoked.
+func (p *Policy) Revoked() error {
+	_, err := p.refuse(errors.New("the credential is revoked"))
+	return err
 }
 
 // Authorize reports whether an identity may use the route. The error is an *Error with Denied.

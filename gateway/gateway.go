@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/crossgate/crossgate/admission"
+	"github.com/crossgate/crossgate/auth"
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/descriptors"
 	"github.com/crossgate/crossgate/ratelimit"
@@ -98,12 +99,15 @@ func (g *Gateway) start(ctx context.Context, cfg *config.Config) error {
 	}
 	g.registry = descriptors.NewRegistry(g.redis.client, g.redis.prefix)
 	memory := ratelimit.NewMemory()
+	revocations := new(auth.Revocations)
 	g.stores = admission.Stores{
-		Memory: memory,
-		Redis:  ratelimit.NewDistributed(ratelimit.NewRedis(g.redis.client, g.redis.prefix), memory),
+		Revoked: revocations,
+		Memory:  memory,
+		Redis:   ratelimit.NewDistributed(ratelimit.NewRedis(g.redis.client, g.redis.prefix), memory),
 	}
 	g.node = wsbridge.NewNode(wsbridge.Options{
 		Redis: g.redis.client, Prefix: g.redis.prefix, Logger: g.telemetry.Logger, Metrics: busMetrics{g.telemetry},
+		Revocations: revocations,
 	})
 	if err := g.rebuild(ctx, cfg); err != nil {
 		return err

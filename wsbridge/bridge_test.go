@@ -87,12 +87,13 @@ routes:
 	if err != nil {
 		t.Fatal(err)
 	}
+	revoked := new(auth.Revocations)
 	providers, err := auth.Compile(c.Auth, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(providers.Close)
-	policy, err := admission.CompilePolicy(&c.Routes[0], providers, admission.Stores{Memory: ratelimit.NewMemory()})
+	policy, err := admission.CompilePolicy(&c.Routes[0], providers, admission.Stores{Memory: ratelimit.NewMemory(), Revoked: revoked})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +109,7 @@ routes:
 	route := wsbridge.CompileRoute("ws", c.Routes[0].WebSocket)
 
 	g := &gateway{counts: new(counts)}
-	g.Node = wsbridge.NewNode(wsbridge.Options{Redis: client, Prefix: "cg:", Logger: slog.New(slog.DiscardHandler), Metrics: g})
+	g.Node = wsbridge.NewNode(wsbridge.Options{Redis: client, Prefix: "cg:", Logger: slog.New(slog.DiscardHandler), Metrics: g, Revocations: revoked})
 	g.server = listen(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ticket := new(admission.Ticket)
 		refusal := admitter.Admit(r.Context(), &admission.Request{

@@ -6,6 +6,8 @@ import "github.com/coder/websocket"
 const (
 	// CloseTokenExpired: the token's time is over. Connect again with a new one.
 	CloseTokenExpired websocket.StatusCode = 4001
+	// CloseRevoked: the credentials were revoked. Connect with others.
+	CloseRevoked websocket.StatusCode = 4003
 	// CloseSlowConsumer: more waited for the client than the route's queue_size.
 	CloseSlowConsumer websocket.StatusCode = 4008
 	// CloseUnresponsive: a ping was not answered in time.

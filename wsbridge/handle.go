@@ -141,4 +141,5 @@ func (s *session) refresh(ctx context.Context, r *request) {
 	s.setExpiry()
 	s.mu.Unlock()
 	s.send(okFrame(r.ID, ""))
+	s.endIfRevoked()
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/crossgate/crossgate/admission"
+	"github.com/crossgate/crossgate/auth"
 	"github.com/crossgate/crossgate/wsbridge/bus"
 )
 
@@ -41,6 +42,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Metrics counts for the node.
 	Metrics NodeMetrics
+	// Revocations is what admission refuses by; the node keeps it up to date. Nil for a set of the node's own.
+	Revocations *auth.Revocations
 }
 
 // Bus is what a node needs of the bus. *bus.Redis is one.
@@ -49,6 +52,8 @@ type Bus interface {
 	Enqueue(ctx context.Context, stream string, envelope []byte) error
 	Subscribe(ctx context.Context, channel string) error
 	Unsubscribe(channel string)
+	Revoke(ctx context.Context, key string, r bus.Revocation) error
+	Revoked(ctx context.Context, key string) ([]bus.Revocation, error)
 	Close()
 }
 
@@ -67,9 +72,12 @@ type Node struct {
 	metrics  NodeMetrics
 	hub      *hub
 
+	revocations *auth.Revocations
+
 	mu       sync.RWMutex
 	sessions map[string]*session
 	draining bool
+	closed   chan struct{}  // closed by Close
 	work     sync.WaitGroup // sessions, and the goroutines that write for them
 }
 
@@ -85,12 +93,18 @@ func NewNode(o Options) *Node {
 		hub:      newHub(),
 		sessions: map[string]*session{},
 		firstUp:  make(chan struct{}),
+		closed:   make(chan struct{}),
+
+		revocations: o.Revocations,
+	}
+	if n.revocations == nil {
+		n.revocations = new(auth.Revocations)
 	}
 	n.name = uuid.NewString()
 	n.replyTo, n.channels = n.keys.Node(n.name), n.keys.Channel("")
 	b := bus.NewRedis(o.Redis, n)
 	n.bus = b
-	for _, channel := range []string{n.replyTo, n.keys.All()} {
+	for _, channel := range []string{n.replyTo, n.keys.All(), n.keys.Control()} {
 		// What is not confirmed now is subscribed to when Redis is there.
 		_ = b.Subscribe(context.Background(), channel)
 	}
@@ -98,6 +112,7 @@ func NewNode(o Options) *Node {
 	defer timer.Stop()
 	select {
 	case <-n.firstUp:
+		n.loadRevocations()
 	case <-timer.C:
 	}
 	return n
@@ -171,6 +186,17 @@ func (n *Node) spawn(f func()) {
 	}()
 }
 
+// spawnOpen is spawn for who is not a session's, unless the node is closed.
+func (n *Node) spawnOpen(f func()) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	select {
+	case <-n.closed:
+	default:
+		n.spawn(f)
+	}
+}
+
 // join has a session get what is published on a channel of the bus, once it returns nil. It is undone by leave, also
 // after an error.
 func (n *Node) join(ctx context.Context, channel string, s *session) error {
@@ -192,6 +218,8 @@ func (n *Node) Receive(channel, text string) {
 	switch {
 	case channel == n.replyTo:
 		n.direct(text)
+	case channel == n.keys.Control():
+		n.control(text)
 	case channel == n.keys.All():
 		m := broadcast{payload: payloadOf(text)}
 		n.mu.RLock()
@@ -254,6 +282,7 @@ func (n *Node) State(up bool) {
 	n.upOnce.Do(func() { close(n.firstUp) })
 	n.metrics.BusState(up)
 	if up {
+		n.spawnOpen(n.loadRevocations)
 		n.logger.Info("bus is up")
 	} else {
 		n.logger.Warn("bus is down: sessions stay open, subscriptions come back with it")
@@ -311,6 +340,11 @@ func (n *Node) Drain(ctx context.Context, spread time.Duration) {
 func (n *Node) Close() {
 	n.mu.Lock()
 	n.draining = true
+	select {
+	case <-n.closed:
+	default:
+		close(n.closed)
+	}
 	for _, s := range n.sessions {
 		s.closeCode.CompareAndSwap(0, int32(CloseDraining))
 		n.spawn(func() { _ = s.conn.CloseNow() })

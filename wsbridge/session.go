@@ -14,6 +14,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/crossgate/crossgate/admission"
+	"github.com/crossgate/crossgate/auth"
 	"github.com/crossgate/crossgate/wsbridge/bus"
 )
 
@@ -28,6 +29,8 @@ type session struct {
 	metrics Metrics
 	user    string
 	raw     bool
+
+	identity atomic.Pointer[auth.Identity] // the ticket's, for who has not the turn
 
 	// turn is held by who acts for the client: the reading goroutine while it handles a frame, or another one that goes on
 	// with what a frame has begun.
@@ -66,10 +69,12 @@ func (s *session) begin(ctx context.Context) {
 	}
 	s.startTimers()
 	s.announce(ctx, bus.Connect, 0)
+	s.endIfRevoked()
 }
 
 func (s *session) keepClaims() {
 	s.claims = nil
+	s.identity.Store(s.ticket.Identity)
 	if claims := s.ticket.Identity.Claims; claims != nil {
 		if text, err := json.Marshal(claims); err == nil {
 			s.claims = text
@@ -247,7 +252,7 @@ func (s *session) finish(code websocket.StatusCode) {
 // a series.
 func countedCode(code websocket.StatusCode) int {
 	switch {
-	case code < 3000, code == CloseTokenExpired, code == CloseSlowConsumer, code == CloseUnresponsive, code == CloseDraining:
+	case code < 3000, code == CloseTokenExpired, code == CloseRevoked, code == CloseSlowConsumer, code == CloseUnresponsive, code == CloseDraining:
 		return int(code)
 	}
 	return 3000

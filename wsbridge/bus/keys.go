@@ -18,5 +18,11 @@ func (k Keys) User(user string) string { return k.Prefix + "out:user:" + user }
 // Channel is the channel of payloads for every subscriber of a channel.
 func (k Keys) Channel(name string) string { return k.Prefix + "out:channel:" + name }
 
+// Control is the channel of commands to every node.
+func (k Keys) Control() string { return k.Prefix + "control" }
+
+// Revoked is the sorted set of revocations, by when they end.
+func (k Keys) Revoked() string { return k.Prefix + "revoked" }
+
 // All is the channel of payloads for everyone.
 func (k Keys) All() string { return k.Prefix + "out:all" }
