@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -353,6 +354,22 @@ func TestSources(t *testing.T) {
 				t.Errorf("refused with %+v", why)
 			}
 		})
+	}
+}
+
+func TestPlacesAreThoseOfRequests(t *testing.T) {
+	p := policy(t, config.AuthProvider{Name: "tokens", JWT: jwtConfig(withSecret), From: []config.CredentialSource{
+		{Header: "Authorization"}, {Header: "x-token", Scheme: "Shop"}, {Cookie: "session"}, {Query: "t"}, {Subprotocol: "bearer."},
+	}})
+	want := []Place{
+		{Provider: "tokens", Header: "Authorization", Scheme: "Bearer"}, {Provider: "tokens", Header: "X-Token", Scheme: "Shop"}, {Provider: "tokens", Cookie: "session"},
+	}
+	if got := p.Places(); !slices.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	var none *Policy
+	if none.Places() != nil || !none.Optional() || none.Roles() != nil || none.Scopes() != nil {
+		t.Error("a route without auth asks for something")
 	}
 }
 

@@ -59,6 +59,53 @@ func (p *Providers) Policy(cfg *config.RouteAuth) (*Policy, error) {
 	return policy, nil
 }
 
+// Place is one place where a policy looks for a credential of a request.
+type Place struct {
+	// Provider is the name of the provider whose credential it is.
+	Provider string
+	// APIKey tells keys from signed tokens.
+	APIKey bool
+	// Header is canonical, with Scheme before the credential, empty for none; or else Cookie is set.
+	Header, Scheme, Cookie string
+}
+
+// Places returns where a credential may be, any one of them enough, but for places that only WebSocket upgrades have.
+func (p *Policy) Places() []Place {
+	if p == nil {
+		return nil
+	}
+	var list []Place
+	for i := range p.sources {
+		s := &p.sources[i]
+		if s.header == "" && s.cookie == "" {
+			continue
+		}
+		list = append(list, Place{
+			Provider: s.provider.name, APIKey: s.provider.apiKeys, Header: s.header, Scheme: strings.TrimSuffix(s.scheme, " "), Cookie: s.cookie,
+		})
+	}
+	return list
+}
+
+// Optional reports whether callers without a credential are let in.
+func (p *Policy) Optional() bool { return p == nil || p.optional }
+
+// Roles returns the roles of which a caller must have one; the caller must not change the slice.
+func (p *Policy) Roles() []string {
+	if p == nil {
+		return nil
+	}
+	return p.roles
+}
+
+// Scopes returns the scopes all of which a caller must have; the caller must not change the slice.
+func (p *Policy) Scopes() []string {
+	if p == nil {
+		return nil
+	}
+	return p.scopes
+}
+
 // read returns the credential the carrier has in this place, "" for none.
 func (s *source) read(c Carrier) string {
 	switch {

@@ -16,12 +16,13 @@ const module = "github.com/crossgate/crossgate/"
 // rooms is the import order that ARCHITECTURE.md gives: a package may import only rooms above its own.
 var rooms = []string{
 	"proto", "fault", "config", "telemetry", "descriptors", "routing", "auth", "ratelimit", "admission", "upstream", "transcoder",
-	"wsbridge", "gateway", "demo", "cmd/crossgate", "integration", "examples",
+	"openapi", "wsbridge", "gateway", "demo", "cmd/crossgate", "integration", "examples",
 }
 
 // floors is the same order inside a room that has several packages.
 var floors = map[string][]string{
 	"transcoder": {"transcoder/codec", "transcoder"},
+	"openapi":    {"openapi", "openapi/page"},
 	"wsbridge":   {"wsbridge/bus", "wsbridge/service", "wsbridge"},
 }
 

@@ -62,6 +62,33 @@ func (t *Template) Fields() []string {
 	return fields
 }
 
+// Part is one segment of a template, for those who write it in another notation.
+type Part struct {
+	// Literal is the segment's text, percent-decoded; empty for a wildcard.
+	Literal string
+	// Single is "*" and Multi "**"; neither for a literal.
+	Single, Multi bool
+	// Field is the variable that the segment is in, as a field path; empty for none.
+	Field string
+}
+
+// Parts returns the segments from left to right.
+func (t *Template) Parts() []Part {
+	parts := make([]Part, len(t.segments))
+	for i, s := range t.segments {
+		parts[i] = Part{Literal: s.literal, Single: s.kind == single, Multi: s.kind == multi || s.kind == rest}
+	}
+	for _, v := range t.vars {
+		for i := v.from; i < v.to; i++ {
+			parts[i].Field = v.field
+		}
+	}
+	return parts
+}
+
+// Verb returns what stands after the last segment's colon, percent-decoded; empty for none.
+func (t *Template) Verb() string { return t.verb }
+
 // ExactPath returns the template that matches just path, which begins with a slash and has no variables.
 func ExactPath(path string) (*Template, error) {
 	stem, verb := cutVerb(path)

@@ -29,6 +29,20 @@ func TestParseTemplate(t *testing.T) {
 	}
 }
 
+func TestParts(t *testing.T) {
+	got, err := ParseTemplate("/v1/caf%C3%A9/*/{a=x/*}/{b.c}/{d=**}:do%20it")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Part{
+		{Literal: "v1"}, {Literal: "café"}, {Single: true}, {Literal: "x", Field: "a"}, {Single: true, Field: "a"},
+		{Single: true, Field: "b.c"}, {Multi: true, Field: "d"},
+	}
+	if !slices.Equal(got.Parts(), want) || got.Verb() != "do it" {
+		t.Errorf("got %+v, verb %q", got.Parts(), got.Verb())
+	}
+}
+
 func TestParseTemplateRefuses(t *testing.T) {
 	for _, c := range []struct {
 		text   string

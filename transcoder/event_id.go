@@ -18,7 +18,7 @@ func compileEventID(md protoreflect.MessageDescriptor, name string) (*eventID, e
 	if name == "" {
 		return nil, nil
 	}
-	path, err := resolvePath(md, name)
+	path, err := ResolvePath(md, name)
 	var none *errNoParam
 	if errors.As(err, &none) {
 		return nil, nil

@@ -78,7 +78,7 @@ func FuzzQueryAgainstGrpcGateway(f *testing.F) {
 		values, theirErr := url.ParseQuery(raw)
 		names := map[string]int{}
 		for key := range values {
-			path, err := resolvePath(md, key)
+			path, err := ResolvePath(md, key)
 			if err != nil && strings.Contains(key, ".") {
 				return // an unknown field of a message: grpc-gateway makes the message for it
 			}

@@ -105,7 +105,7 @@ func Compile(m *descriptors.Method, b descriptors.Binding, o Options) (*Method, 
 // resolveVariable finds the field of a path variable, which is no list and no message without a text form
 // (google/api/http.proto).
 func resolveVariable(md protoreflect.MessageDescriptor, name string) (fieldPath, error) {
-	path, err := resolvePath(md, name)
+	path, err := ResolvePath(md, name)
 	if err != nil {
 		return nil, err
 	}

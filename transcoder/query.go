@@ -61,8 +61,8 @@ type errNoParam struct{ reason string }
 
 func (e *errNoParam) Error() string { return e.reason }
 
-// resolvePath follows a dotted path of field names, JSON or proto.
-func resolvePath(md protoreflect.MessageDescriptor, path string) (fieldPath, error) {
+// ResolvePath follows a dotted path of field names, JSON or proto, as a path variable or a query parameter is written.
+func ResolvePath(md protoreflect.MessageDescriptor, path string) (fieldPath, error) {
 	var fields fieldPath
 	for {
 		name, rest, more := strings.Cut(path, ".")
@@ -158,7 +158,7 @@ func (q *query) find(key string) (fieldPath, error) {
 	path := q.top[key]
 	if path == nil {
 		var err error
-		if path, err = resolvePath(q.message, key); err != nil {
+		if path, err = ResolvePath(q.message, key); err != nil {
 			return nil, err
 		}
 	}

@@ -1,0 +1,62 @@
+package openapi
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/crossgate/crossgate/auth"
+)
+
+// security returns what a route asks of its callers: any one of the places where a credential may be, with the roles
+// and scopes that an identity needs (OpenAPI 3.1, section 4.8.30.1: role names, for schemes that exchange none in band).
+func (b *builder) security(p *auth.Policy) []map[string][]string {
+	if p == nil {
+		return nil
+	}
+	needs := append(append([]string{}, p.Roles()...), p.Scopes()...)
+	var list []map[string][]string
+	for _, place := range p.Places() {
+		list = append(list, map[string][]string{b.scheme(place): needs})
+	}
+	if p.Optional() {
+		list = append(list, map[string][]string{})
+	}
+	return list
+}
+
+// scheme returns the name of a place's security scheme: the provider's, with a number when it has several places.
+func (b *builder) scheme(place auth.Place) string {
+	if name, known := b.secured[place]; known {
+		return name
+	}
+	name := place.Provider
+	for n := 2; ; n++ {
+		if _, taken := b.doc.Components.SecuritySchemes[name]; !taken {
+			break
+		}
+		name = place.Provider + "-" + strconv.Itoa(n)
+	}
+	b.secured[place] = name
+	b.doc.Components.SecuritySchemes[name] = schemeOf(place)
+	return name
+}
+
+func schemeOf(place auth.Place) SecurityScheme {
+	what := "A signed token (JWT)"
+	if place.APIKey {
+		what = "An API key"
+	}
+	switch {
+	case place.Cookie != "":
+		return SecurityScheme{Type: "apiKey", In: "cookie", Name: place.Cookie, Description: what + "."}
+	case place.Header == "Authorization" && place.Scheme != "":
+		s := SecurityScheme{Type: "http", Scheme: strings.ToLower(place.Scheme), Description: what + "."}
+		if s.Scheme == "bearer" && !place.APIKey {
+			s.BearerFormat = "JWT"
+		}
+		return s
+	case place.Scheme != "":
+		return SecurityScheme{Type: "apiKey", In: "header", Name: place.Header, Description: what + ", after `" + place.Scheme + "` and a space."}
+	}
+	return SecurityScheme{Type: "apiKey", In: "header", Name: place.Header, Description: what + "."}
+}
