@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/crossgate/crossgate/routing"
@@ -21,9 +20,8 @@ import (
 // remains is the cost of Serve itself.
 type still struct{}
 
-func (still) Invoke(_ context.Context, _ string, request mem.Buffer, reply *upstream.Reply) error {
-	request.Ref()
-	reply.Receive(request)
+func (still) Invoke(_ context.Context, call *upstream.Call, reply *upstream.Reply) error {
+	reply.SetBytes(call.Request)
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package transcoder
 
 import (
-	"context"
 	"encoding/base64"
 	"fmt"
 	"net"
@@ -57,15 +56,13 @@ func (f *forwarding) has(name string) bool {
 	return false
 }
 
-// outgoing returns ctx with the metadata that a request's headers make.
-func (f *forwarding) outgoing(ctx context.Context, r *http.Request) (context.Context, error) {
-	var room [32]string
-	kv := room[:0]
+// metadata appends the metadata that a request's headers make, keys each before its value.
+func (f *forwarding) metadata(kv []string, r *http.Request) ([]string, error) {
 	var err error
 	for i := range f.exact {
 		if values := r.Header[f.exact[i].name]; len(values) > 0 {
 			if kv, err = appendMetadata(kv, f.exact[i].key, values); err != nil {
-				return ctx, err
+				return kv, err
 			}
 		}
 	}
@@ -75,7 +72,7 @@ func (f *forwarding) outgoing(ctx context.Context, r *http.Request) (context.Con
 			continue
 		}
 		if kv, err = appendMetadata(kv, strings.ToLower(key), values); err != nil {
-			return ctx, err
+			return kv, err
 		}
 	}
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
@@ -89,7 +86,7 @@ func (f *forwarding) outgoing(ctx context.Context, r *http.Request) (context.Con
 	if r.Host != "" && isText(r.Host) {
 		kv = append(kv, "x-forwarded-host", r.Host)
 	}
-	return metadata.AppendToOutgoingContext(ctx, kv...), nil
+	return kv, nil
 }
 
 // hasPrefixOf reports whether name is forwarded because of a wildcard, which never means credentials.

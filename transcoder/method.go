@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/crossgate/crossgate/descriptors"
@@ -19,7 +19,7 @@ import (
 
 // Backend calls methods with messages in wire format. *upstream.Pool is one.
 type Backend interface {
-	Invoke(ctx context.Context, method string, request mem.Buffer, reply *upstream.Reply) error
+	Invoke(ctx context.Context, call *upstream.Call, reply *upstream.Reply) error
 	NewStream(ctx context.Context, desc *grpc.StreamDesc, method string) (grpc.ClientStream, error)
 }
 
@@ -182,22 +182,24 @@ func (m *Method) Serve(w http.ResponseWriter, r *http.Request, vars routing.Vars
 		m.fail(w, r, &codec.Error{Reason: err.Error()})
 		return
 	}
-	ctx := r.Context()
+	if m.stream == nil {
+		m.serveUnary(w, r, vars, timeout)
+		return
+	}
+	md, err := m.forward.metadata(nil, r)
+	if err != nil {
+		m.fail(w, r, err)
+		return
+	}
+	ctx := metadata.AppendToOutgoingContext(r.Context(), md...)
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	if ctx, err = m.forward.outgoing(ctx, r); err != nil {
-		m.fail(w, r, err)
-		return
-	}
-	switch {
-	case m.stream == nil:
-		m.serveUnary(ctx, w, r, vars)
-	case m.stream.ClientStreams:
+	if m.stream.ClientStreams {
 		m.serveClientStream(ctx, w, r, vars)
-	default:
+	} else {
 		m.serveServerStream(ctx, w, r, vars)
 	}
 }

@@ -1,12 +1,10 @@
 package transcoder
 
 import (
-	"context"
 	"net/http"
 	"strconv"
 	"sync"
-
-	"google.golang.org/grpc/mem"
+	"time"
 
 	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/routing"
@@ -16,36 +14,43 @@ import (
 
 var jsonType = []string{"application/json"}
 
-// call is what a unary call needs, kept for the next one.
-type call struct {
+// unaryCall is what a unary call needs, kept for the next one.
+type unaryCall struct {
 	body   []byte // the request's JSON
 	json   []byte // the answer's JSON
 	params []codec.Param
-	reply  *upstream.Reply
+	call   upstream.Call
+	reply  upstream.Reply
 }
 
-var calls = sync.Pool{New: func() any { return &call{reply: upstream.NewReply()} }}
+var unaryCalls = sync.Pool{New: func() any { return new(unaryCall) }}
 
 // keepable is the largest buffer that a pool keeps: one large message should not cost its memory for ever.
 const keepable = 1 << 20
 
-func (c *call) release() {
+func (c *unaryCall) release() {
 	c.reply.Reset()
-	if cap(c.body) > keepable {
-		c.body = nil
-	}
-	if cap(c.json) > keepable {
-		c.json = nil
+	for _, b := range []*[]byte{&c.body, &c.json, &c.call.Request} {
+		if cap(*b) > keepable {
+			*b = nil
+		}
 	}
 	clear(c.params)
 	c.params = c.params[:0]
-	calls.Put(c)
+	clear(c.call.Metadata)
+	c.call.Metadata = c.call.Metadata[:0]
+	unaryCalls.Put(c)
 }
 
-func (m *Method) serveUnary(ctx context.Context, w http.ResponseWriter, r *http.Request, vars routing.Vars) {
-	c := calls.Get().(*call)
+// serveUnary makes a call of one message each way. timeout is 0 for none.
+func (m *Method) serveUnary(w http.ResponseWriter, r *http.Request, vars routing.Vars, timeout time.Duration) {
+	c := unaryCalls.Get().(*unaryCall)
 	defer c.release()
-	if err := m.roundTrip(ctx, c, r, vars); err != nil {
+	c.call.Deadline = time.Time{}
+	if timeout > 0 {
+		c.call.Deadline = time.Now().Add(timeout)
+	}
+	if err := m.roundTrip(c, r, vars); err != nil {
 		m.back.header(w.Header(), c.reply.Header)
 		m.back.named(w.Header(), c.reply.Trailer)
 		m.fail(w, r, err)
@@ -56,8 +61,11 @@ func (m *Method) serveUnary(ctx context.Context, w http.ResponseWriter, r *http.
 
 // roundTrip reads the request, calls the backend and prints the answer into c.json: nothing is written to the client
 // before all of it is there.
-func (m *Method) roundTrip(ctx context.Context, c *call, r *http.Request, vars routing.Vars) error {
+func (m *Method) roundTrip(c *unaryCall, r *http.Request, vars routing.Vars) error {
 	var err error
+	if c.call.Metadata, err = m.forward.metadata(c.call.Metadata[:0], r); err != nil {
+		return err
+	}
 	if m.hasBody {
 		if c.body, err = readBody(c.body[:0], r, m.options.MaxBodySize); err != nil {
 			return err
@@ -68,15 +76,11 @@ func (m *Method) roundTrip(ctx context.Context, c *call, r *http.Request, vars r
 	if c.params, err = m.params(c.params[:0], vars, r.URL.RawQuery, c.body); err != nil {
 		return err
 	}
-	wire := takeWire()
-	if *wire, err = m.request.AppendWire((*wire)[:0], c.body, c.params); err != nil {
-		wirePool{}.Put(wire)
+	if c.call.Request, err = m.request.AppendWire(c.call.Request[:0], c.body, c.params); err != nil {
 		return err
 	}
-	request := mem.NewBuffer(wire, wirePool{})
-	err = m.options.Backend.Invoke(ctx, m.method.FullMethod, request, c.reply)
-	request.Free()
-	if err != nil {
+	c.call.Method = m.method.FullMethod
+	if err = m.options.Backend.Invoke(r.Context(), &c.call, &c.reply); err != nil {
 		return err
 	}
 	if c.json, err = m.response.AppendJSON(c.json[:0], c.reply.Bytes()); err != nil {
@@ -85,7 +89,7 @@ func (m *Method) roundTrip(ctx context.Context, c *call, r *http.Request, vars r
 	return nil
 }
 
-func (m *Method) answer(w http.ResponseWriter, r *http.Request, c *call) {
+func (m *Method) answer(w http.ResponseWriter, r *http.Request, c *unaryCall) {
 	h := w.Header()
 	m.back.header(h, c.reply.Header)
 	m.back.named(h, c.reply.Trailer)
@@ -100,24 +104,5 @@ func (m *Method) answer(w http.ResponseWriter, r *http.Request, c *call) {
 	w.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(c.json)
-	}
-}
-
-// wirePool keeps request buffers. grpc-go gives one back when it is written, which may be after the call has ended.
-type wirePool struct{}
-
-// wires are larger than grpc-go's pooling threshold of 1 KiB, below which it never gives a buffer back.
-var wires = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
-
-func takeWire() *[]byte { return wires.Get().(*[]byte) }
-
-func (wirePool) Get(n int) *[]byte {
-	b := make([]byte, n)
-	return &b
-}
-
-func (wirePool) Put(b *[]byte) {
-	if cap(*b) <= keepable {
-		wires.Put(b)
 	}
 }

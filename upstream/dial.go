@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"time"
 )
@@ -35,6 +36,10 @@ func (d *dialer) dialTLS(ctx context.Context, network, address string) (net.Conn
 	c, err := (&tls.Dialer{NetDialer: &d.net, Config: d.tls}).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, &connectError{err}
+	}
+	if p := c.(*tls.Conn).ConnectionState().NegotiatedProtocol; p != "h2" {
+		c.Close()
+		return nil, &connectError{fmt.Errorf("the backend did not agree to speak HTTP/2 by ALPN: %q", p)}
 	}
 	return c, nil
 }

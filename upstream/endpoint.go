@@ -14,18 +14,22 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/upstream/internal/unary"
 )
 
-// endpoint is one backend: connections of grpc-go for calls made of messages, and an HTTP/2 transport for calls that
-// pass through untouched.
+// endpoint is one backend: connections for unary calls, connections of grpc-go for streams, and an HTTP/2 transport for
+// calls that pass through untouched. Each connects when it is first needed.
 type endpoint struct {
 	address   string
 	scheme    string
+	lines     []*line
 	conns     []*grpc.ClientConn
 	turn      atomic.Uint32
 	downUntil atomic.Int64 // Unix nanoseconds
 	transport *http.Transport
 }
+
+const userAgent = "crossgate"
 
 func newEndpoint(address string, cfg *config.Upstream, tls *clientTLS) (*endpoint, error) {
 	e := &endpoint{address: address, scheme: "http"}
@@ -47,7 +51,19 @@ func newEndpoint(address string, cfg *config.Upstream, tls *clientTLS) (*endpoin
 		DialTLSContext:     d.dialTLS,
 		DisableCompression: true, // the body is the backend's, untouched
 	}
+	own := unary.Options{Authority: address, TLS: tls != nil, UserAgent: userAgent, MaxMessageSize: int(cfg.MaxMessageSize)}
+	dial := d.dial
+	if tls != nil {
+		dial = d.dialTLS
+		if name := tls.config.ServerName; name != "" {
+			own.Authority = name
+		}
+	}
 	for range cfg.Connections {
+		e.lines = append(e.lines, &line{
+			dial:    func(ctx context.Context) (net.Conn, error) { return dial(ctx, "tcp", address) },
+			options: own, timeout: cfg.ConnectTimeout.Std(),
+		})
 		// passthrough: the dialer resolves names anew for each connection.
 		c, err := grpc.NewClient("passthrough:///"+address,
 			grpc.WithTransportCredentials(creds),
@@ -60,7 +76,7 @@ func newEndpoint(address string, cfg *config.Upstream, tls *clientTLS) (*endpoin
 			grpc.WithDisableRetry(),
 			grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) { return d.dial(ctx, "tcp", address) }),
 			grpc.WithNoProxy(),
-			grpc.WithUserAgent("crossgate"),
+			grpc.WithUserAgent(userAgent),
 			grpc.WithIdleTimeout(0),
 		)
 		if err != nil {
@@ -70,6 +86,21 @@ func newEndpoint(address string, cfg *config.Upstream, tls *clientTLS) (*endpoin
 		e.conns = append(e.conns, c)
 	}
 	return e, nil
+}
+
+// line returns the line whose turn it is, one that is up where there is one, and its connection if it is.
+func (e *endpoint) line() (*line, *unary.Conn) {
+	turn := e.turn.Add(1)
+	for i := range e.lines {
+		l := e.lines[(turn+uint32(i))%uint32(len(e.lines))]
+		if c := l.ready(); c != nil {
+			if i > 0 {
+				e.lines[turn%uint32(len(e.lines))].connect()
+			}
+			return l, c
+		}
+	}
+	return e.lines[turn%uint32(len(e.lines))], nil
 }
 
 // conn returns the connection whose turn it is, one that is up where there is one, and whether it is. Idle ones are
@@ -119,6 +150,9 @@ func (e *endpoint) watch(ctx context.Context, ready func()) {
 }
 
 func (e *endpoint) close() {
+	for _, l := range e.lines {
+		l.close()
+	}
 	for _, c := range e.conns {
 		c.Close()
 	}

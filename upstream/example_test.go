@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 
 	"github.com/crossgate/crossgate/config"
@@ -22,9 +21,9 @@ func Example() {
 	}
 	defer set.Close()
 
-	reply := upstream.NewReply()
+	reply := new(upstream.Reply)
 	defer reply.Reset()
-	err = set.Pool("shop").Invoke(context.Background(), "/shop.v1.Catalog/GetItem", mem.SliceBuffer("\x0a\x01a"), reply)
+	err = set.Pool("shop").Invoke(context.Background(), &upstream.Call{Method: "/shop.v1.Catalog/GetItem", Request: []byte("\x0a\x01a")}, reply)
 	fmt.Println(status.Code(err), status.Convert(err).Message())
 	// Output: Unavailable no backend of upstream shop can be reached
 }

@@ -10,12 +10,10 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/mem"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/upstream/internal/unary"
 )
 
 // Pool is the backends of one upstream. Its methods are safe for concurrent use.
@@ -74,63 +72,60 @@ func (p *Pool) release() {
 // Name returns the upstream's name.
 func (p *Pool) Name() string { return p.name }
 
-// Reply is what a unary call answers with. It may be used again, by one call at a time, after Reset.
-type Reply struct {
-	Header  metadata.MD
-	Trailer metadata.MD
-	body    mem.Buffer
-	peer    peer.Peer
-	options []grpc.CallOption
-}
+// Call is one unary call: see unary.Call.
+type Call = unary.Call
 
-// NewReply returns an empty reply.
-func NewReply() *Reply {
-	r := new(Reply)
-	r.options = []grpc.CallOption{grpc.Header(&r.Header), grpc.Trailer(&r.Trailer), grpc.Peer(&r.peer)}
-	return r
-}
+// Reply is what a unary call answers with. Its zero value is empty; it may be used again, by one call at a time, after
+// Reset.
+type Reply = unary.Reply
 
-// Bytes returns the message in wire format, valid until Reset.
-func (r *Reply) Bytes() []byte {
-	if r.body == nil {
-		return nil
+// Invoke makes a unary call. When a backend cannot be reached, or says that it has not begun with the call, the call
+// goes to the next one. The error is a gRPC status.
+func (p *Pool) Invoke(ctx context.Context, call *Call, reply *Reply) error {
+	if d, ok := ctx.Deadline(); ok && (call.Deadline.IsZero() || d.Before(call.Deadline)) {
+		call.Deadline = d
 	}
-	return r.body.ReadOnlyData()
-}
-
-// Reset gives the message's memory back.
-func (r *Reply) Reset() {
-	if r.body != nil {
-		r.body.Free()
-		r.body = nil
-	}
-	r.Header, r.Trailer, r.peer = nil, nil, peer.Peer{}
-}
-
-// Receive gives r its message, which r frees: for a backend that is no Pool.
-func (r *Reply) Receive(body mem.Buffer) { r.body = body }
-
-// Invoke calls a unary method ("/package.Service/Method"). The request stays the caller's, who frees it after the call;
-// metadata comes with ctx, as for grpc-go. When a backend cannot be reached the call goes to the next one: it is tried
-// again only where nothing was sent. The error is a gRPC status.
-func (p *Pool) Invoke(ctx context.Context, method string, request mem.Buffer, reply *Reply) error {
-	var err error
+	var last error
 	for first, n := p.first(), 0; n < 2*len(p.endpoints); n++ {
-		e, c := p.at(first, n)
-		if c == nil {
+		e := p.endpoints[(first+n)%len(p.endpoints)]
+		l, c := e.line()
+		// The first round is for those that are connected, so that no call waits for a backend that may not answer while
+		// another is there; the second for all.
+		if n < len(p.endpoints) && (c == nil || e.isDown()) {
+			l.connect()
 			continue
 		}
-		reply.peer.Addr = nil
-		if err = c.Invoke(ctx, method, request, &reply.body, reply.options...); err == nil {
-			return nil
+		if c == nil {
+			var err error
+			if c, err = l.wait(ctx, call.Deadline); err != nil {
+				if ended := callEnded(ctx, call); ended != nil {
+					return ended
+				}
+				e.failed()
+				last = err
+				continue
+			}
+			e.downUntil.Store(0)
 		}
-		// A call without a peer never got a connection.
-		if reply.peer.Addr != nil || status.Code(err) != codes.Unavailable || ctx.Err() != nil {
-			return callError(ctx, err)
+		err := c.Invoke(ctx, call, reply)
+		if !unary.NotSent(err) {
+			return err
 		}
-		e.failed()
+		reply.Reset()
+		last = err
 	}
-	return p.unreachable(err)
+	return p.unreachable(last)
+}
+
+// callEnded is the status of a call that nobody waits for any more, nil for one that somebody does.
+func callEnded(ctx context.Context, call *Call) error {
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return errClientGone
+	case ctx.Err() != nil, !call.Deadline.IsZero() && !time.Now().Before(call.Deadline):
+		return errDeadline
+	}
+	return nil
 }
 
 // NewStream opens a stream of a method. Its messages are mem.Buffers: SendMsg takes a mem.Buffer that stays the

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 
 	"github.com/crossgate/crossgate/config"
@@ -62,7 +61,7 @@ func TestClosingAPoolEndsItsCalls(t *testing.T) {
 	s := openSet(t, nil, upstreamOf(a.address))
 	done := make(chan error)
 	go func() {
-		done <- s.Pool("shop").Invoke(context.Background(), "/t.T/Hang", mem.SliceBuffer("x"), NewReply())
+		done <- s.Pool("shop").Invoke(context.Background(), &Call{Method: "/t.T/Hang", Request: []byte("x")}, new(Reply))
 	}()
 	until(t, "the call to arrive", func() bool { return a.calls.Load() > 0 })
 	s.Close()

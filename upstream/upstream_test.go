@@ -121,9 +121,9 @@ func testContext(t testing.TB) context.Context {
 
 // call echoes text and returns the address that answered.
 func call(ctx context.Context, p *Pool, text string) (string, error) {
-	reply := NewReply()
+	reply := new(Reply)
 	defer reply.Reset()
-	if err := p.Invoke(ctx, "/t.T/Echo", mem.SliceBuffer(text), reply); err != nil {
+	if err := p.Invoke(ctx, &Call{Method: "/t.T/Echo", Request: []byte(text)}, reply); err != nil {
 		return "", err
 	}
 	if string(reply.Bytes()) != text {
@@ -244,7 +244,7 @@ func TestABackendThatComesBackServesAgain(t *testing.T) {
 func TestABackendsOwnUnavailableIsNotTriedAgain(t *testing.T) {
 	a, b := startBackend(t, nil), startBackend(t, nil)
 	p := openSet(t, nil, upstreamOf(a.address, b.address)).Pool("shop")
-	err := p.Invoke(testContext(t), "/t.T/Fail", mem.SliceBuffer("x"), NewReply())
+	err := p.Invoke(testContext(t), &Call{Method: "/t.T/Fail", Request: []byte("x")}, new(Reply))
 	if s := status.Convert(err); s.Code() != codes.Unavailable || s.Message() != "said by the backend" {
 		t.Errorf("status %v", s)
 	}
@@ -256,9 +256,8 @@ func TestABackendsOwnUnavailableIsNotTriedAgain(t *testing.T) {
 func TestMetadataGoesBothWays(t *testing.T) {
 	a := startBackend(t, nil)
 	p := openSet(t, nil, upstreamOf(a.address)).Pool("shop")
-	reply := NewReply()
-	ctx := metadata.AppendToOutgoingContext(testContext(t), "x-sent", "one")
-	if err := p.Invoke(ctx, "/t.T/Echo", mem.SliceBuffer("x"), reply); err != nil {
+	reply := new(Reply)
+	if err := p.Invoke(testContext(t), &Call{Method: "/t.T/Echo", Metadata: []string{"x-sent", "one"}, Request: []byte("x")}, reply); err != nil {
 		t.Fatal(err)
 	}
 	if got := reply.Header.Get("x-echo"); len(got) != 1 || got[0] != "one" {
@@ -268,7 +267,7 @@ func TestMetadataGoesBothWays(t *testing.T) {
 		t.Errorf("trailer %v", reply.Trailer)
 	}
 	reply.Reset()
-	if reply.Header != nil || reply.Trailer != nil || reply.Bytes() != nil {
+	if reply.Header != nil || reply.Trailer != nil || len(reply.Bytes()) != 0 {
 		t.Error("Reset leaves something behind")
 	}
 }
@@ -281,7 +280,7 @@ func TestDeadlinesAndCancellationReachTheBackend(t *testing.T) {
 	}
 	short, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	err := p.Invoke(short, "/t.T/Hang", mem.SliceBuffer("x"), NewReply())
+	err := p.Invoke(short, &Call{Method: "/t.T/Hang", Request: []byte("x")}, new(Reply))
 	if status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("error %v", err)
 	}
@@ -289,7 +288,7 @@ func TestDeadlinesAndCancellationReachTheBackend(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- p.Invoke(ctx, "/t.T/Hang", mem.SliceBuffer("x"), NewReply()) }()
+	go func() { done <- p.Invoke(ctx, &Call{Method: "/t.T/Hang", Request: []byte("x")}, new(Reply)) }()
 	before := a.calls.Load()
 	until(t, "the call to arrive", func() bool { return a.calls.Load() > before || a.calls.Load() >= 3 })
 	cancel()
