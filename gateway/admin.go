@@ -184,7 +184,7 @@ func (a *admin) createSet(w http.ResponseWriter, r *http.Request) {
 		transcoder.WriteError(w, r, fault.Errorf(fault.MessageTooLarge, "the body is larger than %d bytes, or ended early", descriptors.MaxSetSize))
 		return
 	}
-	if kind, _, _ := mime.ParseMediaType(contentType(r)); kind == "application/json" {
+	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind == "application/json" {
 		var set adminv1.DescriptorSet
 		if err := protojson.Unmarshal(raw, &set); err != nil {
 			transcoder.WriteError(w, r, fault.New(fault.InvalidRequest, "the body is no crossgate.admin.v1.DescriptorSet in JSON"))

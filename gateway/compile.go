@@ -20,6 +20,7 @@ import (
 	"github.com/crossgate/crossgate/telemetry"
 	"github.com/crossgate/crossgate/transcoder"
 	"github.com/crossgate/crossgate/transcoder/codec"
+	"github.com/crossgate/crossgate/transcoder/rpc"
 	"github.com/crossgate/crossgate/upstream"
 	"github.com/crossgate/crossgate/wsbridge"
 )
@@ -154,7 +155,7 @@ func (c *compiler) grpc(cfg *config.Route, policy *admission.Policy, r *route) {
 		return
 	}
 	g := &grpcRoute{compiler: c, cfg: cfg, policy: policy, route: r,
-		proxy: &grpcProxy{pool: pool, timeout: cfg.Timeout.Std(), maxMessage: int64(cfg.MaxBodySize)},
+		rpc: rpc.Options{Backend: pool, MaxMessage: int64(cfg.MaxBodySize), Timeout: cfg.Timeout.Std()},
 		options: transcoder.Options{
 			Backend: pool,
 			Codec:   &c.codec,
@@ -190,7 +191,7 @@ type grpcRoute struct {
 	cfg     *config.Route
 	policy  *admission.Policy
 	route   *route
-	proxy   *grpcProxy
+	rpc     rpc.Options
 	options transcoder.Options
 }
 
@@ -217,7 +218,7 @@ func (g *grpcRoute) pattern(pattern string, seen map[protoreflect.FullName]bool)
 		g.errs.Add(g.cfg.GRPC.Pos, fmt.Errorf("route %s: services: %q is no service name", g.cfg.Name, pattern))
 		return
 	}
-	t := &target{route: g.route, kind: "grpc", calls: "/" + pattern + "/*", upstream: g.cfg.GRPC.Upstream, serve: serveRPC(g.proxy, nil)}
+	t := &target{route: g.route, kind: "grpc", calls: "/" + pattern + "/*", upstream: g.cfg.GRPC.Upstream, serve: serveRPC(rpc.New(g.rpc), nil)}
 	g.add(g.cfg, g.policy, t, []string{http.MethodPost}, template, pattern)
 }
 
@@ -236,7 +237,7 @@ func (g *grpcRoute) service(s *descriptors.Service) {
 			g.errs.Add(g.cfg.GRPC.Pos, err)
 			continue
 		}
-		t := &target{route: g.route, kind: "rpc", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, serve: serveRPC(g.proxy, own)}
+		t := &target{route: g.route, kind: "rpc", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, serve: serveRPC(rpc.New(g.rpc), own)}
 		g.add(g.cfg, g.policy, t, []string{http.MethodPost}, template, name)
 		for _, b := range m.Bindings {
 			g.binding(m, b, options)

@@ -7,15 +7,16 @@ import (
 	"strings"
 
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/transcoder/rpc"
 )
 
 // cors answers the Fetch standard's CORS protocol for one route. A nil *cors lets no other origin in.
 type cors struct {
 	anyOrigin   bool
 	origins     []string
-	methods     string // empty: the method asked for
-	headers     string // empty: the headers asked for
-	expose      string
+	methods     string    // empty: the method asked for
+	headers     string    // empty: the headers asked for
+	expose      [3]string // of plain HTTP, of gRPC-Web and of Connect
 	maxAge      string
 	credentials bool
 }
@@ -25,15 +26,25 @@ func compileCORS(c *config.CORS) *cors {
 		return nil
 	}
 	return &cors{
-		anyOrigin:   slices.Contains(c.Origins, "*"),
-		origins:     c.Origins,
-		methods:     strings.Join(c.Methods, ", "),
-		headers:     strings.Join(c.Headers, ", "),
-		expose:      strings.Join(c.Expose, ", "),
+		anyOrigin: slices.Contains(c.Origins, "*"),
+		origins:   c.Origins,
+		methods:   strings.Join(c.Methods, ", "),
+		headers:   strings.Join(c.Headers, ", "),
+		expose: [...]string{
+			strings.Join(c.Expose, ", "),
+			strings.Join(append(slices.Clone(c.Expose), webHeaders...), ", "),
+			strings.Join(append(slices.Clone(c.Expose), connectHeaders...), ", "),
+		},
 		maxAge:      strconv.Itoa(int(c.MaxAge.Std().Seconds())),
 		credentials: c.Credentials,
 	}
 }
+
+// What the clients of gRPC-Web and Connect read of an answer's headers besides metadata.
+var (
+	webHeaders     = []string{"Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin", "Grpc-Encoding"}
+	connectHeaders = []string{"Content-Encoding", "Connect-Content-Encoding"}
+)
 
 // isPreflight reports whether r asks for permission rather than for the resource.
 func isPreflight(r *http.Request) bool {
@@ -44,8 +55,8 @@ func (c *cors) allows(origin string) bool {
 	return c != nil && (c.anyOrigin || slices.Contains(c.origins, origin))
 }
 
-// decorate lets the page that sent r read the answer, if the route says so.
-func (c *cors) decorate(h http.Header, r *http.Request) {
+// decorate lets the page that sent r, which speaks p, read the answer, if the route says so.
+func (c *cors) decorate(h http.Header, r *http.Request, p rpc.Protocol) {
 	if c == nil {
 		return
 	}
@@ -57,8 +68,16 @@ func (c *cors) decorate(h http.Header, r *http.Request) {
 		return
 	}
 	c.setOrigin(h, origin)
-	if c.expose != "" {
-		h.Set("Access-Control-Expose-Headers", c.expose)
+	expose := c.expose[0]
+	switch p {
+	case rpc.None, rpc.GRPC:
+	case rpc.GRPCWeb, rpc.GRPCWebText:
+		expose = c.expose[1]
+	default:
+		expose = c.expose[2]
+	}
+	if expose != "" {
+		h.Set("Access-Control-Expose-Headers", expose)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/transcoder/rpc"
 )
 
 func TestCORS(t *testing.T) {
@@ -29,7 +30,7 @@ func TestCORS(t *testing.T) {
 				r.Header.Set("Origin", c.origin)
 			}
 			h := http.Header{}
-			c.cors.decorate(h, r)
+			c.cors.decorate(h, r, rpc.None)
 			if h.Get("Access-Control-Allow-Origin") != c.allowed || h.Get("Access-Control-Allow-Credentials") != c.credential {
 				t.Errorf("headers %v", h)
 			}
@@ -37,6 +38,29 @@ func TestCORS(t *testing.T) {
 				t.Error("the answer depends on the origin and does not say so")
 			}
 		})
+	}
+}
+
+func TestAnswersExposeWhatTheProtocolsClientsRead(t *testing.T) {
+	named := compileCORS(&config.CORS{Origins: []string{"*"}, Expose: []string{"X-A"}})
+	silent := compileCORS(&config.CORS{Origins: []string{"*"}})
+	for _, c := range []struct {
+		cors     *cors
+		protocol rpc.Protocol
+		want     string
+	}{
+		{named, rpc.None, "X-A"},
+		{named, rpc.GRPC, "X-A"},
+		{named, rpc.GRPCWeb, "X-A, Grpc-Status, Grpc-Message, Grpc-Status-Details-Bin, Grpc-Encoding"},
+		{silent, rpc.GRPCWebText, "Grpc-Status, Grpc-Message, Grpc-Status-Details-Bin, Grpc-Encoding"},
+		{named, rpc.ConnectGet, "X-A, Content-Encoding, Connect-Content-Encoding"},
+		{silent, rpc.None, ""},
+	} {
+		h := http.Header{}
+		c.cors.decorate(h, &http.Request{Header: http.Header{"Origin": {"https://app.example.com"}}}, c.protocol)
+		if got := h.Get("Access-Control-Expose-Headers"); got != c.want {
+			t.Errorf("protocol %d exposes %q, want %q", c.protocol, got, c.want)
+		}
 	}
 }
 

@@ -8,27 +8,32 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
 	"github.com/crossgate/crossgate/admission"
 	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/telemetry"
+	"github.com/crossgate/crossgate/transcoder"
+	"github.com/crossgate/crossgate/transcoder/rpc"
 )
 
 // exchange is one request on its way through the gateway. It is pooled: nothing may keep it, or what it points to,
 // beyond the handler's return.
 type exchange struct {
-	w       recorder
-	r       *http.Request
-	snap    *Snapshot // nil once the exchange has left it
-	stripe  uint32
-	start   time.Time
-	id      string
-	grpc    bool // the request is a call of the gRPC protocol itself
-	request admission.Request
-	ticket  *admission.Ticket
-	user    string             // who was admitted
-	binding string             // and to what
-	target  *target            // nil until routed
-	refusal *admission.Refusal // nil when admitted
+	w        recorder
+	r        *http.Request
+	snap     *Snapshot // nil once the exchange has left it
+	stripe   uint32
+	start    time.Time
+	id       string
+	protocol rpc.Protocol
+	code     codes.Code // how a call of an RPC protocol ended
+	request  admission.Request
+	ticket   *admission.Ticket
+	user     string             // who was admitted
+	binding  string             // and to what
+	target   *target            // nil until routed
+	refusal  *admission.Refusal // nil when admitted
 }
 
 var nextStripe atomic.Uint32
@@ -53,7 +58,7 @@ func (x *exchange) begin(l *listener, w http.ResponseWriter, r *http.Request) {
 	x.start = time.Now()
 	x.snap = l.gateway.acquire(x.stripe)
 	x.target, x.refusal, x.user, x.binding = nil, nil, "", ""
-	x.grpc = isGRPC(r)
+	x.protocol, x.code = rpc.Detect(r), codes.OK
 	x.identify()
 	l.gateway.telemetry.InFlight(1)
 	x.request = admission.Request{
@@ -100,18 +105,30 @@ func (x *exchange) run() {
 	x.refusal = x.snap.admitter.Admit(x.r.Context(), &x.request, x.ticket)
 	if x.refusal != nil {
 		if x.refusal.Route != nil {
-			x.target = x.refusal.Route.Target.(*target)
-			x.target.route.cors.decorate(x.w.Header(), x.r)
+			x.enter(x.refusal.Route.Target.(*target))
+			x.target.route.cors.decorate(x.w.Header(), x.r, x.protocol)
 		}
 		x.refuse()
 		return
 	}
-	x.target = x.ticket.Route.Target.(*target)
+	x.enter(x.ticket.Route.Target.(*target))
 	x.user, x.binding = x.ticket.Identity.User, x.ticket.Route.Binding
 	h := x.w.Header()
-	x.target.route.cors.decorate(h, x.r)
+	x.target.route.cors.decorate(h, x.r, x.protocol)
 	setLimitHeaders(h, x.ticket.Limits)
 	x.target.serve(x)
+}
+
+// enter notes what the request is for. Only methods at their own paths speak Connect: elsewhere what looks like it is a
+// query parameter or a header of another meaning.
+func (x *exchange) enter(t *target) {
+	x.target = t
+	switch {
+	case !t.ownPath() && x.protocol >= rpc.Connect:
+		x.protocol = rpc.None
+	case t.ownPath() && x.r.Method == http.MethodGet:
+		x.protocol = rpc.ConnectGet
+	}
 }
 
 // preflight answers for the route that the announced method has, where that route lets other origins in. Preflights
@@ -131,6 +148,17 @@ func (x *exchange) preflight() bool {
 	x.target = t
 	t.route.cors.preflight(&x.w, x.r)
 	return true
+}
+
+// telemetryOf is what a protocol is counted as.
+func telemetryOf(p rpc.Protocol) telemetry.Protocol {
+	switch p {
+	case rpc.GRPC:
+		return telemetry.GRPC
+	case rpc.GRPCWeb, rpc.GRPCWebText:
+		return telemetry.GRPCWeb
+	}
+	return telemetry.Connect
 }
 
 // leave ends the exchange's hold on its snapshot.
@@ -153,9 +181,9 @@ func (x *exchange) end(g *Gateway) {
 	if x.target != nil {
 		protocol, metrics = x.target.protocol, x.target.route.metrics
 	}
-	if x.grpc {
-		protocol = telemetry.GRPC
-		status = grpcStatus(x.w.Header(), status)
+	if x.protocol != rpc.None {
+		protocol = telemetryOf(x.protocol)
+		status = transcoder.HTTPStatus(x.code)
 	}
 	latency := time.Since(x.start)
 	metrics.Observe(protocol, status, latency, x.r.ContentLength, x.w.written)

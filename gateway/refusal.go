@@ -15,6 +15,7 @@ import (
 	"github.com/crossgate/crossgate/ratelimit"
 	"github.com/crossgate/crossgate/telemetry"
 	"github.com/crossgate/crossgate/transcoder"
+	"github.com/crossgate/crossgate/transcoder/rpc"
 )
 
 // refuse tells the caller in its own protocol why it was not admitted.
@@ -40,12 +41,12 @@ func (x *exchange) refuse() {
 
 // fail is the gateway's own no, in the caller's protocol.
 func (x *exchange) fail(e *fault.Error) {
-	if x.grpc {
+	if x.protocol != rpc.None {
 		if e.Reason == fault.NoRoute {
 			// A server without the method says UNIMPLEMENTED (gRPC, "Status codes and their use in gRPC").
 			e.Code = codes.Unimplemented
 		}
-		writeGRPCError(&x.w, e)
+		x.code = rpc.Refuse(&x.w, x.r, x.protocol, e)
 		return
 	}
 	transcoder.WriteError(&x.w, x.r, e)

@@ -7,6 +7,7 @@ import (
 	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/telemetry"
 	"github.com/crossgate/crossgate/transcoder"
+	"github.com/crossgate/crossgate/transcoder/rpc"
 	"github.com/crossgate/crossgate/wsbridge"
 )
 
@@ -16,11 +17,14 @@ type target struct {
 	serve func(x *exchange)
 
 	// For listings, logs and metrics.
-	kind     string
+	kind     string // rest, rpc, grpc, websocket or respond
 	protocol telemetry.Protocol
 	calls    string // the full gRPC method, or the service on the bus
 	upstream string
 }
+
+// ownPath reports whether the target is a method at its own path, or all of a service at theirs.
+func (t *target) ownPath() bool { return t.kind == "rpc" || t.kind == "grpc" }
 
 // route is what one configured route means to the gateway, besides its policy.
 type route struct {
@@ -32,7 +36,8 @@ type route struct {
 // serveREST answers with a transcoded call.
 func serveREST(m *transcoder.Method) func(*exchange) {
 	return func(x *exchange) {
-		if x.grpc {
+		switch x.protocol {
+		case rpc.GRPC, rpc.GRPCWeb, rpc.GRPCWebText:
 			x.fail(fault.New(fault.WrongProtocol, "this path is a REST binding; call the method by its own path"))
 			return
 		}
@@ -40,13 +45,13 @@ func serveREST(m *transcoder.Method) func(*exchange) {
 	}
 }
 
-// serveRPC answers at a method's own path: native gRPC untouched, JSON transcoded. m is nil where the method's
+// serveRPC answers at a method's own path: RPC protocols by h, other JSON by m, which is nil where the method's
 // descriptors are not known (yet).
-func serveRPC(p *grpcProxy, m *transcoder.Method) func(*exchange) {
+func serveRPC(h *rpc.Handler, m *transcoder.Method) func(*exchange) {
 	return func(x *exchange) {
 		switch {
-		case x.grpc:
-			p.serve(&x.w, x.r)
+		case x.protocol != rpc.None:
+			x.code = h.Serve(&x.w, x.r, x.protocol)
 		case m != nil:
 			m.Serve(&x.w, x.r, nil)
 		default:

@@ -73,6 +73,9 @@ var matrixProtocols = []matrixProtocol{
 	{"REST", restCaller(false), codes.InvalidArgument},
 	{"REST over HTTP 2", restCaller(true), codes.InvalidArgument},
 	{"gRPC", callGRPC, codes.Internal},
+	{"gRPC-Web", webCaller(false, false), codes.Internal},
+	{"gRPC-Web over HTTP 2", webCaller(false, true), codes.Internal},
+	{"gRPC-Web in text", webCaller(true, false), codes.Internal},
 }
 
 // matrixTable has a row for each kind of method and fault.

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -63,20 +64,49 @@ func tryGRPC(t *testing.T, g *rig.Gateway, header http.Header) (int, http.Header
 	for name, values := range metadata.Join(back, trailer) { // a refusal has trailers only
 		answer[http.CanonicalHeaderKey(name)] = values
 	}
-	switch status.Code(err) {
+	return httpStatusOf(t, status.Code(err)), answer
+}
+
+// httpStatusOf is what a code is called in HTTP.
+func httpStatusOf(t *testing.T, code codes.Code) int {
+	t.Helper()
+	switch code {
 	case codes.OK:
-		return http.StatusOK, answer
+		return http.StatusOK
 	case codes.Unauthenticated:
-		return http.StatusUnauthorized, answer
+		return http.StatusUnauthorized
 	case codes.PermissionDenied:
-		return http.StatusForbidden, answer
+		return http.StatusForbidden
 	case codes.ResourceExhausted:
-		return http.StatusTooManyRequests, answer
+		return http.StatusTooManyRequests
 	case codes.Unavailable:
-		return http.StatusServiceUnavailable, answer
+		return http.StatusServiceUnavailable
 	}
-	t.Fatalf("ended with %v", err)
-	return 0, nil
+	t.Fatalf("ended with %v", code)
+	return 0
+}
+
+func tryGRPCWeb(t *testing.T, g *rig.Gateway, header http.Header) (int, http.Header) {
+	t.Helper()
+	r, err := http.NewRequest(http.MethodPost, g.URL+testproto.Bindings_GetOne_FullMethodName, bytes.NewReader(frameAll(nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = header.Clone()
+	if r.Header == nil {
+		r.Header = http.Header{}
+	}
+	r.Header.Set("Content-Type", "application/grpc-web")
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	_, trailer, err := readWeb(answer.Body, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return httpStatusOf(t, codeIn(t, trailer)), answer.Header
 }
 
 func tryWebSocket(t *testing.T, g *rig.Gateway, header http.Header) (int, http.Header) {
@@ -94,7 +124,7 @@ func tryWebSocket(t *testing.T, g *rig.Gateway, header http.Header) (int, http.H
 	return answer.StatusCode, answer.Header
 }
 
-var protocols = map[string]attempt{"REST": tryREST, "gRPC": tryGRPC, "WebSocket": tryWebSocket}
+var protocols = map[string]attempt{"REST": tryREST, "gRPC": tryGRPC, "gRPC-Web": tryGRPCWeb, "WebSocket": tryWebSocket}
 
 const secret = "0123456789abcdef0123456789abcdef"
 

@@ -15,11 +15,15 @@ type Protocol uint8
 const (
 	REST Protocol = iota
 	GRPC
+	GRPCWeb
+	Connect
 	WebSocket
 	protocols
 )
 
-func (p Protocol) String() string { return [...]string{"rest", "grpc", "websocket"}[p] }
+func (p Protocol) String() string {
+	return [...]string{"rest", "grpc", "grpc_web", "connect", "websocket"}[p]
+}
 
 // statuses is the number of HTTP statuses that have a series of their own: 100 to 599.
 const statuses = 500
