@@ -43,6 +43,7 @@ const shopProto = `
 syntax = "proto3";
 package shop;
 import "google/api/annotations.proto";
+import "google/api/httpbody.proto";
 import "google/protobuf/field_mask.proto";
 import "google/protobuf/timestamp.proto";
 
@@ -62,6 +63,8 @@ message Revision { Item item = 1; google.protobuf.FieldMask update_mask = 2; str
 // Answer says in JSON what the backend was sent.
 message Answer { string request = 1; Item item = 2; repeated Item items = 3; }
 message Detail { string why = 1; }
+
+message File { string name = 1; google.api.HttpBody content = 2; string note = 3; repeated google.api.HttpBody more = 4; }
 
 service Shop {
   rpc Get(Request) returns (Answer) { option (google.api.http) = {
@@ -91,6 +94,15 @@ service Shop {
   rpc Fail(Request) returns (Answer) { option (google.api.http) = { get: "/v1/fail/{page_size}" }; }
   rpc Hang(Request) returns (Answer) { option (google.api.http) = { get: "/v1/hang" }; }
   rpc Broken(Request) returns (Answer) { option (google.api.http) = { get: "/v1/broken" }; }
+  rpc PutFile(File) returns (File) { option (google.api.http) = {
+    put: "/v1/files/{name}" body: "content" response_body: "content"
+    additional_bindings { post: "/v1/files/{name}" body: "*" }
+    additional_bindings { put: "/v1/files/{name}/more" body: "more" }
+  }; }
+  rpc Raw(google.api.HttpBody) returns (google.api.HttpBody) { option (google.api.http) = { post: "/v1/raw" body: "*" }; }
+  rpc Fetch(Request) returns (stream google.api.HttpBody) { option (google.api.http) = { get: "/v1/fetch" }; }
+  rpc Push(stream File) returns (Answer) { option (google.api.http) = { post: "/v1/push/{name}" body: "content" }; }
+  rpc Pipe(stream google.api.HttpBody) returns (stream File) { option (google.api.http) = { post: "/v1/pipe" body: "*" response_body: "content" }; }
   rpc Watch(Request) returns (stream Item) { option (google.api.http) = { get: "/v1/watch" additional_bindings { post: "/v1/watch" body: "*" } }; }
   rpc Upload(stream Item) returns (Answer) { option (google.api.http) = { post: "/v1/upload" body: "*" }; }
   rpc Chat(stream Item) returns (stream Item) { option (google.api.http) = { post: "/v1/chat" body: "*" }; }
@@ -137,6 +149,7 @@ type shop struct {
 	pool     *upstream.Pool
 	gateway  *httptest.Server
 	calls    atomic.Int32
+	files    map[protoreflect.Name]func(protoreflect.MethodDescriptor, grpc.ServerStream) error
 	received chan metadata.MD
 	ended    chan error // what a call of Hang or an endless Watch ended with
 	deadline atomic.Int64
@@ -145,6 +158,7 @@ type shop struct {
 func startShop(t testing.TB, change func(*Options)) *shop {
 	t.Helper()
 	s := &shop{t: t, methods: methods(t), received: make(chan metadata.MD, 1024), ended: make(chan error, 64)}
+	s.serveFiles()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -226,6 +240,9 @@ func (s *shop) handle(_ any, stream grpc.ServerStream) error {
 		return err
 	}
 	stream.SetTrailer(metadata.Pairs("x-cost", "7"))
+	if serve := s.files[md.Name()]; serve != nil {
+		return serve(md, stream)
+	}
 	if md.IsStreamingClient() {
 		return s.stream(md, stream)
 	}

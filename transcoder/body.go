@@ -7,16 +7,25 @@ import (
 	"strings"
 
 	"github.com/crossgate/crossgate/fault"
+	"github.com/crossgate/crossgate/transcoder/codec"
 )
 
 var errTooLarge = fault.New(fault.MessageTooLarge, "the body is larger than the route's max_body_size")
 
-// checkContent refuses a body that does not claim to be JSON. Nothing is guessed: a web page of another origin may send
-// forms and plain text without asking first (Fetch standard, CORS-safelisted request headers), but not JSON.
-func checkContent(r *http.Request) error {
+// checkContent refuses a body in a form that the method does not take.
+func (m *Method) checkContent(r *http.Request) error {
 	if encoding := r.Header["Content-Encoding"]; len(encoding) > 0 && !strings.EqualFold(encoding[0], "identity") {
 		return fault.New(fault.UnsupportedMediaType, "content-encoding: a body must not be compressed")
 	}
+	if m.rawIn != nil {
+		return nil
+	}
+	return checkJSON(r)
+}
+
+// checkJSON refuses a body that does not claim to be JSON. Nothing is guessed: a web page of another origin may send
+// forms and plain text without asking first (Fetch standard, CORS-safelisted request headers), but not JSON.
+func checkJSON(r *http.Request) error {
 	values := r.Header["Content-Type"]
 	if len(values) == 0 || values[0] == "" || values[0] == "application/json" {
 		return nil
@@ -29,9 +38,10 @@ func checkContent(r *http.Request) error {
 	return fault.New(fault.UnsupportedMediaType, "content-type: expected application/json")
 }
 
-// readBody appends the request's body to dst, limit bytes at the most. What a client declares reserves no more memory
+// readBody appends the request's body to dst, max_body_size bytes at the most. What a client declares reserves no more memory
 // than it has sent, but for a first piece.
-func readBody(dst []byte, r *http.Request, limit int64) ([]byte, error) {
+func (m *Method) readBody(dst []byte, r *http.Request) ([]byte, error) {
+	limit := m.options.MaxBodySize
 	if r.ContentLength == 0 || r.Body == nil {
 		return dst, nil
 	}
@@ -60,7 +70,19 @@ func readBody(dst []byte, r *http.Request, limit int64) ([]byte, error) {
 	if len(dst) == 0 {
 		return dst, nil
 	}
-	return dst, checkContent(r)
+	return dst, m.checkContent(r)
+}
+
+// appendRequest appends the wire bytes of a request message.
+func (m *Method) appendRequest(dst []byte, r *http.Request, body []byte, params []codec.Param) ([]byte, error) {
+	if m.rawIn == nil {
+		return m.request.AppendWire(dst, body, params)
+	}
+	kind, err := contentType(r)
+	if err != nil {
+		return dst, err
+	}
+	return m.rawIn.append(dst, kind, body, params)
 }
 
 // readError says why a body could not be read to its end: the client's connection broke, or its framing did.

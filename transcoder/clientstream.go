@@ -31,7 +31,9 @@ func (m *Method) serveClientStream(ctx context.Context, w http.ResponseWriter, r
 		return
 	}
 	in := &sender{method: m, params: params, request: r, cancel: cancel}
-	in.decoder = json.NewDecoder(in)
+	if m.rawIn == nil {
+		in.decoder = json.NewDecoder(in)
+	}
 	// The first message is read before the backend is called, so that a broken one calls nothing.
 	first, err := in.first()
 	if err != nil {
@@ -68,19 +70,9 @@ func (m *Method) serveClientStream(ctx context.Context, w http.ResponseWriter, r
 
 // answerStream answers with the one message of a client stream.
 func (m *Method) answerStream(w http.ResponseWriter, r *http.Request, in *sender) {
-	var reply mem.Buffer
-	err := in.stream.RecvMsg(&reply)
-	var text []byte
-	if err == nil {
-		if text, err = m.response.AppendJSON(nil, reply.ReadOnlyData()); err != nil {
-			err = fault.New(fault.UpstreamAnswerInvalid, err.Error())
-		}
-		reply.Free()
-	}
-	if errors.Is(err, io.EOF) {
-		err = fault.New(fault.UpstreamAnswerInvalid, "the backend ended the call without an answer")
-	}
 	h := w.Header()
+	text, free, err := m.receiveAnswer(h, in.stream)
+	defer free()
 	if md, headerErr := in.stream.Header(); headerErr == nil {
 		m.back.header(h, md)
 	}
@@ -92,15 +84,36 @@ func (m *Method) answerStream(w http.ResponseWriter, r *http.Request, in *sender
 	if takesTrailers(r) {
 		trailers(h, in.stream.Trailer())
 	}
-	h["Content-Type"] = jsonType
 	_, _ = w.Write(text)
 }
 
-// sender sends the JSON values of a body one by one. Each may be as large as the route's limit.
+// receiveAnswer waits for the one message of a stream and returns what the client gets, which is good until free.
+func (m *Method) receiveAnswer(h http.Header, stream grpc.ClientStream) (text []byte, free func(), err error) {
+	var reply mem.Buffer
+	if err = stream.RecvMsg(&reply); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = fault.New(fault.UpstreamAnswerInvalid, "the backend ended the call without an answer")
+		}
+		return nil, func() {}, err
+	}
+	if m.rawOut != nil {
+		text, err = m.rawOut.answer(h, reply.ReadOnlyData())
+		return text, reply.Free, err
+	}
+	h["Content-Type"] = jsonType
+	if text, err = m.response.AppendJSON(nil, reply.ReadOnlyData()); err != nil {
+		err = fault.New(fault.UpstreamAnswerInvalid, err.Error())
+	}
+	return text, reply.Free, err
+}
+
+// sender sends the JSON values of a body one by one, each as large as the route's limit at the most; or, where the body
+// goes to the backend as it is, one piece after the other.
 type sender struct {
 	method  *Method
 	params  []codec.Param
 	request *http.Request
+	chunk   []byte // the piece of a raw body that is being sent; nil before the first
 	decoder *json.Decoder
 	value   json.RawMessage
 	since   int64 // bytes read since the last message began
@@ -132,7 +145,7 @@ func (s *sender) first() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return wire, checkContent(s.request)
+	return wire, s.method.checkContent(s.request)
 }
 
 func (s *sender) message(value []byte) ([]byte, error) {
@@ -143,7 +156,36 @@ func (s *sender) message(value []byte) ([]byte, error) {
 	return wire, err
 }
 
+// rawChunk is how much of a raw body one message takes at the most: enough for its cost not to count, and no more than
+// what is held for each upload.
+const rawChunk = 64 << 10
+
+// nextChunk returns the message with what has come of a raw body. The first one, which is there even for an empty body, has
+// the media type and what path and query say.
+func (s *sender) nextChunk() ([]byte, error) {
+	first := s.chunk == nil
+	if first {
+		s.chunk = make([]byte, min(rawChunk, s.method.options.MaxBodySize))
+	}
+	for {
+		n, err := s.request.Body.Read(s.chunk)
+		switch {
+		case first && (n > 0 || errors.Is(err, io.EOF)):
+			return s.method.appendRequest(nil, s.request, s.chunk[:n], s.params)
+		case n > 0:
+			return s.method.rawIn.append(nil, "", s.chunk[:n], nil)
+		case errors.Is(err, io.EOF):
+			return nil, err
+		case err != nil:
+			return nil, readError(s.request, err)
+		}
+	}
+}
+
 func (s *sender) next() ([]byte, error) {
+	if s.method.rawIn != nil {
+		return s.nextChunk()
+	}
 	s.since = 0
 	if err := s.decoder.Decode(&s.value); err != nil {
 		var syntax *json.SyntaxError

@@ -71,6 +71,8 @@ type Method struct {
 	hasBody  bool
 	request  codec.Request
 	response codec.Response
+	rawIn    *rawRequest  // nil where the body is not google.api.HttpBody
+	rawOut   *rawResponse // nil where the answer is not
 	forward  forwarding
 	back     returning
 	stream   *grpc.StreamDesc // nil for a unary method
@@ -91,10 +93,18 @@ func Compile(m *descriptors.Method, b descriptors.Binding, o Options) (*Method, 
 		return fail(err)
 	}
 	c.template = t
+	// At its own path a method speaks the JSON of its messages, whatever they are.
+	if c.rawIn, err = compileRawRequest(m.Descriptor.Input(), b, &c.options); err != nil {
+		return fail(err)
+	}
+	c.rawOut = compileRawResponse(m.Descriptor.Output(), b)
 	for _, name := range t.Fields() {
 		path, err := resolveVariable(m.Descriptor.Input(), name)
 		if err != nil {
 			return fail(fmt.Errorf("variable {%s}: %w", name, err))
+		}
+		if c.rawIn != nil && string(path[0].Name()) == b.Body {
+			return fail(fmt.Errorf("variable {%s}: is a field of the body, which goes to the backend as it comes", name))
 		}
 		c.vars = append(c.vars, path)
 		c.query.bound = append(c.query.bound, path)

@@ -1,6 +1,7 @@
 package transcoder
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -38,11 +39,14 @@ type relay struct {
 	stream grpc.ClientStream
 	in     *sender // where the requests come from, nil when all have been sent
 
+	broken bool // a raw answer ended too early
+
 	came  chan struct{} // something waits, or the stream has ended
 	taken chan struct{} // what waited is being written
 
 	mu      sync.Mutex
 	frames  framer
+	kind    []byte // the media type of a raw answer, as its first message has it
 	waiting *[]byte
 	err     error // why the stream ended, io.EOF when it ended well
 }
@@ -65,6 +69,10 @@ func (m *Method) relay(ctx context.Context, cancel context.CancelFunc, w http.Re
 	cancel()
 	<-received
 	y.drop()
+	if y.broken {
+		// What a raw answer is cannot say that it ends too early, but the connection can.
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // limitWrites bounds how long a client that reads nothing can hold on to a call that is over.
@@ -126,6 +134,17 @@ func (y *relay) add(wire []byte) error {
 		y.waiting = batches.Get().(*[]byte)
 	}
 	first := !y.frames.any
+	if raw := y.method.rawOut; raw != nil {
+		kind, data, err := raw.parse(wire)
+		if err != nil {
+			return err
+		}
+		if first {
+			y.frames.any, y.kind = true, bytes.Clone(kind)
+		}
+		*y.waiting = append(*y.waiting, data...)
+		return nil
+	}
 	frame, err := y.method.response.AppendJSON(y.frames.open(*y.waiting, wire), wire)
 	if err != nil {
 		y.frames.any = !first
@@ -221,7 +240,7 @@ type silence struct {
 // keepAlive starts the timer for a comment, which only events have.
 func (y *relay) keepAlive() silence {
 	after := y.method.options.Streams.KeepAlive
-	if y.frames.framing != Events || after <= 0 {
+	if y.frames.framing != Events || y.method.rawOut != nil || after <= 0 {
 		return silence{}
 	}
 	return silence{time.NewTimer(after), after}
@@ -257,7 +276,11 @@ func (y *relay) begin() {
 func (y *relay) beginWith(md metadata.MD) {
 	h := y.w.Header()
 	y.method.back.header(h, md)
-	y.frames.framing.header(h)
+	if raw := y.method.rawOut; raw != nil {
+		raw.header(h, y.kind)
+	} else {
+		y.frames.framing.header(h)
+	}
 	y.w.WriteHeader(http.StatusOK)
 }
 
@@ -282,9 +305,14 @@ func (y *relay) end(err error, started bool) {
 	}
 	var last []byte
 	s := status.New(codes.OK, "")
-	if errors.Is(err, io.EOF) {
+	switch ended := errors.Is(err, io.EOF); {
+	case y.method.rawOut != nil:
+		if y.broken = !ended; y.broken {
+			return
+		}
+	case ended:
 		last = y.frames.end(nil)
-	} else {
+	default:
 		s = status.Convert(asStatus(err))
 		last = y.frames.failure(nil, AppendStatus(nil, s, y.method.options.JSON.Resolver))
 	}

@@ -28,7 +28,7 @@ func (m *Method) openWithRequest(ctx context.Context, r *http.Request, vars rout
 	var body []byte
 	var err error
 	if m.hasBody {
-		if body, err = readBody(nil, r, m.options.MaxBodySize); err != nil {
+		if body, err = m.readBody(nil, r); err != nil {
 			return nil, err
 		}
 	}
@@ -36,7 +36,7 @@ func (m *Method) openWithRequest(ctx context.Context, r *http.Request, vars rout
 	if err != nil {
 		return nil, err
 	}
-	wire, err := m.request.AppendWire(nil, body, params)
+	wire, err := m.appendRequest(nil, r, body, params)
 	if err != nil {
 		return nil, err
 	}

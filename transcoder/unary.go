@@ -18,6 +18,7 @@ var jsonType = []string{"application/json"}
 type unaryCall struct {
 	body   []byte // the request's JSON
 	json   []byte // the answer's JSON
+	answer []byte // what the client gets: json, or part of reply
 	params []codec.Param
 	call   upstream.Call
 	reply  upstream.Reply
@@ -35,6 +36,7 @@ func (c *unaryCall) release() {
 			*b = nil
 		}
 	}
+	c.answer = nil
 	clear(c.params)
 	c.params = c.params[:0]
 	clear(c.call.Metadata)
@@ -50,7 +52,7 @@ func (m *Method) serveUnary(w http.ResponseWriter, r *http.Request, vars routing
 	if timeout > 0 {
 		c.call.Deadline = time.Now().Add(timeout)
 	}
-	if err := m.roundTrip(c, r, vars); err != nil {
+	if err := m.roundTrip(c, w.Header(), r, vars); err != nil {
 		m.back.header(w.Header(), c.reply.Header)
 		m.back.named(w.Header(), c.reply.Trailer)
 		m.fail(w, r, err)
@@ -59,15 +61,15 @@ func (m *Method) serveUnary(w http.ResponseWriter, r *http.Request, vars routing
 	m.answer(w, r, c)
 }
 
-// roundTrip reads the request, calls the backend and prints the answer into c.json: nothing is written to the client
-// before all of it is there.
-func (m *Method) roundTrip(c *unaryCall, r *http.Request, vars routing.Vars) error {
+// roundTrip reads the request, calls the backend and makes c.answer: nothing is written to the client before all of it is
+// there.
+func (m *Method) roundTrip(c *unaryCall, h http.Header, r *http.Request, vars routing.Vars) error {
 	var err error
 	if c.call.Metadata, err = m.forward.metadata(c.call.Metadata[:0], r); err != nil {
 		return err
 	}
 	if m.hasBody {
-		if c.body, err = readBody(c.body[:0], r, m.options.MaxBodySize); err != nil {
+		if c.body, err = m.readBody(c.body[:0], r); err != nil {
 			return err
 		}
 	} else {
@@ -76,16 +78,22 @@ func (m *Method) roundTrip(c *unaryCall, r *http.Request, vars routing.Vars) err
 	if c.params, err = m.params(c.params[:0], vars, r.URL.RawQuery, c.body); err != nil {
 		return err
 	}
-	if c.call.Request, err = m.request.AppendWire(c.call.Request[:0], c.body, c.params); err != nil {
+	if c.call.Request, err = m.appendRequest(c.call.Request[:0], r, c.body, c.params); err != nil {
 		return err
 	}
 	c.call.Method = m.method.FullMethod
 	if err = m.options.Backend.Invoke(r.Context(), &c.call, &c.reply); err != nil {
 		return err
 	}
+	if m.rawOut != nil {
+		c.answer, err = m.rawOut.answer(h, c.reply.Bytes())
+		return err
+	}
+	h["Content-Type"] = jsonType
 	if c.json, err = m.response.AppendJSON(c.json[:0], c.reply.Bytes()); err != nil {
 		return fault.New(fault.UpstreamAnswerInvalid, err.Error())
 	}
+	c.answer = c.json
 	return nil
 }
 
@@ -93,16 +101,15 @@ func (m *Method) answer(w http.ResponseWriter, r *http.Request, c *unaryCall) {
 	h := w.Header()
 	m.back.header(h, c.reply.Header)
 	m.back.named(h, c.reply.Trailer)
-	h["Content-Type"] = jsonType
 	switch {
 	case len(c.reply.Trailer) > 0 && takesTrailers(r):
 		trailers(h, c.reply.Trailer)
-	case len(c.json) > 2048:
+	case len(c.answer) > 2048:
 		// Below this net/http finds the length itself. With it there would be no trailers in HTTP/1.1.
-		h["Content-Length"] = []string{strconv.Itoa(len(c.json))}
+		h["Content-Length"] = []string{strconv.Itoa(len(c.answer))}
 	}
 	w.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(c.json)
+		_, _ = w.Write(c.answer)
 	}
 }
