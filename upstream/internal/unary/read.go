@@ -33,7 +33,9 @@ func (c *Conn) readFrame(in *bufio.Reader) error {
 	if err := c.frame(frame[3], frame[4], uint32At(frame[5:]), frame[frameHeaderSize:]); err != nil {
 		return err
 	}
-	_, err = in.Discard(frameHeaderSize + length)
+	if _, err = in.Discard(frameHeaderSize + length); err == nil && in.Buffered() == 0 {
+		c.flushFromReader()
+	}
 	return err
 }
 
@@ -74,12 +76,8 @@ func (c *Conn) frame(kind, flags byte, id uint32, payload []byte) error {
 		// A peer that asks for answers without reading them.
 		err = breach("it does not read what it is sent")
 	}
-	if err != nil {
-		c.mu.Unlock()
-		return err
-	}
-	c.flushFromReader()
-	return nil
+	c.mu.Unlock()
+	return err
 }
 
 // finish ends a stream that the backend has ended. c.mu is held.

@@ -150,8 +150,8 @@ func (c *Conn) unblock() {
 	}
 }
 
-// flush writes the frames that wait, unless another caller is writing, which then writes them too. c.mu is held, and let
-// go.
+// flush writes the frames that wait, unless another goroutine is writing, which then writes them too. c.mu is held, and
+// let go.
 func (c *Conn) flush() {
 	if c.writing || len(c.out) == 0 {
 		c.mu.Unlock()
@@ -162,39 +162,53 @@ func (c *Conn) flush() {
 	// Callers that are ready to run add their frames first: one write for all of them.
 	runtime.Gosched()
 	c.mu.Lock()
-	for len(c.out) > 0 && c.err == nil {
-		b := c.out
-		c.out, c.spare = c.spare[:0], nil
-		late := c.lateWrite()
-		c.mu.Unlock()
-		err := late
-		if err == nil {
-			_, err = c.net.Write(b)
-		}
-		if err != nil {
-			c.end(err)
-		}
-		c.mu.Lock()
-		if cap(b) <= keepable {
-			c.spare = b[:0]
-		}
-		if c.err == nil {
-			c.unblockAfterWrite()
-		}
+	c.write()
+	if len(c.out) > 0 && c.err == nil {
+		// A caller has an answer of its own to wait for: it writes once, not for ever for others.
+		c.writeOn()
+	} else {
+		c.writing = false
 	}
-	c.writing = false
 	c.mu.Unlock()
 }
 
-// unblockAfterWrite goes on with requests that waited for room among the frames to write.
-func (c *Conn) unblockAfterWrite() {
-	if len(c.blocked) > 0 && len(c.out) == 0 {
-		c.unblock()
+// writeOn has a goroutine write what waits, until nothing does. c.mu is held.
+func (c *Conn) writeOn() {
+	c.running.Add(1)
+	go func() { // ends with its writes, at the latest with the socket
+		defer c.running.Done()
+		c.mu.Lock()
+		for len(c.out) > 0 && c.err == nil {
+			c.write()
+		}
+		c.writing = false
+		c.mu.Unlock()
+	}()
+}
+
+// write writes what waits. c.mu is held, but not meanwhile.
+func (c *Conn) write() {
+	b := c.out
+	c.out, c.spare = c.spare[:0], nil
+	err := c.allowWrite()
+	c.mu.Unlock()
+	if err == nil {
+		_, err = c.net.Write(b)
+	}
+	if err != nil {
+		c.end(err)
+	}
+	c.mu.Lock()
+	if cap(b) <= keepable {
+		c.spare = b[:0]
+	}
+	if c.err == nil && len(c.out) == 0 && len(c.blocked) > 0 {
+		c.unblock() // there is room again among the frames to write
 	}
 }
 
-// lateWrite moves the socket's write deadline, not more often than is needed to leave each write its time.
-func (c *Conn) lateWrite() error {
+// allowWrite moves the socket's write deadline, not more often than is needed to leave each write its time.
+func (c *Conn) allowWrite() error {
 	now := time.Now()
 	if c.allowed.Sub(now) > writeTimeout {
 		return nil
@@ -204,19 +218,14 @@ func (c *Conn) lateWrite() error {
 }
 
 // flushFromReader writes the frames that wait without holding up the reader, which a peer that waits to be read from
-// could otherwise stop. c.mu is held, and let go.
+// could otherwise stop.
 func (c *Conn) flushFromReader() {
-	if c.writing || len(c.out) == 0 || c.err != nil {
-		c.mu.Unlock()
-		return
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.writing && len(c.out) > 0 && c.err == nil {
+		c.writing = true
+		c.writeOn()
 	}
-	c.running.Add(1)
-	c.mu.Unlock()
-	go func() { // ends with its write, at the latest with the socket
-		defer c.running.Done()
-		c.mu.Lock()
-		c.flush()
-	}()
 }
 
 func (c *Conn) ackPing(payload []byte) {
