@@ -25,7 +25,7 @@ c.yaml:3:13: match: unknown key "pathPrefix"; did you mean "path_prefix"?
 		{"an unknown key like no other", `
 admin: {zzzzzz: 1}
 `, `
-c.yaml:1:9: admin: unknown key "zzzzzz"; expected address or token
+c.yaml:1:9: admin: unknown key "zzzzzz"; expected address, token or descriptor_versions
 `},
 		{"a key given twice", `
 admin:

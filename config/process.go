@@ -8,6 +8,8 @@ type Admin struct {
 	Address string `yaml:"address" default:"127.0.0.1:9901"`
 	// The bearer token that calls which change something must carry. Needed when the address is not loopback.
 	Token Secret `yaml:"token"`
+	// How many versions of each registered descriptor set are kept for a rollback, the one in force among them.
+	DescriptorVersions int `yaml:"descriptor_versions" default:"10" min:"1" max:"100"`
 }
 
 // Redis is the server that nodes and services share.

@@ -264,14 +264,14 @@ func TestRegistry(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	defer client.Close()
 	ctx := context.Background()
-	r := NewRegistry(client, "cg:")
-	raw := marshal(t, service("a.proto", "a.v1", "A"))
-	for want := range int64(2) {
-		if put, err := r.Put(ctx, "a", raw); err != nil || put.Version != want+1 {
+	r := NewRegistry(client, "cg:", 3)
+	for want, name := range []string{"a.proto", "moved.proto", "moved.proto"} {
+		want = min(want, 1) + 1 // the same once more is no version
+		if put, err := put(ctx, r, "a", marshal(t, service(name, "a.v1", "A"))); err != nil || put.Version != int64(want) {
 			t.Fatalf("%+v, %v", put, err)
 		}
 	}
-	list, err := r.List(ctx)
+	list, _, err := r.List(ctx)
 	if err != nil || len(list) != 1 || list[0].Version != 2 || len(list[0].SHA256) != 64 || time.Since(list[0].Created) > time.Minute {
 		t.Fatalf("%+v, %v", list, err)
 	}
@@ -279,10 +279,10 @@ func TestRegistry(t *testing.T) {
 	if err != nil || set.Service("a.v1.A") == nil || set.Service("a.v1.A").Source != "registered set a" {
 		t.Errorf("%v, %v", set, err)
 	}
-	if err := r.Delete(ctx, "a"); err != nil {
+	if err := remove(ctx, r, "a"); err != nil {
 		t.Error(err)
 	}
-	if err := r.Delete(ctx, "a"); err != ErrNotRegistered {
+	if err := remove(ctx, r, "a"); err != ErrNotRegistered {
 		t.Errorf("deleted twice: %v", err)
 	}
 	for _, name := range []string{"", "A", "a b", "../x", strings.Repeat("a", 64), "-a"} {
@@ -297,7 +297,7 @@ func TestACandidateChangesNothing(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	defer client.Close()
 	ctx := context.Background()
-	r := NewRegistry(client, "cg:")
+	r := NewRegistry(client, "cg:", 3)
 	l := loader(t, "", r, nil, func() {})
 	if set, err := l.LoadWith(ctx, "a", marshal(t, service("a.proto", "a.v1", "A"))); err != nil || set.Service("a.v1.A") == nil {
 		t.Errorf("%v, %v", set, err)
@@ -305,7 +305,7 @@ func TestACandidateChangesNothing(t *testing.T) {
 	if _, err := l.LoadWith(ctx, "a", []byte("no")); err == nil {
 		t.Error("a broken candidate is taken")
 	}
-	if list, err := r.List(ctx); err != nil || len(list) != 0 {
+	if list, _, err := r.List(ctx); err != nil || len(list) != 0 {
 		t.Errorf("the registry has %v, %v", list, err)
 	}
 }
@@ -321,7 +321,7 @@ func TestTheRegistryTellsOtherNodesAndHealsAfterAnOutage(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		NewRegistry(two, "cg:").Watch(ctx, func() { told <- struct{}{} })
+		NewRegistry(two, "cg:", 3).Watch(ctx, func() { told <- struct{}{} })
 	}()
 	defer func() { cancel(); <-ended }()
 	wait := func(what string) {
@@ -332,12 +332,12 @@ func TestTheRegistryTellsOtherNodesAndHealsAfterAnOutage(t *testing.T) {
 			t.Fatal("not told of " + what)
 		}
 	}
-	r := NewRegistry(one, "cg:")
+	r := NewRegistry(one, "cg:", 3)
 	// The watcher may subscribe after the first Put, and finds it by its version then.
-	if _, err := r.Put(ctx, "a", []byte("x")); err != nil {
+	if _, err := put(ctx, r, "a", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Put(ctx, "b", []byte("x")); err != nil {
+	if _, err := put(ctx, r, "b", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	wait("a registration")
@@ -346,7 +346,7 @@ func TestTheRegistryTellsOtherNodesAndHealsAfterAnOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; {
-		if _, err := r.Put(ctx, "c", []byte("x")); err == nil || time.Now().After(deadline) {
+		if _, err := put(ctx, r, "c", []byte("x")); err == nil || time.Now().After(deadline) {
 			break
 		}
 	}
@@ -357,8 +357,8 @@ func TestRedisGoneLeavesSetsPending(t *testing.T) {
 	server := miniredis.RunT(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1})
 	defer client.Close()
-	r := NewRegistry(client, "cg:")
-	if _, err := r.Put(context.Background(), "a", marshal(t, service("a.proto", "a.v1", "A"))); err != nil {
+	r := NewRegistry(client, "cg:", 3)
+	if _, err := put(context.Background(), r, "a", marshal(t, service("a.proto", "a.v1", "A"))); err != nil {
 		t.Fatal(err)
 	}
 	l := loader(t, "", r, nil, func() {})

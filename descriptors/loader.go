@@ -62,49 +62,98 @@ func NewLoader(cfg *config.Config, backends func(upstream string) Backend, regis
 // not compile, leaves what was last heard of it, and an entry in Pending; a file that is missing or broken is an error,
 // and so is a service that two sources have. Errors are config.Errors.
 func (l *Loader) Load(ctx context.Context) (*Set, error) {
-	registered, pending := l.listRegistered(ctx)
+	registered, _, err := l.listRegistered(ctx)
+	var pending []string
+	if err != nil {
+		pending = append(pending, fmt.Sprintf("registered sets: %v", err))
+	}
 	return l.load(ctx, registered, pending, "")
+}
+
+// Candidate is what Load would return after a change of the registered sets.
+type Candidate struct {
+	*Set
+	// Revision is what the change was checked against.
+	Revision Revision
+	// Breaks is what the version in force has and the new one has not.
+	Breaks []Break
 }
 
 // LoadWith is Load as it would be with a set registered under name: what an admin call is checked against before it
 // changes anything.
-func (l *Loader) LoadWith(ctx context.Context, name string, raw []byte) (*Set, error) {
-	registered, pending := l.listRegistered(ctx)
-	candidate := []Registered{{Name: name, Raw: raw}}
-	for _, r := range registered {
-		if r.Name != name {
-			candidate = append(candidate, r)
+func (l *Loader) LoadWith(ctx context.Context, name string, raw []byte) (*Candidate, error) {
+	registered, revision, err := l.listRegistered(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := []Registered{{Name: name, Raw: raw}}
+	var replaced *Registered
+	for i := range registered {
+		if r := &registered[i]; r.Name == name {
+			replaced = r
+		} else {
+			list = append(list, *r)
 		}
 	}
-	return l.load(ctx, candidate, pending, name)
+	set, err := l.load(ctx, list, nil, name)
+	if err != nil {
+		return nil, err
+	}
+	c := &Candidate{Set: set, Revision: revision}
+	if replaced != nil {
+		c.Breaks, err = l.breaks(*replaced, raw)
+	}
+	return c, err
+}
+
+// breaks compares a registered set, as it is in force, with its next version, which compiles.
+func (l *Loader) breaks(old Registered, raw []byte) ([]Break, error) {
+	used := map[[sha256.Size]byte]*source{}
+	before, _ := l.compileRegistered(old, used)
+	if before == nil {
+		return nil, nil // it never compiled, so nobody calls it
+	}
+	after, err := l.compileRegistered(Registered{Name: old.Name, Raw: raw}, used)
+	if err != nil {
+		return nil, err
+	}
+	return compare(before, after, l.rules)
 }
 
 // LoadWithout is Load as it would be without the set registered under name.
-func (l *Loader) LoadWithout(ctx context.Context, name string) (*Set, error) {
-	registered, pending := l.listRegistered(ctx)
-	var candidate []Registered
+func (l *Loader) LoadWithout(ctx context.Context, name string) (*Candidate, error) {
+	registered, revision, err := l.listRegistered(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var rest []Registered
 	for _, r := range registered {
 		if r.Name != name {
-			candidate = append(candidate, r)
+			rest = append(rest, r)
 		}
 	}
-	return l.load(ctx, candidate, pending, "")
+	set, err := l.load(ctx, rest, nil, "")
+	if err != nil {
+		return nil, err
+	}
+	return &Candidate{Set: set, Revision: revision}, nil
 }
 
-func (l *Loader) listRegistered(ctx context.Context) ([]Registered, []string) {
+// listRegistered returns what is registered; with an error, what was when Redis last answered.
+func (l *Loader) listRegistered(ctx context.Context) ([]Registered, Revision, error) {
 	if l.registry == nil {
-		return nil, nil
+		return nil, 0, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, registryTimeout)
 	defer cancel()
-	list, err := l.registry.List(ctx)
+	list, revision, err := l.registry.List(ctx)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil {
-		return l.registered, []string{fmt.Sprintf("registered sets: %v", err)}
+		return l.registered, 0, err
 	}
 	l.registered = list
-	return list, nil
+	return list, revision, nil
 }
 
 // load compiles what is not compiled yet. The registered set called candidate is refused when it is broken.

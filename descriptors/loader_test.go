@@ -17,7 +17,7 @@ func newRegistry(t *testing.T) *Registry {
 	server := miniredis.RunT(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { client.Close() })
-	return NewRegistry(client, "cg:")
+	return NewRegistry(client, "cg:", 3)
 }
 
 func TestOnlyTheSourceThatChangedIsCompiledAgain(t *testing.T) {
@@ -88,7 +88,7 @@ func TestACandidateIsCheckedAgainstTheOtherSources(t *testing.T) {
 func TestACandidateReplacesTheSetOfItsName(t *testing.T) {
 	ctx := context.Background()
 	r := newRegistry(t)
-	if _, err := r.Put(ctx, "a", marshal(t, service("a.proto", "a.v1", "Old"))); err != nil {
+	if _, err := put(ctx, r, "a", marshal(t, service("a.proto", "a.v1", "Old"))); err != nil {
 		t.Fatal(err)
 	}
 	l := loader(t, "", r, nil, func() {})
@@ -96,10 +96,10 @@ func TestACandidateReplacesTheSetOfItsName(t *testing.T) {
 	if err != nil || set.Service("a.v1.Old") != nil || set.Service("a.v1.New") == nil {
 		t.Errorf("%v, %v", set, err)
 	}
-	if set, err = l.LoadWithout(ctx, "a"); err != nil || len(set.Services()) != 0 {
+	if set, err := l.LoadWithout(ctx, "a"); err != nil || len(set.Services()) != 0 {
 		t.Errorf("without it: %v, %v", set, err)
 	}
-	if set, err = l.Load(ctx); err != nil || set.Service("a.v1.Old") == nil {
+	if set, err := l.Load(ctx); err != nil || set.Service("a.v1.Old") == nil {
 		t.Errorf("nothing was registered, yet: %v, %v", set, err)
 	}
 }
@@ -107,14 +107,14 @@ func TestACandidateReplacesTheSetOfItsName(t *testing.T) {
 func TestARegisteredSetThatBreaksInRedisKeepsItsLastGoodContent(t *testing.T) {
 	ctx := context.Background()
 	r := newRegistry(t)
-	if _, err := r.Put(ctx, "a", marshal(t, service("a.proto", "a.v1", "A"))); err != nil {
+	if _, err := put(ctx, r, "a", marshal(t, service("a.proto", "a.v1", "A"))); err != nil {
 		t.Fatal(err)
 	}
 	l := loader(t, "", r, nil, func() {})
 	if _, err := l.Load(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Put(ctx, "a", []byte("from a node of another version")); err != nil {
+	if _, err := put(ctx, r, "a", []byte("from a node of another version")); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -126,7 +126,7 @@ func TestARegisteredSetThatBreaksInRedisKeepsItsLastGoodContent(t *testing.T) {
 	if set, err := load(t, "", r); err != nil || len(set.Services()) != 0 || len(set.Pending) != 1 {
 		t.Errorf("a node that starts now: %+v, %v", set, err)
 	}
-	if err := r.Delete(ctx, "a"); err != nil {
+	if err := remove(ctx, r, "a"); err != nil {
 		t.Fatal(err)
 	}
 	if set, err := l.Load(ctx); err != nil || len(set.Services()) != 0 || len(set.Pending) != 0 {

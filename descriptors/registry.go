@@ -10,7 +10,6 @@ import (
 	"net"
 	"regexp"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -34,32 +33,54 @@ var ErrNotRegistered = errors.New("no descriptor set of that name is registered"
 // ErrStore is what a failure of Redis is, as against one of a set.
 var ErrStore = errors.New("redis cannot be asked")
 
-// Registered is one registered set.
+// ErrChanged is what Put and Delete return when the registered sets have changed since the revision they were given.
+var ErrChanged = errors.New("the registered sets have changed meanwhile")
+
+// Registered is one version of a registered set.
 type Registered struct {
 	Name    string
-	Raw     []byte // a serialized google.protobuf.FileDescriptorSet
+	Raw     []byte // a serialized google.protobuf.FileDescriptorSet; nil in a list of versions
+	Size    int64  // of Raw
 	SHA256  string // of Raw, hexadecimal
 	Version int64  // counts the registrations of the name
 	Created time.Time
 }
 
+// Unregistered describes a set that is not stored: it has neither version nor time.
+func Unregistered(name string, raw []byte) *Registered {
+	sum := sha256.Sum256(raw)
+	return &Registered{Name: name, Raw: raw, Size: int64(len(raw)), SHA256: hex.EncodeToString(sum[:])}
+}
+
+// Revision counts the changes of all registered sets together.
+type Revision int64
+
 // Registry keeps registered sets in Redis, where every node that shares it finds them. It is safe for concurrent use.
 //
 // Keys, below the prefix: {descriptors}:sets, a hash of name to bytes; {descriptors}:meta, a hash of name to
-// "version unix-milliseconds sha256"; {descriptors}:version, a counter of changes; and the channel {descriptors}:changed.
+// "version unix-milliseconds sha256"; {descriptors}:old:<name> and {descriptors}:oldmeta:<name>, the same of the versions
+// before, by number; {descriptors}:version, a counter of changes; and the channel {descriptors}:changed.
 type Registry struct {
 	client  redis.UniversalClient
+	keep    int
+	prefix  string
 	sets    string
 	meta    string
 	version string
 	changed string
 }
 
-// NewRegistry returns the registry whose keys begin with prefix.
-func NewRegistry(client redis.UniversalClient, prefix string) *Registry {
+// NewRegistry returns the registry whose keys begin with prefix. It keeps so many versions of each set, the one in force
+// among them.
+func NewRegistry(client redis.UniversalClient, prefix string, keep int) *Registry {
 	// The braces keep the keys in one slot of a Redis Cluster, as the scripts need.
 	p := prefix + "{descriptors}:"
-	return &Registry{client: client, sets: p + "sets", meta: p + "meta", version: p + "version", changed: p + "changed"}
+	return &Registry{client: client, keep: keep, prefix: p, sets: p + "sets", meta: p + "meta", version: p + "version", changed: p + "changed"}
+}
+
+// keys are what a script about one set needs.
+func (r *Registry) keys(name string) []string {
+	return []string{r.sets, r.meta, r.version, r.prefix + "old:" + name, r.prefix + "oldmeta:" + name}
 }
 
 var setName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
@@ -72,27 +93,48 @@ func CheckName(name string) error {
 	return nil
 }
 
+// putScript puts a version in force and what was in force among the old ones. It returns what is in force then, or
+// nothing when the revision is not the one that was asked for.
 var putScript = redis.NewScript(`
-local v = redis.call('INCR', KEYS[3])
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-local old = redis.call('HGET', KEYS[2], ARGV[1])
+local name, raw, created, sum, channel, revision, keep = unpack(ARGV)
+if revision ~= (redis.call('GET', KEYS[3]) or '0') then return false end
+local old = redis.call('HGET', KEYS[2], name)
 local n = 1
-if old then n = tonumber(string.match(old, '^%d+')) + 1 end
-redis.call('HSET', KEYS[2], ARGV[1], n .. ' ' .. ARGV[3])
-redis.call('PUBLISH', ARGV[4], v)
-return n
+if old then
+  local number, oldsum = string.match(old, '^(%d+) %d+ (%x+)$')
+  if oldsum == sum then return old end
+  n = tonumber(number) + 1
+  redis.call('HSET', KEYS[4], number, redis.call('HGET', KEYS[1], name))
+  redis.call('HSET', KEYS[5], number, old)
+  for _, v in ipairs(redis.call('HKEYS', KEYS[5])) do
+    if tonumber(v) <= n - tonumber(keep) then
+      redis.call('HDEL', KEYS[4], v)
+      redis.call('HDEL', KEYS[5], v)
+    end
+  end
+end
+local meta = n .. ' ' .. created .. ' ' .. sum
+redis.call('HSET', KEYS[1], name, raw)
+redis.call('HSET', KEYS[2], name, meta)
+redis.call('PUBLISH', channel, redis.call('INCR', KEYS[3]))
+return meta
 `)
 
 var deleteScript = redis.NewScript(`
-if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
-redis.call('HDEL', KEYS[2], ARGV[1])
-redis.call('PUBLISH', ARGV[2], redis.call('INCR', KEYS[3]))
+local name, channel, revision = unpack(ARGV)
+if redis.call('HEXISTS', KEYS[1], name) == 0 then return 0 end
+if revision ~= (redis.call('GET', KEYS[3]) or '0') then return -1 end
+redis.call('HDEL', KEYS[1], name)
+redis.call('HDEL', KEYS[2], name)
+redis.call('DEL', KEYS[4], KEYS[5])
+redis.call('PUBLISH', channel, redis.call('INCR', KEYS[3]))
 return 1
 `)
 
-// Put registers a set under a name, in place of what was there, and tells the other nodes. It looks at the name and the
-// size only: whether the set compiles is for Loader.LoadWith to say first.
-func (r *Registry) Put(ctx context.Context, name string, raw []byte) (Registered, error) {
+// Put registers a set under a name, in place of what was there, and tells the other nodes. The same bytes as those in
+// force change nothing. It looks at the name and the size only: whether the set compiles is for Loader.LoadWith to say
+// first, whose revision Put takes: two changes at once cannot both pass then.
+func (r *Registry) Put(ctx context.Context, name string, raw []byte, at Revision) (Registered, error) {
 	if err := CheckName(name); err != nil {
 		return Registered{}, err
 	}
@@ -100,24 +142,27 @@ func (r *Registry) Put(ctx context.Context, name string, raw []byte) (Registered
 		return Registered{}, fmt.Errorf("descriptors: register %s: %d bytes, expected at most %d", name, len(raw), MaxSetSize)
 	}
 	sum := sha256.Sum256(raw)
-	set := Registered{Name: name, Raw: raw, SHA256: hex.EncodeToString(sum[:]), Created: time.Now().UTC().Truncate(time.Millisecond)}
-	meta := strconv.FormatInt(set.Created.UnixMilli(), 10) + " " + set.SHA256
-	n, err := putScript.Run(ctx, r.client, []string{r.sets, r.meta, r.version}, name, raw, meta, r.changed).Int64()
-	if err != nil {
-		return set, fmt.Errorf("descriptors: register %s: %w: %w", name, ErrStore, err)
+	meta, err := putScript.Run(ctx, r.client, r.keys(name), name, raw, time.Now().UnixMilli(), hex.EncodeToString(sum[:]), r.changed,
+		int64(at), r.keep).Text()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return Registered{}, ErrChanged
+	case err != nil:
+		return Registered{}, fmt.Errorf("descriptors: register %s: %w: %w", name, ErrStore, err)
 	}
-	set.Version = n
-	return set, nil
+	return registered(name, string(raw), meta), nil
 }
 
-// Delete removes a set and tells the other nodes.
-func (r *Registry) Delete(ctx context.Context, name string) error {
-	n, err := deleteScript.Run(ctx, r.client, []string{r.sets, r.meta, r.version}, name, r.changed).Int()
-	if err != nil {
+// Delete removes a set with all its versions and tells the other nodes.
+func (r *Registry) Delete(ctx context.Context, name string, at Revision) error {
+	n, err := deleteScript.Run(ctx, r.client, r.keys(name), name, r.changed, int64(at)).Int()
+	switch {
+	case err != nil:
 		return fmt.Errorf("descriptors: delete %s: %w: %w", name, ErrStore, err)
-	}
-	if n == 0 {
+	case n == 0:
 		return ErrNotRegistered
+	case n < 0:
+		return ErrChanged
 	}
 	return nil
 }
@@ -136,7 +181,7 @@ func (r *Registry) Get(ctx context.Context, name string) (Registered, error) {
 
 // registered puts together what Redis holds of a set.
 func registered(name, raw, meta string) Registered {
-	set := Registered{Name: name, Raw: []byte(raw)}
+	set := Registered{Name: name, Raw: []byte(raw), Size: int64(len(raw))}
 	var ms int64
 	// What does not parse leaves zero values: the set itself is what counts.
 	_, _ = fmt.Sscanf(meta, "%d %d %s", &set.Version, &ms, &set.SHA256)
@@ -144,19 +189,20 @@ func registered(name, raw, meta string) Registered {
 	return set
 }
 
-// List returns every registered set, sorted by name.
-func (r *Registry) List(ctx context.Context) ([]Registered, error) {
+// List returns every registered set, sorted by name, and the revision that they are.
+func (r *Registry) List(ctx context.Context) ([]Registered, Revision, error) {
 	pipe := r.client.TxPipeline()
-	sets, metas := pipe.HGetAll(ctx, r.sets), pipe.HGetAll(ctx, r.meta)
-	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, fmt.Errorf("descriptors: list registered sets: %w: %w", ErrStore, err)
+	sets, metas, revision := pipe.HGetAll(ctx, r.sets), pipe.HGetAll(ctx, r.meta), pipe.Get(ctx, r.version)
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, 0, fmt.Errorf("descriptors: list registered sets: %w: %w", ErrStore, err)
 	}
 	var list []Registered
 	for name, raw := range sets.Val() {
 		list = append(list, registered(name, raw, metas.Val()[name]))
 	}
 	slices.SortFunc(list, func(a, b Registered) int { return cmp.Compare(a.Name, b.Name) })
-	return list, nil
+	at, _ := revision.Int64() // 0 before the first change
+	return list, Revision(at), nil
 }
 
 // Watch calls changed whenever the registered sets may have changed, until ctx ends: once at first, because of what may

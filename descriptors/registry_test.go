@@ -71,6 +71,28 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
+// put registers a set whatever the revision is.
+func put(ctx context.Context, r *Registry, name string, raw []byte) (Registered, error) {
+	for {
+		_, at, err := r.List(ctx)
+		if err != nil {
+			return Registered{}, err
+		}
+		if set, err := r.Put(ctx, name, raw, at); !errors.Is(err, ErrChanged) {
+			return set, err
+		}
+	}
+}
+
+// remove deletes a set at the revision that is now.
+func remove(ctx context.Context, r *Registry, name string) error {
+	_, at, err := r.List(ctx)
+	if err != nil {
+		return err
+	}
+	return r.Delete(ctx, name, at)
+}
+
 // watching runs a watcher until stop, and returns what waits to be told of something.
 func watching(t *testing.T, r *Registry) (told func(what string), stop func()) {
 	t.Helper()
@@ -96,24 +118,24 @@ func TestTheRegistryOnARealRedis(t *testing.T) {
 	client := startRedis(t).client()
 	defer client.Close()
 	ctx := context.Background()
-	r := NewRegistry(client, "cg:")
+	r := NewRegistry(client, "cg:", 3)
 	raw := []byte{0, 1, '\r', '\n', 0xff}
 
 	if _, err := r.Get(ctx, "a"); !errors.Is(err, ErrNotRegistered) {
 		t.Errorf("before it is there: error %v", err)
 	}
-	put, err := r.Put(ctx, "a", raw)
+	first, err := put(ctx, r, "a", raw)
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := r.Get(ctx, "a")
-	if err != nil || !bytes.Equal(got.Raw, raw) || got.SHA256 != put.SHA256 || got.Version != 1 || !got.Created.Equal(put.Created) {
-		t.Errorf("%+v, %v; want %+v", got, err, put)
+	if err != nil || !bytes.Equal(got.Raw, raw) || got.SHA256 != first.SHA256 || got.Version != 1 || !got.Created.Equal(first.Created) {
+		t.Errorf("%+v, %v; want %+v", got, err, first)
 	}
-	if err := r.Delete(ctx, "a"); err != nil {
+	if err := remove(ctx, r, "a"); err != nil {
 		t.Error(err)
 	}
-	if list, err := r.List(ctx); err != nil || len(list) != 0 {
+	if list, _, err := r.List(ctx); err != nil || len(list) != 0 {
 		t.Errorf("%v, %v", list, err)
 	}
 	if keys := client.Keys(ctx, "*").Val(); len(keys) != 1 || keys[0] != "cg:{descriptors}:version" {
@@ -124,11 +146,11 @@ func TestTheRegistryOnARealRedis(t *testing.T) {
 func TestRegistrationsOfOneNameAtOnceEachCount(t *testing.T) {
 	client := startRedis(t).client()
 	defer client.Close()
-	r := NewRegistry(client, "cg:")
+	r := NewRegistry(client, "cg:", 3)
 	var putting sync.WaitGroup
 	for i := range 20 {
 		putting.Go(func() {
-			if _, err := r.Put(context.Background(), "a", []byte(strconv.Itoa(i))); err != nil {
+			if _, err := put(context.Background(), r, "a", []byte(strconv.Itoa(i))); err != nil {
 				t.Error(err)
 			}
 		})
@@ -140,11 +162,11 @@ func TestRegistrationsOfOneNameAtOnceEachCount(t *testing.T) {
 }
 
 func TestPutRefusesNamesAndSizesBeforeItAsksRedis(t *testing.T) {
-	r := NewRegistry(nil, "cg:")
-	if _, err := r.Put(context.Background(), "../etc", nil); err == nil || !strings.Contains(err.Error(), `"../etc"`) {
+	r := NewRegistry(nil, "cg:", 3)
+	if _, err := r.Put(context.Background(), "../etc", nil, 0); err == nil || !strings.Contains(err.Error(), `"../etc"`) {
 		t.Errorf("error %v", err)
 	}
-	if _, err := r.Put(context.Background(), "a", make([]byte, MaxSetSize+1)); err == nil || !strings.Contains(err.Error(), "at most 33554432") {
+	if _, err := r.Put(context.Background(), "a", make([]byte, MaxSetSize+1), 0); err == nil || !strings.Contains(err.Error(), "at most 33554432") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -155,13 +177,13 @@ func TestAWatcherStopsAtOnceAndHearsFromAnotherNodeWithinASecond(t *testing.T) {
 	defer one.Close()
 	defer two.Close()
 	ctx := context.Background()
-	told, stop := watching(t, NewRegistry(two, "cg:"))
+	told, stop := watching(t, NewRegistry(two, "cg:", 3))
 	told("what may have come before")
 	eventually(t, "the watcher subscribes", func() bool {
 		return one.PubSubNumSub(ctx, "cg:{descriptors}:changed").Val()["cg:{descriptors}:changed"] == 1
 	})
 	begun := time.Now()
-	if _, err := NewRegistry(one, "cg:").Put(ctx, "a", []byte("x")); err != nil {
+	if _, err := put(ctx, NewRegistry(one, "cg:", 3), "a", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	told("a registration")
@@ -180,7 +202,7 @@ func TestANoticeThatIsLostIsMadeUpFor(t *testing.T) {
 	client := server.client()
 	defer client.Close()
 	ctx := context.Background()
-	told, stop := watching(t, NewRegistry(client, "cg:"))
+	told, stop := watching(t, NewRegistry(client, "cg:", 3))
 	defer stop()
 	told("what may have come before")
 	// The version alone, as when the notice went to a connection that was just gone.
@@ -196,7 +218,7 @@ func TestANodeThatStartsWithoutRedisIsToldWhenItComes(t *testing.T) {
 	client := server.client()
 	defer client.Close()
 	told := make(chan struct{}, 10)
-	l := loader(t, "", NewRegistry(client, "cg:"), nil, func() { told <- struct{}{} })
+	l := loader(t, "", NewRegistry(client, "cg:", 3), nil, func() { told <- struct{}{} })
 	set, err := l.Load(context.Background())
 	if err != nil || len(set.Pending) != 1 || !strings.Contains(set.Pending[0], "registered sets") {
 		t.Fatalf("with Redis down: %+v, %v", set, err)
@@ -206,7 +228,7 @@ func TestANodeThatStartsWithoutRedisIsToldWhenItComes(t *testing.T) {
 	}
 	defer l.Close()
 	server.start()
-	if _, err := NewRegistry(client, "cg:").Put(context.Background(), "a", marshal(t, service("a.proto", "a.v1", "A"))); err != nil {
+	if _, err := put(context.Background(), NewRegistry(client, "cg:", 3), "a", marshal(t, service("a.proto", "a.v1", "A"))); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the set is loaded", func() bool {

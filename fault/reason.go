@@ -36,6 +36,8 @@ const (
 	ConfigurationRefused
 	DescriptorSetInvalid
 	DescriptorSetNotFound
+	DescriptorSetIncompatible
+	RegistrationConflict
 	StoreUnavailable
 	reasons
 )
@@ -49,31 +51,33 @@ var table = [reasons]struct {
 	http  int
 	title string
 }{
-	Internal:               {"INTERNAL", codes.Internal, http.StatusInternalServerError, "The gateway failed"},
-	NoRoute:                {"NO_ROUTE", codes.NotFound, http.StatusNotFound, "Nothing is served at this address"},
-	MethodNotAllowed:       {"METHOD_NOT_ALLOWED", codes.Unimplemented, http.StatusMethodNotAllowed, "The path does not take this method"},
-	MalformedPath:          {"MALFORMED_PATH", codes.InvalidArgument, http.StatusBadRequest, "The path is malformed"},
-	WrongProtocol:          {"WRONG_PROTOCOL", codes.Unimplemented, http.StatusNotImplemented, "The path does not speak this protocol"},
-	UpgradeRequired:        {"UPGRADE_REQUIRED", codes.FailedPrecondition, http.StatusUpgradeRequired, "The path speaks WebSocket"},
-	Unauthenticated:        {"UNAUTHENTICATED", codes.Unauthenticated, http.StatusUnauthorized, "A valid credential is needed"},
-	PermissionDenied:       {"PERMISSION_DENIED", codes.PermissionDenied, http.StatusForbidden, "The caller may not do this"},
-	RateLimitExceeded:      {"RATE_LIMIT_EXCEEDED", codes.ResourceExhausted, http.StatusTooManyRequests, "Too many requests"},
-	LimitsUnavailable:      {"LIMITS_UNAVAILABLE", codes.Unavailable, http.StatusServiceUnavailable, "The limits cannot be checked"},
-	InvalidRequest:         {"INVALID_REQUEST", codes.InvalidArgument, http.StatusBadRequest, "The request does not fit the method"},
-	ValidationFailed:       {"VALIDATION_FAILED", codes.InvalidArgument, http.StatusBadRequest, "The request breaks a rule of its message"},
-	UnsupportedMediaType:   {"UNSUPPORTED_MEDIA_TYPE", codes.InvalidArgument, http.StatusUnsupportedMediaType, "The content type or encoding is not supported"},
-	MessageTooLarge:        {"MESSAGE_TOO_LARGE", codes.ResourceExhausted, http.StatusRequestEntityTooLarge, "The request is too large"},
-	ClientGone:             {"CLIENT_GONE", codes.Canceled, StatusClientClosedRequest, "The client went away"},
-	DeadlineExceeded:       {"DEADLINE_EXCEEDED", codes.DeadlineExceeded, http.StatusGatewayTimeout, "The deadline passed"},
-	DescriptorsMissing:     {"DESCRIPTORS_MISSING", codes.Unavailable, http.StatusServiceUnavailable, "The service is not described yet"},
-	UpstreamUnreachable:    {"UPSTREAM_UNREACHABLE", codes.Unavailable, http.StatusServiceUnavailable, "No backend can be reached"},
-	UpstreamDisconnected:   {"UPSTREAM_DISCONNECTED", codes.Unavailable, http.StatusServiceUnavailable, "The backend broke the connection"},
-	UpstreamAnswerInvalid:  {"UPSTREAM_ANSWER_INVALID", codes.Internal, http.StatusInternalServerError, "The backend's answer is malformed"},
-	UpstreamAnswerTooLarge: {"UPSTREAM_ANSWER_TOO_LARGE", codes.Internal, http.StatusInternalServerError, "The backend's answer is too large"},
-	ConfigurationRefused:   {"CONFIGURATION_REFUSED", codes.FailedPrecondition, http.StatusBadRequest, "The configuration does not compile"},
-	DescriptorSetInvalid:   {"DESCRIPTOR_SET_INVALID", codes.InvalidArgument, http.StatusBadRequest, "The descriptor set does not compile"},
-	DescriptorSetNotFound:  {"DESCRIPTOR_SET_NOT_FOUND", codes.NotFound, http.StatusNotFound, "No such descriptor set is registered"},
-	StoreUnavailable:       {"STORE_UNAVAILABLE", codes.Unavailable, http.StatusServiceUnavailable, "Redis cannot be reached"},
+	Internal:                  {"INTERNAL", codes.Internal, http.StatusInternalServerError, "The gateway failed"},
+	NoRoute:                   {"NO_ROUTE", codes.NotFound, http.StatusNotFound, "Nothing is served at this address"},
+	MethodNotAllowed:          {"METHOD_NOT_ALLOWED", codes.Unimplemented, http.StatusMethodNotAllowed, "The path does not take this method"},
+	MalformedPath:             {"MALFORMED_PATH", codes.InvalidArgument, http.StatusBadRequest, "The path is malformed"},
+	WrongProtocol:             {"WRONG_PROTOCOL", codes.Unimplemented, http.StatusNotImplemented, "The path does not speak this protocol"},
+	UpgradeRequired:           {"UPGRADE_REQUIRED", codes.FailedPrecondition, http.StatusUpgradeRequired, "The path speaks WebSocket"},
+	Unauthenticated:           {"UNAUTHENTICATED", codes.Unauthenticated, http.StatusUnauthorized, "A valid credential is needed"},
+	PermissionDenied:          {"PERMISSION_DENIED", codes.PermissionDenied, http.StatusForbidden, "The caller may not do this"},
+	RateLimitExceeded:         {"RATE_LIMIT_EXCEEDED", codes.ResourceExhausted, http.StatusTooManyRequests, "Too many requests"},
+	LimitsUnavailable:         {"LIMITS_UNAVAILABLE", codes.Unavailable, http.StatusServiceUnavailable, "The limits cannot be checked"},
+	InvalidRequest:            {"INVALID_REQUEST", codes.InvalidArgument, http.StatusBadRequest, "The request does not fit the method"},
+	ValidationFailed:          {"VALIDATION_FAILED", codes.InvalidArgument, http.StatusBadRequest, "The request breaks a rule of its message"},
+	UnsupportedMediaType:      {"UNSUPPORTED_MEDIA_TYPE", codes.InvalidArgument, http.StatusUnsupportedMediaType, "The content type or encoding is not supported"},
+	MessageTooLarge:           {"MESSAGE_TOO_LARGE", codes.ResourceExhausted, http.StatusRequestEntityTooLarge, "The request is too large"},
+	ClientGone:                {"CLIENT_GONE", codes.Canceled, StatusClientClosedRequest, "The client went away"},
+	DeadlineExceeded:          {"DEADLINE_EXCEEDED", codes.DeadlineExceeded, http.StatusGatewayTimeout, "The deadline passed"},
+	DescriptorsMissing:        {"DESCRIPTORS_MISSING", codes.Unavailable, http.StatusServiceUnavailable, "The service is not described yet"},
+	UpstreamUnreachable:       {"UPSTREAM_UNREACHABLE", codes.Unavailable, http.StatusServiceUnavailable, "No backend can be reached"},
+	UpstreamDisconnected:      {"UPSTREAM_DISCONNECTED", codes.Unavailable, http.StatusServiceUnavailable, "The backend broke the connection"},
+	UpstreamAnswerInvalid:     {"UPSTREAM_ANSWER_INVALID", codes.Internal, http.StatusInternalServerError, "The backend's answer is malformed"},
+	UpstreamAnswerTooLarge:    {"UPSTREAM_ANSWER_TOO_LARGE", codes.Internal, http.StatusInternalServerError, "The backend's answer is too large"},
+	ConfigurationRefused:      {"CONFIGURATION_REFUSED", codes.FailedPrecondition, http.StatusBadRequest, "The configuration does not compile"},
+	DescriptorSetInvalid:      {"DESCRIPTOR_SET_INVALID", codes.InvalidArgument, http.StatusBadRequest, "The descriptor set does not compile"},
+	DescriptorSetNotFound:     {"DESCRIPTOR_SET_NOT_FOUND", codes.NotFound, http.StatusNotFound, "No such descriptor set is registered"},
+	DescriptorSetIncompatible: {"DESCRIPTOR_SET_INCOMPATIBLE", codes.FailedPrecondition, http.StatusConflict, "The descriptor set breaks callers"},
+	RegistrationConflict:      {"REGISTRATION_CONFLICT", codes.Aborted, http.StatusConflict, "Another registration came between"},
+	StoreUnavailable:          {"STORE_UNAVAILABLE", codes.Unavailable, http.StatusServiceUnavailable, "Redis cannot be reached"},
 }
 
 // String returns the reason as ErrorInfo has it.
@@ -83,7 +87,7 @@ func (r Reason) String() string { return table[r].name }
 func (r Reason) Code() codes.Code { return table[r].code }
 
 // HTTPStatus returns the HTTP status of the reason. Where HTTP says more than gRPC it is not the one of the code: 405,
-// 413, 415 and 426.
+// 409, 413, 415 and 426.
 func (r Reason) HTTPStatus() int { return table[r].http }
 
 // Title says in a few words what the reason means; it is the same for each occurrence (RFC 9457 section 3.1.3).

@@ -1,25 +1,20 @@
 package gateway
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
-	"mime"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/crossgate/crossgate/config"
-	"github.com/crossgate/crossgate/descriptors"
 	"github.com/crossgate/crossgate/fault"
 	adminv1 "github.com/crossgate/crossgate/proto/crossgate/admin/v1"
 	"github.com/crossgate/crossgate/transcoder"
@@ -53,7 +48,9 @@ func (g *Gateway) listenAdmin(ctx context.Context, cfg config.Admin) (*admin, er
 	mux.HandleFunc("POST /v1/reload", guard.change(a.reload))
 	mux.HandleFunc("GET /v1/descriptorSets", a.listSets)
 	mux.HandleFunc("GET /v1/descriptorSets/{name}", a.getSet)
+	mux.HandleFunc("GET /v1/descriptorSets/{name}/versions", a.listVersions)
 	mux.HandleFunc("POST /v1/descriptorSets", guard.change(a.createSet))
+	mux.HandleFunc("POST /v1/descriptorSets/{name}", guard.change(a.rollbackSet)) // {name}:rollback
 	mux.HandleFunc("DELETE /v1/descriptorSets/{name}", guard.change(a.deleteSet))
 	a.server = &http.Server{
 		Handler:           mux,
@@ -146,131 +143,6 @@ func (a *admin) reload(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.status(w, r)
-}
-
-func (a *admin) listSets(w http.ResponseWriter, r *http.Request) {
-	list, err := a.gateway.registry.List(r.Context())
-	if err != nil {
-		transcoder.WriteError(w, r, setError(err))
-		return
-	}
-	answer := &adminv1.ListDescriptorSetsResponse{}
-	for i := range list {
-		answer.DescriptorSets = append(answer.DescriptorSets, describeSet(&list[i]))
-	}
-	writeMessage(w, answer)
-}
-
-func (a *admin) getSet(w http.ResponseWriter, r *http.Request) {
-	set, err := a.gateway.registry.Get(r.Context(), r.PathValue("name"))
-	if err != nil {
-		transcoder.WriteError(w, r, setError(err))
-		return
-	}
-	writeMessage(w, describeSet(&set))
-}
-
-// createSet registers a set: compiled into a whole snapshot first, kept in Redis then, and served before the answer goes
-// out.
-func (a *admin) createSet(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	name := cmp.Or(query.Get("descriptor_set_id"), query.Get("descriptorSetId"), "default")
-	if err := descriptors.CheckName(name); err != nil {
-		transcoder.WriteError(w, r, fault.New(fault.InvalidRequest, "descriptor_set_id: "+err.Error()))
-		return
-	}
-	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, descriptors.MaxSetSize))
-	if err != nil {
-		transcoder.WriteError(w, r, fault.Errorf(fault.MessageTooLarge, "the body is larger than %d bytes, or ended early", descriptors.MaxSetSize))
-		return
-	}
-	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind == "application/json" {
-		var set adminv1.DescriptorSet
-		if err := protojson.Unmarshal(raw, &set); err != nil {
-			transcoder.WriteError(w, r, fault.New(fault.InvalidRequest, "the body is no crossgate.admin.v1.DescriptorSet in JSON"))
-			return
-		}
-		raw = set.GetFileDescriptorSet()
-	}
-	set, err := a.gateway.register(r.Context(), name, raw)
-	if err != nil {
-		transcoder.WriteError(w, r, setError(err))
-		return
-	}
-	writeMessage(w, describeSet(set))
-}
-
-func (a *admin) deleteSet(w http.ResponseWriter, r *http.Request) {
-	if err := a.gateway.unregister(r.Context(), r.PathValue("name")); err != nil {
-		transcoder.WriteError(w, r, setError(err))
-		return
-	}
-	writeMessage(w, &emptypb.Empty{})
-}
-
-// setError says whose fault it is that a registered set could not be read or changed: Redis', or the set's.
-func setError(err error) error {
-	switch {
-	case errors.Is(err, descriptors.ErrStore):
-		return fault.New(fault.StoreUnavailable, err.Error())
-	case errors.Is(err, descriptors.ErrNotRegistered):
-		return fault.New(fault.DescriptorSetNotFound, err.Error())
-	}
-	return fault.New(fault.DescriptorSetInvalid, err.Error())
-}
-
-// register checks a set against everything else, stores it and serves it.
-func (g *Gateway) register(ctx context.Context, name string, raw []byte) (*descriptors.Registered, error) {
-	g.rebuilding.Lock()
-	defer g.rebuilding.Unlock()
-	set, err := g.loader.LoadWith(ctx, name, raw)
-	if err != nil {
-		return nil, err
-	}
-	s, err := g.compileSet(set)
-	if err != nil {
-		return nil, err
-	}
-	stored, err := g.registry.Put(ctx, name, raw)
-	if err != nil {
-		s.close()
-		return nil, err
-	}
-	g.swap(s)
-	return &stored, nil
-}
-
-func (g *Gateway) unregister(ctx context.Context, name string) error {
-	g.rebuilding.Lock()
-	defer g.rebuilding.Unlock()
-	set, err := g.loader.LoadWithout(ctx, name)
-	if err != nil {
-		return err
-	}
-	s, err := g.compileSet(set)
-	if err != nil {
-		return err
-	}
-	if err := g.registry.Delete(ctx, name); err != nil {
-		s.close()
-		return err
-	}
-	g.swap(s)
-	return nil
-}
-
-func describeSet(r *descriptors.Registered) *adminv1.DescriptorSet {
-	set := &adminv1.DescriptorSet{
-		Name: "descriptorSets/" + r.Name, Sha256: r.SHA256, Version: r.Version, CreateTime: timestamppb.New(r.Created), SizeBytes: int64(len(r.Raw)),
-	}
-	// A set that was stored was compiled before; should it not compile here, it is listed without services.
-	if services, err := descriptors.Inspect(r.Name, r.Raw); err == nil {
-		for _, s := range services {
-			set.Services = append(set.Services, string(s.Descriptor.FullName()))
-		}
-		slices.Sort(set.Services)
-	}
-	return set
 }
 
 func writeMessage(w http.ResponseWriter, m proto.Message) {

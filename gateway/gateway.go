@@ -97,7 +97,7 @@ func (g *Gateway) start(ctx context.Context, cfg *config.Config) error {
 	if g.redis, err = openRedis(cfg.Redis); err != nil {
 		return err
 	}
-	g.registry = descriptors.NewRegistry(g.redis.client, g.redis.prefix)
+	g.registry = descriptors.NewRegistry(g.redis.client, g.redis.prefix, cfg.Admin.DescriptorVersions)
 	memory := ratelimit.NewMemory()
 	revocations := new(auth.Revocations)
 	g.stores = admission.Stores{

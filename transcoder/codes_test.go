@@ -64,6 +64,7 @@ func TestCodesOfHTTPStatusesAreThoseOfGRPC(t *testing.T) {
 func TestFaultsHaveTheStatusOfTheirCodeUnlessHTTPSaysMore(t *testing.T) {
 	more := map[fault.Reason]int{
 		fault.MethodNotAllowed: 405, fault.MessageTooLarge: 413, fault.UnsupportedMediaType: 415, fault.UpgradeRequired: 426,
+		fault.DescriptorSetIncompatible: 409,
 	}
 	for _, r := range fault.All() {
 		want, differs := more[r]

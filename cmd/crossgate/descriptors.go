@@ -12,7 +12,12 @@ import (
 
 func descriptorsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "descriptors", Short: "Look into descriptor sets"}
-	cmd.AddCommand(&cobra.Command{
+	cmd.AddCommand(inspectCommand(), diffCommand())
+	return cmd
+}
+
+func inspectCommand() *cobra.Command {
+	return &cobra.Command{
 		Use:   "inspect FILE",
 		Short: "List the services, methods and REST bindings of a FileDescriptorSet",
 		Args:  cobra.ExactArgs(1),
@@ -37,8 +42,39 @@ func descriptorsCommand() *cobra.Command {
 			}
 			return w.Flush()
 		},
-	})
-	return cmd
+	}
+}
+
+func diffCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "diff OLD NEW",
+		Short: "List what a new FileDescriptorSet breaks for callers of the old one; fails when there is something",
+		Args:  cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var raw [2][]byte
+			for i, file := range args {
+				var err error
+				if raw[i], err = os.ReadFile(file); err != nil {
+					return err
+				}
+			}
+			breaks, err := descriptors.Compare(raw[0], raw[1])
+			if err != nil {
+				return err
+			}
+			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			for _, b := range breaks {
+				fmt.Fprintf(w, "%s\t%s\t%s\n", b.Kind, b.Subject, b.Description)
+			}
+			if err := w.Flush(); err != nil {
+				return err
+			}
+			if len(breaks) > 0 {
+				return fmt.Errorf("changes that break callers: %d", len(breaks))
+			}
+			return nil
+		},
+	}
 }
 
 func bodies(b descriptors.Binding) string {

@@ -33,9 +33,9 @@ type DescriptorSet struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// SHA-256 of the serialized set, in lower case hexadecimal.
 	Sha256 string `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`
-	// 1 for the first set of this name, one more for each that took its place.
+	// 1 for the first set of this name, one more for each that took its place; left out by a dry run.
 	Version int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
-	// Full names of the gRPC services in the set, sorted.
+	// Full names of the gRPC services in the set, sorted; left out in lists of versions.
 	Services []string `protobuf:"bytes,4,rep,name=services,proto3" json:"services,omitempty"`
 	// When this version was registered.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
@@ -44,8 +44,11 @@ type DescriptorSet struct {
 	// A serialized google.protobuf.FileDescriptorSet with its imports; google/protobuf, google/api and google/rpc may be
 	// left out.
 	FileDescriptorSet []byte `protobuf:"bytes,7,opt,name=file_descriptor_set,json=fileDescriptorSet,proto3" json:"file_descriptor_set,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// What this version broke of the one before, or would break: in the answers to CreateDescriptorSet and
+	// RollbackDescriptorSet.
+	Breaks        []*Break `protobuf:"bytes,8,rep,name=breaks,proto3" json:"breaks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DescriptorSet) Reset() {
@@ -127,19 +130,94 @@ func (x *DescriptorSet) GetFileDescriptorSet() []byte {
 	return nil
 }
 
+func (x *DescriptorSet) GetBreaks() []*Break {
+	if x != nil {
+		return x.Breaks
+	}
+	return nil
+}
+
+// One change that callers of the version before may not survive.
+type Break struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What kind of change, such as FIELD_REMOVED. A kind never changes its meaning.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// The full name of what has changed.
+	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	// What was, and what is.
+	Description   string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Break) Reset() {
+	*x = Break{}
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Break) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Break) ProtoMessage() {}
+
+func (x *Break) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Break.ProtoReflect.Descriptor instead.
+func (*Break) Descriptor() ([]byte, []int) {
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Break) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Break) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Break) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
 // A body whose Content-Type is not application/json is taken for the serialized FileDescriptorSet itself.
 type CreateDescriptorSetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The last part of the name. Left out: default.
 	DescriptorSetId string         `protobuf:"bytes,1,opt,name=descriptor_set_id,json=descriptorSetId,proto3" json:"descriptor_set_id,omitempty"`
 	DescriptorSet   *DescriptorSet `protobuf:"bytes,2,opt,name=descriptor_set,json=descriptorSet,proto3" json:"descriptor_set,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Register it whatever it breaks.
+	Force bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
+	// Check everything, say what it breaks, and change nothing.
+	DryRun        bool `protobuf:"varint,4,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateDescriptorSetRequest) Reset() {
 	*x = CreateDescriptorSetRequest{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[1]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -151,7 +229,7 @@ func (x *CreateDescriptorSetRequest) String() string {
 func (*CreateDescriptorSetRequest) ProtoMessage() {}
 
 func (x *CreateDescriptorSetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[1]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -164,7 +242,7 @@ func (x *CreateDescriptorSetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDescriptorSetRequest.ProtoReflect.Descriptor instead.
 func (*CreateDescriptorSetRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{1}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *CreateDescriptorSetRequest) GetDescriptorSetId() string {
@@ -181,6 +259,163 @@ func (x *CreateDescriptorSetRequest) GetDescriptorSet() *DescriptorSet {
 	return nil
 }
 
+func (x *CreateDescriptorSetRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *CreateDescriptorSetRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+type ListDescriptorSetVersionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// descriptorSets/{descriptor_set}
+	Parent        string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDescriptorSetVersionsRequest) Reset() {
+	*x = ListDescriptorSetVersionsRequest{}
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDescriptorSetVersionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDescriptorSetVersionsRequest) ProtoMessage() {}
+
+func (x *ListDescriptorSetVersionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDescriptorSetVersionsRequest.ProtoReflect.Descriptor instead.
+func (*ListDescriptorSetVersionsRequest) Descriptor() ([]byte, []int) {
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ListDescriptorSetVersionsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+type ListDescriptorSetVersionsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Versions      []*DescriptorSet       `protobuf:"bytes,1,rep,name=versions,proto3" json:"versions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDescriptorSetVersionsResponse) Reset() {
+	*x = ListDescriptorSetVersionsResponse{}
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDescriptorSetVersionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDescriptorSetVersionsResponse) ProtoMessage() {}
+
+func (x *ListDescriptorSetVersionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDescriptorSetVersionsResponse.ProtoReflect.Descriptor instead.
+func (*ListDescriptorSetVersionsResponse) Descriptor() ([]byte, []int) {
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ListDescriptorSetVersionsResponse) GetVersions() []*DescriptorSet {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+type RollbackDescriptorSetRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// descriptorSets/{descriptor_set}
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The version to go back to; 0 for the one before that in force.
+	Version       int64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackDescriptorSetRequest) Reset() {
+	*x = RollbackDescriptorSetRequest{}
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackDescriptorSetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackDescriptorSetRequest) ProtoMessage() {}
+
+func (x *RollbackDescriptorSetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackDescriptorSetRequest.ProtoReflect.Descriptor instead.
+func (*RollbackDescriptorSetRequest) Descriptor() ([]byte, []int) {
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RollbackDescriptorSetRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RollbackDescriptorSetRequest) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 type ListDescriptorSetsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -189,7 +424,7 @@ type ListDescriptorSetsRequest struct {
 
 func (x *ListDescriptorSetsRequest) Reset() {
 	*x = ListDescriptorSetsRequest{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[2]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -201,7 +436,7 @@ func (x *ListDescriptorSetsRequest) String() string {
 func (*ListDescriptorSetsRequest) ProtoMessage() {}
 
 func (x *ListDescriptorSetsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[2]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -214,7 +449,7 @@ func (x *ListDescriptorSetsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDescriptorSetsRequest.ProtoReflect.Descriptor instead.
 func (*ListDescriptorSetsRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{2}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{6}
 }
 
 type ListDescriptorSetsResponse struct {
@@ -226,7 +461,7 @@ type ListDescriptorSetsResponse struct {
 
 func (x *ListDescriptorSetsResponse) Reset() {
 	*x = ListDescriptorSetsResponse{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[3]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -238,7 +473,7 @@ func (x *ListDescriptorSetsResponse) String() string {
 func (*ListDescriptorSetsResponse) ProtoMessage() {}
 
 func (x *ListDescriptorSetsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[3]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -251,7 +486,7 @@ func (x *ListDescriptorSetsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDescriptorSetsResponse.ProtoReflect.Descriptor instead.
 func (*ListDescriptorSetsResponse) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{3}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListDescriptorSetsResponse) GetDescriptorSets() []*DescriptorSet {
@@ -271,7 +506,7 @@ type GetDescriptorSetRequest struct {
 
 func (x *GetDescriptorSetRequest) Reset() {
 	*x = GetDescriptorSetRequest{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[4]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -283,7 +518,7 @@ func (x *GetDescriptorSetRequest) String() string {
 func (*GetDescriptorSetRequest) ProtoMessage() {}
 
 func (x *GetDescriptorSetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[4]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -296,7 +531,7 @@ func (x *GetDescriptorSetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDescriptorSetRequest.ProtoReflect.Descriptor instead.
 func (*GetDescriptorSetRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{4}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetDescriptorSetRequest) GetName() string {
@@ -316,7 +551,7 @@ type DeleteDescriptorSetRequest struct {
 
 func (x *DeleteDescriptorSetRequest) Reset() {
 	*x = DeleteDescriptorSetRequest{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[5]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -328,7 +563,7 @@ func (x *DeleteDescriptorSetRequest) String() string {
 func (*DeleteDescriptorSetRequest) ProtoMessage() {}
 
 func (x *DeleteDescriptorSetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[5]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -341,7 +576,7 @@ func (x *DeleteDescriptorSetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDescriptorSetRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDescriptorSetRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{5}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DeleteDescriptorSetRequest) GetName() string {
@@ -359,7 +594,7 @@ type ListRoutesRequest struct {
 
 func (x *ListRoutesRequest) Reset() {
 	*x = ListRoutesRequest{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[6]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -371,7 +606,7 @@ func (x *ListRoutesRequest) String() string {
 func (*ListRoutesRequest) ProtoMessage() {}
 
 func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[6]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -384,7 +619,7 @@ func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesRequest.ProtoReflect.Descriptor instead.
 func (*ListRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{6}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{10}
 }
 
 type ListRoutesResponse struct {
@@ -396,7 +631,7 @@ type ListRoutesResponse struct {
 
 func (x *ListRoutesResponse) Reset() {
 	*x = ListRoutesResponse{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[7]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -408,7 +643,7 @@ func (x *ListRoutesResponse) String() string {
 func (*ListRoutesResponse) ProtoMessage() {}
 
 func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[7]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -421,7 +656,7 @@ func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesResponse.ProtoReflect.Descriptor instead.
 func (*ListRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{7}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListRoutesResponse) GetRoutes() []*Route {
@@ -454,7 +689,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[8]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -466,7 +701,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[8]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -479,7 +714,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{8}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Route) GetName() string {
@@ -539,7 +774,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[9]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -551,7 +786,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[9]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -564,7 +799,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{9}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 type ReloadRequest struct {
@@ -575,7 +810,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[10]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -587,7 +822,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[10]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -600,7 +835,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{10}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 // What a node is doing.
@@ -630,7 +865,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[11]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -642,7 +877,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[11]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -655,7 +890,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{11}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Status) GetVersion() string {
@@ -725,7 +960,7 @@ var File_crossgate_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_crossgate_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1ecrossgate/admin/v1/admin.proto\x12\x12crossgate.admin.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x02\n" +
+	"\x1ecrossgate/admin/v1/admin.proto\x12\x12crossgate.admin.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x02\n" +
 	"\rDescriptorSet\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1b\n" +
 	"\x06sha256\x18\x02 \x01(\tB\x03\xe0A\x03R\x06sha256\x12\x1d\n" +
@@ -735,10 +970,24 @@ const file_crossgate_admin_v1_admin_proto_rawDesc = "" +
 	"createTime\x12\"\n" +
 	"\n" +
 	"size_bytes\x18\x06 \x01(\x03B\x03\xe0A\x03R\tsizeBytes\x126\n" +
-	"\x13file_descriptor_set\x18\a \x01(\fB\x06\xe0A\x02\xe0A\x04R\x11fileDescriptorSet\"\x97\x01\n" +
+	"\x13file_descriptor_set\x18\a \x01(\fB\x06\xe0A\x02\xe0A\x04R\x11fileDescriptorSet\x126\n" +
+	"\x06breaks\x18\b \x03(\v2\x19.crossgate.admin.v1.BreakB\x03\xe0A\x03R\x06breaks\"W\n" +
+	"\x05Break\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
+	"\asubject\x18\x02 \x01(\tR\asubject\x12 \n" +
+	"\vdescription\x18\x03 \x01(\tR\vdescription\"\xc6\x01\n" +
 	"\x1aCreateDescriptorSetRequest\x12*\n" +
 	"\x11descriptor_set_id\x18\x01 \x01(\tR\x0fdescriptorSetId\x12M\n" +
-	"\x0edescriptor_set\x18\x02 \x01(\v2!.crossgate.admin.v1.DescriptorSetB\x03\xe0A\x02R\rdescriptorSet\"\x1b\n" +
+	"\x0edescriptor_set\x18\x02 \x01(\v2!.crossgate.admin.v1.DescriptorSetB\x03\xe0A\x02R\rdescriptorSet\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\x12\x17\n" +
+	"\adry_run\x18\x04 \x01(\bR\x06dryRun\"?\n" +
+	" ListDescriptorSetVersionsRequest\x12\x1b\n" +
+	"\x06parent\x18\x01 \x01(\tB\x03\xe0A\x02R\x06parent\"b\n" +
+	"!ListDescriptorSetVersionsResponse\x12=\n" +
+	"\bversions\x18\x01 \x03(\v2!.crossgate.admin.v1.DescriptorSetR\bversions\"Q\n" +
+	"\x1cRollbackDescriptorSetRequest\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\"\x1b\n" +
 	"\x19ListDescriptorSetsRequest\"h\n" +
 	"\x1aListDescriptorSetsResponse\x12J\n" +
 	"\x0fdescriptor_sets\x18\x01 \x03(\v2!.crossgate.admin.v1.DescriptorSetR\x0edescriptorSets\"2\n" +
@@ -770,11 +1019,13 @@ const file_crossgate_admin_v1_admin_proto_rawDesc = "" +
 	"\rbus_connected\x18\x06 \x01(\bR\fbusConnected\x12,\n" +
 	"\x12requests_in_flight\x18\a \x01(\x03R\x10requestsInFlight\x12-\n" +
 	"\x12websocket_sessions\x18\b \x01(\x03R\x11websocketSessions\x12\x1a\n" +
-	"\bproblems\x18\t \x03(\tR\bproblems2\xf3\x06\n" +
+	"\bproblems\x18\t \x03(\tR\bproblems2\xce\t\n" +
 	"\x05Admin\x12\x94\x01\n" +
 	"\x13CreateDescriptorSet\x12..crossgate.admin.v1.CreateDescriptorSetRequest\x1a!.crossgate.admin.v1.DescriptorSet\"*\x82\xd3\xe4\x93\x02$:\x0edescriptor_set\"\x12/v1/descriptorSets\x12\x8f\x01\n" +
 	"\x12ListDescriptorSets\x12-.crossgate.admin.v1.ListDescriptorSetsRequest\x1a..crossgate.admin.v1.ListDescriptorSetsResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/descriptorSets\x12\x87\x01\n" +
-	"\x10GetDescriptorSet\x12+.crossgate.admin.v1.GetDescriptorSetRequest\x1a!.crossgate.admin.v1.DescriptorSet\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{name=descriptorSets/*}\x12\x82\x01\n" +
+	"\x10GetDescriptorSet\x12+.crossgate.admin.v1.GetDescriptorSetRequest\x1a!.crossgate.admin.v1.DescriptorSet\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{name=descriptorSets/*}\x12\xb8\x01\n" +
+	"\x19ListDescriptorSetVersions\x124.crossgate.admin.v1.ListDescriptorSetVersionsRequest\x1a5.crossgate.admin.v1.ListDescriptorSetVersionsResponse\".\x82\xd3\xe4\x93\x02(\x12&/v1/{parent=descriptorSets/*}/versions\x12\x9d\x01\n" +
+	"\x15RollbackDescriptorSet\x120.crossgate.admin.v1.RollbackDescriptorSetRequest\x1a!.crossgate.admin.v1.DescriptorSet\"/\x82\xd3\xe4\x93\x02):\x01*\"$/v1/{name=descriptorSets/*}:rollback\x12\x82\x01\n" +
 	"\x13DeleteDescriptorSet\x12..crossgate.admin.v1.DeleteDescriptorSetRequest\x1a\x16.google.protobuf.Empty\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/{name=descriptorSets/*}\x12o\n" +
 	"\n" +
 	"ListRoutes\x12%.crossgate.admin.v1.ListRoutesRequest\x1a&.crossgate.admin.v1.ListRoutesResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
@@ -796,49 +1047,59 @@ func file_crossgate_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_crossgate_admin_v1_admin_proto_rawDescData
 }
 
-var file_crossgate_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_crossgate_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_crossgate_admin_v1_admin_proto_goTypes = []any{
-	(*DescriptorSet)(nil),              // 0: crossgate.admin.v1.DescriptorSet
-	(*CreateDescriptorSetRequest)(nil), // 1: crossgate.admin.v1.CreateDescriptorSetRequest
-	(*ListDescriptorSetsRequest)(nil),  // 2: crossgate.admin.v1.ListDescriptorSetsRequest
-	(*ListDescriptorSetsResponse)(nil), // 3: crossgate.admin.v1.ListDescriptorSetsResponse
-	(*GetDescriptorSetRequest)(nil),    // 4: crossgate.admin.v1.GetDescriptorSetRequest
-	(*DeleteDescriptorSetRequest)(nil), // 5: crossgate.admin.v1.DeleteDescriptorSetRequest
-	(*ListRoutesRequest)(nil),          // 6: crossgate.admin.v1.ListRoutesRequest
-	(*ListRoutesResponse)(nil),         // 7: crossgate.admin.v1.ListRoutesResponse
-	(*Route)(nil),                      // 8: crossgate.admin.v1.Route
-	(*GetStatusRequest)(nil),           // 9: crossgate.admin.v1.GetStatusRequest
-	(*ReloadRequest)(nil),              // 10: crossgate.admin.v1.ReloadRequest
-	(*Status)(nil),                     // 11: crossgate.admin.v1.Status
-	(*timestamppb.Timestamp)(nil),      // 12: google.protobuf.Timestamp
-	(*emptypb.Empty)(nil),              // 13: google.protobuf.Empty
+	(*DescriptorSet)(nil),                     // 0: crossgate.admin.v1.DescriptorSet
+	(*Break)(nil),                             // 1: crossgate.admin.v1.Break
+	(*CreateDescriptorSetRequest)(nil),        // 2: crossgate.admin.v1.CreateDescriptorSetRequest
+	(*ListDescriptorSetVersionsRequest)(nil),  // 3: crossgate.admin.v1.ListDescriptorSetVersionsRequest
+	(*ListDescriptorSetVersionsResponse)(nil), // 4: crossgate.admin.v1.ListDescriptorSetVersionsResponse
+	(*RollbackDescriptorSetRequest)(nil),      // 5: crossgate.admin.v1.RollbackDescriptorSetRequest
+	(*ListDescriptorSetsRequest)(nil),         // 6: crossgate.admin.v1.ListDescriptorSetsRequest
+	(*ListDescriptorSetsResponse)(nil),        // 7: crossgate.admin.v1.ListDescriptorSetsResponse
+	(*GetDescriptorSetRequest)(nil),           // 8: crossgate.admin.v1.GetDescriptorSetRequest
+	(*DeleteDescriptorSetRequest)(nil),        // 9: crossgate.admin.v1.DeleteDescriptorSetRequest
+	(*ListRoutesRequest)(nil),                 // 10: crossgate.admin.v1.ListRoutesRequest
+	(*ListRoutesResponse)(nil),                // 11: crossgate.admin.v1.ListRoutesResponse
+	(*Route)(nil),                             // 12: crossgate.admin.v1.Route
+	(*GetStatusRequest)(nil),                  // 13: crossgate.admin.v1.GetStatusRequest
+	(*ReloadRequest)(nil),                     // 14: crossgate.admin.v1.ReloadRequest
+	(*Status)(nil),                            // 15: crossgate.admin.v1.Status
+	(*timestamppb.Timestamp)(nil),             // 16: google.protobuf.Timestamp
+	(*emptypb.Empty)(nil),                     // 17: google.protobuf.Empty
 }
 var file_crossgate_admin_v1_admin_proto_depIdxs = []int32{
-	12, // 0: crossgate.admin.v1.DescriptorSet.create_time:type_name -> google.protobuf.Timestamp
-	0,  // 1: crossgate.admin.v1.CreateDescriptorSetRequest.descriptor_set:type_name -> crossgate.admin.v1.DescriptorSet
-	0,  // 2: crossgate.admin.v1.ListDescriptorSetsResponse.descriptor_sets:type_name -> crossgate.admin.v1.DescriptorSet
-	8,  // 3: crossgate.admin.v1.ListRoutesResponse.routes:type_name -> crossgate.admin.v1.Route
-	12, // 4: crossgate.admin.v1.Status.start_time:type_name -> google.protobuf.Timestamp
-	12, // 5: crossgate.admin.v1.Status.config_time:type_name -> google.protobuf.Timestamp
-	1,  // 6: crossgate.admin.v1.Admin.CreateDescriptorSet:input_type -> crossgate.admin.v1.CreateDescriptorSetRequest
-	2,  // 7: crossgate.admin.v1.Admin.ListDescriptorSets:input_type -> crossgate.admin.v1.ListDescriptorSetsRequest
-	4,  // 8: crossgate.admin.v1.Admin.GetDescriptorSet:input_type -> crossgate.admin.v1.GetDescriptorSetRequest
-	5,  // 9: crossgate.admin.v1.Admin.DeleteDescriptorSet:input_type -> crossgate.admin.v1.DeleteDescriptorSetRequest
-	6,  // 10: crossgate.admin.v1.Admin.ListRoutes:input_type -> crossgate.admin.v1.ListRoutesRequest
-	9,  // 11: crossgate.admin.v1.Admin.GetStatus:input_type -> crossgate.admin.v1.GetStatusRequest
-	10, // 12: crossgate.admin.v1.Admin.Reload:input_type -> crossgate.admin.v1.ReloadRequest
-	0,  // 13: crossgate.admin.v1.Admin.CreateDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
-	3,  // 14: crossgate.admin.v1.Admin.ListDescriptorSets:output_type -> crossgate.admin.v1.ListDescriptorSetsResponse
-	0,  // 15: crossgate.admin.v1.Admin.GetDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
-	13, // 16: crossgate.admin.v1.Admin.DeleteDescriptorSet:output_type -> google.protobuf.Empty
-	7,  // 17: crossgate.admin.v1.Admin.ListRoutes:output_type -> crossgate.admin.v1.ListRoutesResponse
-	11, // 18: crossgate.admin.v1.Admin.GetStatus:output_type -> crossgate.admin.v1.Status
-	11, // 19: crossgate.admin.v1.Admin.Reload:output_type -> crossgate.admin.v1.Status
-	13, // [13:20] is the sub-list for method output_type
-	6,  // [6:13] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	16, // 0: crossgate.admin.v1.DescriptorSet.create_time:type_name -> google.protobuf.Timestamp
+	1,  // 1: crossgate.admin.v1.DescriptorSet.breaks:type_name -> crossgate.admin.v1.Break
+	0,  // 2: crossgate.admin.v1.CreateDescriptorSetRequest.descriptor_set:type_name -> crossgate.admin.v1.DescriptorSet
+	0,  // 3: crossgate.admin.v1.ListDescriptorSetVersionsResponse.versions:type_name -> crossgate.admin.v1.DescriptorSet
+	0,  // 4: crossgate.admin.v1.ListDescriptorSetsResponse.descriptor_sets:type_name -> crossgate.admin.v1.DescriptorSet
+	12, // 5: crossgate.admin.v1.ListRoutesResponse.routes:type_name -> crossgate.admin.v1.Route
+	16, // 6: crossgate.admin.v1.Status.start_time:type_name -> google.protobuf.Timestamp
+	16, // 7: crossgate.admin.v1.Status.config_time:type_name -> google.protobuf.Timestamp
+	2,  // 8: crossgate.admin.v1.Admin.CreateDescriptorSet:input_type -> crossgate.admin.v1.CreateDescriptorSetRequest
+	6,  // 9: crossgate.admin.v1.Admin.ListDescriptorSets:input_type -> crossgate.admin.v1.ListDescriptorSetsRequest
+	8,  // 10: crossgate.admin.v1.Admin.GetDescriptorSet:input_type -> crossgate.admin.v1.GetDescriptorSetRequest
+	3,  // 11: crossgate.admin.v1.Admin.ListDescriptorSetVersions:input_type -> crossgate.admin.v1.ListDescriptorSetVersionsRequest
+	5,  // 12: crossgate.admin.v1.Admin.RollbackDescriptorSet:input_type -> crossgate.admin.v1.RollbackDescriptorSetRequest
+	9,  // 13: crossgate.admin.v1.Admin.DeleteDescriptorSet:input_type -> crossgate.admin.v1.DeleteDescriptorSetRequest
+	10, // 14: crossgate.admin.v1.Admin.ListRoutes:input_type -> crossgate.admin.v1.ListRoutesRequest
+	13, // 15: crossgate.admin.v1.Admin.GetStatus:input_type -> crossgate.admin.v1.GetStatusRequest
+	14, // 16: crossgate.admin.v1.Admin.Reload:input_type -> crossgate.admin.v1.ReloadRequest
+	0,  // 17: crossgate.admin.v1.Admin.CreateDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
+	7,  // 18: crossgate.admin.v1.Admin.ListDescriptorSets:output_type -> crossgate.admin.v1.ListDescriptorSetsResponse
+	0,  // 19: crossgate.admin.v1.Admin.GetDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
+	4,  // 20: crossgate.admin.v1.Admin.ListDescriptorSetVersions:output_type -> crossgate.admin.v1.ListDescriptorSetVersionsResponse
+	0,  // 21: crossgate.admin.v1.Admin.RollbackDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
+	17, // 22: crossgate.admin.v1.Admin.DeleteDescriptorSet:output_type -> google.protobuf.Empty
+	11, // 23: crossgate.admin.v1.Admin.ListRoutes:output_type -> crossgate.admin.v1.ListRoutesResponse
+	15, // 24: crossgate.admin.v1.Admin.GetStatus:output_type -> crossgate.admin.v1.Status
+	15, // 25: crossgate.admin.v1.Admin.Reload:output_type -> crossgate.admin.v1.Status
+	17, // [17:26] is the sub-list for method output_type
+	8,  // [8:17] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_crossgate_admin_v1_admin_proto_init() }
@@ -852,7 +1113,7 @@ func file_crossgate_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_crossgate_admin_v1_admin_proto_rawDesc), len(file_crossgate_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

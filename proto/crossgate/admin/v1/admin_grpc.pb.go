@@ -22,13 +22,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Admin_CreateDescriptorSet_FullMethodName = "/crossgate.admin.v1.Admin/CreateDescriptorSet"
-	Admin_ListDescriptorSets_FullMethodName  = "/crossgate.admin.v1.Admin/ListDescriptorSets"
-	Admin_GetDescriptorSet_FullMethodName    = "/crossgate.admin.v1.Admin/GetDescriptorSet"
-	Admin_DeleteDescriptorSet_FullMethodName = "/crossgate.admin.v1.Admin/DeleteDescriptorSet"
-	Admin_ListRoutes_FullMethodName          = "/crossgate.admin.v1.Admin/ListRoutes"
-	Admin_GetStatus_FullMethodName           = "/crossgate.admin.v1.Admin/GetStatus"
-	Admin_Reload_FullMethodName              = "/crossgate.admin.v1.Admin/Reload"
+	Admin_CreateDescriptorSet_FullMethodName       = "/crossgate.admin.v1.Admin/CreateDescriptorSet"
+	Admin_ListDescriptorSets_FullMethodName        = "/crossgate.admin.v1.Admin/ListDescriptorSets"
+	Admin_GetDescriptorSet_FullMethodName          = "/crossgate.admin.v1.Admin/GetDescriptorSet"
+	Admin_ListDescriptorSetVersions_FullMethodName = "/crossgate.admin.v1.Admin/ListDescriptorSetVersions"
+	Admin_RollbackDescriptorSet_FullMethodName     = "/crossgate.admin.v1.Admin/RollbackDescriptorSet"
+	Admin_DeleteDescriptorSet_FullMethodName       = "/crossgate.admin.v1.Admin/DeleteDescriptorSet"
+	Admin_ListRoutes_FullMethodName                = "/crossgate.admin.v1.Admin/ListRoutes"
+	Admin_GetStatus_FullMethodName                 = "/crossgate.admin.v1.Admin/GetStatus"
+	Admin_Reload_FullMethodName                    = "/crossgate.admin.v1.Admin/Reload"
 )
 
 // AdminClient is the client API for Admin service.
@@ -39,13 +41,18 @@ const (
 // Authorization: Bearer, when the configuration has one.
 type AdminClient interface {
 	// Registers a descriptor set, or puts a new version in place of the one with that name. It is kept in Redis, serves
-	// within a second on every node that shares it, and is refused as a whole, changing nothing, when it does not compile.
+	// within a second on every node that shares it, and is refused as a whole, changing nothing, when it does not compile,
+	// or when callers of the version in force may not survive it: the error's PreconditionFailure lists why.
 	CreateDescriptorSet(ctx context.Context, in *CreateDescriptorSetRequest, opts ...grpc.CallOption) (*DescriptorSet, error)
 	// Lists the registered descriptor sets, ordered by name.
 	ListDescriptorSets(ctx context.Context, in *ListDescriptorSetsRequest, opts ...grpc.CallOption) (*ListDescriptorSetsResponse, error)
 	// Returns one registered descriptor set.
 	GetDescriptorSet(ctx context.Context, in *GetDescriptorSetRequest, opts ...grpc.CallOption) (*DescriptorSet, error)
-	// Takes a registered descriptor set away.
+	// Lists the versions of a set that are kept, the one in force first.
+	ListDescriptorSetVersions(ctx context.Context, in *ListDescriptorSetVersionsRequest, opts ...grpc.CallOption) (*ListDescriptorSetVersionsResponse, error)
+	// Registers an earlier version once more, whatever that breaks.
+	RollbackDescriptorSet(ctx context.Context, in *RollbackDescriptorSetRequest, opts ...grpc.CallOption) (*DescriptorSet, error)
+	// Takes a registered descriptor set away, with all its versions.
 	DeleteDescriptorSet(ctx context.Context, in *DeleteDescriptorSetRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Lists what the gateway serves, in the order it is matched.
 	ListRoutes(ctx context.Context, in *ListRoutesRequest, opts ...grpc.CallOption) (*ListRoutesResponse, error)
@@ -88,6 +95,26 @@ func (c *adminClient) GetDescriptorSet(ctx context.Context, in *GetDescriptorSet
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DescriptorSet)
 	err := c.cc.Invoke(ctx, Admin_GetDescriptorSet_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) ListDescriptorSetVersions(ctx context.Context, in *ListDescriptorSetVersionsRequest, opts ...grpc.CallOption) (*ListDescriptorSetVersionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDescriptorSetVersionsResponse)
+	err := c.cc.Invoke(ctx, Admin_ListDescriptorSetVersions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) RollbackDescriptorSet(ctx context.Context, in *RollbackDescriptorSetRequest, opts ...grpc.CallOption) (*DescriptorSet, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DescriptorSet)
+	err := c.cc.Invoke(ctx, Admin_RollbackDescriptorSet_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -142,13 +169,18 @@ func (c *adminClient) Reload(ctx context.Context, in *ReloadRequest, opts ...grp
 // Authorization: Bearer, when the configuration has one.
 type AdminServer interface {
 	// Registers a descriptor set, or puts a new version in place of the one with that name. It is kept in Redis, serves
-	// within a second on every node that shares it, and is refused as a whole, changing nothing, when it does not compile.
+	// within a second on every node that shares it, and is refused as a whole, changing nothing, when it does not compile,
+	// or when callers of the version in force may not survive it: the error's PreconditionFailure lists why.
 	CreateDescriptorSet(context.Context, *CreateDescriptorSetRequest) (*DescriptorSet, error)
 	// Lists the registered descriptor sets, ordered by name.
 	ListDescriptorSets(context.Context, *ListDescriptorSetsRequest) (*ListDescriptorSetsResponse, error)
 	// Returns one registered descriptor set.
 	GetDescriptorSet(context.Context, *GetDescriptorSetRequest) (*DescriptorSet, error)
-	// Takes a registered descriptor set away.
+	// Lists the versions of a set that are kept, the one in force first.
+	ListDescriptorSetVersions(context.Context, *ListDescriptorSetVersionsRequest) (*ListDescriptorSetVersionsResponse, error)
+	// Registers an earlier version once more, whatever that breaks.
+	RollbackDescriptorSet(context.Context, *RollbackDescriptorSetRequest) (*DescriptorSet, error)
+	// Takes a registered descriptor set away, with all its versions.
 	DeleteDescriptorSet(context.Context, *DeleteDescriptorSetRequest) (*emptypb.Empty, error)
 	// Lists what the gateway serves, in the order it is matched.
 	ListRoutes(context.Context, *ListRoutesRequest) (*ListRoutesResponse, error)
@@ -175,6 +207,12 @@ func (UnimplementedAdminServer) ListDescriptorSets(context.Context, *ListDescrip
 }
 func (UnimplementedAdminServer) GetDescriptorSet(context.Context, *GetDescriptorSetRequest) (*DescriptorSet, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetDescriptorSet not implemented")
+}
+func (UnimplementedAdminServer) ListDescriptorSetVersions(context.Context, *ListDescriptorSetVersionsRequest) (*ListDescriptorSetVersionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDescriptorSetVersions not implemented")
+}
+func (UnimplementedAdminServer) RollbackDescriptorSet(context.Context, *RollbackDescriptorSetRequest) (*DescriptorSet, error) {
+	return nil, status.Error(codes.Unimplemented, "method RollbackDescriptorSet not implemented")
 }
 func (UnimplementedAdminServer) DeleteDescriptorSet(context.Context, *DeleteDescriptorSetRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteDescriptorSet not implemented")
@@ -259,6 +297,42 @@ func _Admin_GetDescriptorSet_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServer).GetDescriptorSet(ctx, req.(*GetDescriptorSetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_ListDescriptorSetVersions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDescriptorSetVersionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).ListDescriptorSetVersions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_ListDescriptorSetVersions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).ListDescriptorSetVersions(ctx, req.(*ListDescriptorSetVersionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_RollbackDescriptorSet_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollbackDescriptorSetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).RollbackDescriptorSet(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_RollbackDescriptorSet_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).RollbackDescriptorSet(ctx, req.(*RollbackDescriptorSetRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -353,6 +427,14 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetDescriptorSet",
 			Handler:    _Admin_GetDescriptorSet_Handler,
+		},
+		{
+			MethodName: "ListDescriptorSetVersions",
+			Handler:    _Admin_ListDescriptorSetVersions_Handler,
+		},
+		{
+			MethodName: "RollbackDescriptorSet",
+			Handler:    _Admin_RollbackDescriptorSet_Handler,
 		},
 		{
 			MethodName: "DeleteDescriptorSet",
