@@ -67,20 +67,25 @@ func (e *encoder) value(out []byte, f *field, b []byte, i int) ([]byte, int, err
 // appendVarintValue writes a value that stands on the wire as a varint.
 func appendVarintValue(out []byte, f *field, v uint64) []byte {
 	switch f.kind {
-	case kindInt32, kindEnum, kindNull, kindUint32, kindSint32:
-		v = uint64(uint32(v))
+	case kindInt64:
+		return appendInt64(out, f, int64(v))
+	case kindUint64:
+		return appendUint64(out, f, v)
+	case kindSint64:
+		return appendInt64(out, f, protowire.DecodeZigZag(v))
+	case kindBool:
+		switch {
+		case v != 0:
+			return append(out, "true"...)
+		case f.presence:
+			return append(out, "false"...)
+		}
+		return out
 	}
-	if v == 0 && !f.presence {
+	if v = uint64(uint32(v)); v == 0 && !f.presence {
 		return out
 	}
 	switch f.kind {
-	case kindBool:
-		if v != 0 {
-			return append(out, "true"...)
-		}
-		return append(out, "false"...)
-	case kindEnum, kindNull:
-		return f.enum.append(out, int32(v))
 	case kindInt32:
 		return appendInt(out, int64(int32(v)))
 	case kindSint32:
@@ -88,21 +93,32 @@ func appendVarintValue(out []byte, f *field, v uint64) []byte {
 	case kindUint32:
 		return appendUint(out, v)
 	}
-	if f.quoted {
-		out = append(out, '"')
+	return f.enum.append(out, int32(v))
+}
+
+// appendInt64 writes a value of 64 bits, which most options make a string.
+func appendInt64(out []byte, f *field, v int64) []byte {
+	if v == 0 && !f.presence {
+		return out
 	}
-	switch f.kind {
-	case kindInt64:
-		out = appendInt(out, int64(v))
-	case kindSint64:
-		out = appendInt(out, protowire.DecodeZigZag(v))
-	default:
-		out = appendUint(out, v)
+	if !f.quoted {
+		return appendInt(out, v)
 	}
-	if f.quoted {
-		out = append(out, '"')
+	negative, magnitude := 0, uint64(v)
+	if v < 0 {
+		negative, magnitude = 1, -uint64(v)
 	}
-	return out
+	return appendQuoted(out, magnitude, negative)
+}
+
+func appendUint64(out []byte, f *field, v uint64) []byte {
+	if v == 0 && !f.presence {
+		return out
+	}
+	if !f.quoted {
+		return appendUint(out, v)
+	}
+	return appendQuoted(out, v, 0)
 }
 
 func appendFixed32(out []byte, k kind, v uint32) []byte {
@@ -116,21 +132,13 @@ func appendFixed32(out []byte, k kind, v uint32) []byte {
 }
 
 func appendFixed64(out []byte, f *field, v uint64) []byte {
-	if f.kind == kindDouble {
+	switch f.kind {
+	case kindDouble:
 		return appendFloat(out, math.Float64frombits(v), 64)
+	case kindSfixed64:
+		return appendInt64(out, f, int64(v))
 	}
-	if f.quoted {
-		out = append(out, '"')
-	}
-	if f.kind == kindSfixed64 {
-		out = appendInt(out, int64(v))
-	} else {
-		out = appendUint(out, v)
-	}
-	if f.quoted {
-		out = append(out, '"')
-	}
-	return out
+	return appendUint64(out, f, v)
 }
 
 // list writes a repeated field, as long as its elements follow each other.

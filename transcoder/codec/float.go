@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"encoding/binary"
 	"math"
 	"math/bits"
 	"strconv"
@@ -11,8 +12,12 @@ import (
 // parseFloatAt reads the JSON number at i; the end is -1 when there is none or it is out of range.
 func parseFloatAt(b []byte, i, size int) (float64, int) {
 	m, exp, neg, end := decimal(b, i)
-	if end >= 0 && size == 64 {
-		if v, ok := nearest(m, exp); ok {
+	if end >= 0 {
+		v, ok := nearest(m, exp)
+		if ok && size == 32 {
+			v, ok = single(v)
+		}
+		if ok {
 			if neg {
 				v = -v
 			}
@@ -87,6 +92,14 @@ func decimal(b []byte, i int) (m uint64, exp int, neg bool, end int) {
 
 var tens = [...]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
 
+// single returns v, the float64 nearest to a number, as the float32 nearest to that number, which it is unless v is half way between two.
+// It fails there and for what is subnormal or out of range.
+func single(v float64) (float64, bool) {
+	const half = 1 << 28 // of the bits that a float32 lacks
+	w := float64(float32(v))
+	return w, v == 0 || math.Float64bits(v)&(2*half-1) != half && w >= 0x1p-126 && w <= math.MaxFloat32
+}
+
 // nearest returns the float64 nearest to m·10^exp, and fails where it takes more than 128 bits to tell which that is.
 func nearest(m uint64, exp int) (float64, bool) {
 	switch {
@@ -132,22 +145,37 @@ func nearest(m uint64, exp int) (float64, bool) {
 	return math.Float64frombits(uint64(exp2)<<52 | mantissa&(1<<52-1)), true
 }
 
-// shortest returns the shortest d·10^exp that is read as the float64 with these bits, which is finite and not zero. It is Raffaello Giulietti's
-// algorithm (The Schubfach way to render doubles, 2021): scale the number and the borders of what is rounded to
-// it so that integers can be compared, and pick the shorter of the candidates within the borders.
-func shortest(b uint64) (d uint64, exp int) {
-	fraction, biased := b&(1<<52-1), int(b>>52&0x7ff)
-	c, q := fraction|1<<52, biased-1075
+// parts returns v, which is finite and not zero, as c·2^q, and whether the numbers below v are closer together than those above, as they
+// are below a power of two.
+func parts(v float64, size int) (c uint64, q int, closer bool) {
+	var fraction, first uint64
+	var biased, least int
+	if size == 64 {
+		b := math.Float64bits(v)
+		fraction, first, biased, least = b&(1<<52-1), 1<<52, int(b>>52&0x7ff), -1074
+	} else {
+		b := uint64(math.Float32bits(float32(v)))
+		fraction, first, biased, least = b&(1<<23-1), 1<<23, int(b>>23&0xff), -149
+	}
 	if biased == 0 {
-		c, q = fraction, -1074
-	} else if -53 < q && q <= 0 && c&(1<<-q-1) == 0 {
-		return c >> -q, 0 // a small whole number
+		return fraction, least, false
+	}
+	return fraction | first, biased - 1 + least, fraction == 0 && biased > 1
+}
+
+// shortest returns the shortest d·10^exp that is read as v, which is positive and finite. It is Raffaello Giulietti's algorithm (The
+// Schubfach way to render doubles, 2021): scale the number and the borders of what is rounded to it so that integers can be compared, and
+// pick the shorter of the candidates within the borders.
+func shortest(v float64, size int) (d uint64, exp int) {
+	c, q, closer := parts(v, size)
+	if -53 < q && q <= 0 && c&(1<<(-q&63)-1) == 0 {
+		return c >> (-q & 63), 0 // a whole number
 	}
 	odd := c & 1
 	left := 4*c - 2
 	k := (q * 1262611) >> 22
-	if fraction == 0 && biased > 1 {
-		left++ // below a power of two, numbers are closer together
+	if closer {
+		left++
 		k = (q*1262611 - 524031) >> 22
 	}
 	h := q + (-k*1741647)>>19 + 1
@@ -159,31 +187,45 @@ func shortest(b uint64) (d uint64, exp int) {
 		g[0] += carry
 	}
 	vl := roundToOdd(g, left<<h)
-	v := roundToOdd(g, 4*c<<h)
+	mid := roundToOdd(g, 4*c<<h)
 	vr := roundToOdd(g, (4*c+2)<<h)
 	lower, upper := vl+odd, vr-odd
-	s := v / 4
-	if s >= 10 {
-		t := s / 10
-		under, over := lower <= 40*t, 40*t+40 <= upper
-		if under != over {
-			if over {
-				t++
-			}
-			return t, k + 1
-		}
+	// Which of the candidates it is cannot be foreseen, so that nothing here branches but for the few that are tiny.
+	s := mid / 4
+	t := s / 10
+	shorter, overT := within(lower, upper, 40*t, 40)
+	exact, overS := within(lower, upper, 4*s, 4)
+	up := uint64(0)
+	if mid+s&1 > 4*s+2 {
+		up = 1
 	}
-	under, over := lower <= 4*s, 4*s+4 <= upper
-	if under != over {
-		if over {
-			s++
-		}
-		return s, k
+	if exact {
+		up = overS
 	}
-	if mid := 4*s + 2; v > mid || v == mid && s&1 == 1 {
-		s++
+	if s < 10 {
+		return s + up, k
 	}
-	return s, k
+	d = s + up
+	if shorter {
+		d = t + overT
+	}
+	exp = k
+	if shorter {
+		exp++
+	}
+	return d, exp
+}
+
+// within reports whether one of x and x+step is from lower to upper, but not both, and as a number whether it is the second.
+func within(lower, upper, x, step uint64) (one bool, second uint64) {
+	var under uint64
+	if lower <= x {
+		under = 1
+	}
+	if x+step <= upper {
+		second = 1
+	}
+	return under != second, second
 }
 
 // roundToOdd is the high half of the product of g and c, its last bit set when any of what is cut off is.
@@ -202,26 +244,32 @@ func roundToOdd(g [2]uint64, c uint64) uint64 {
 func appendFloat(out []byte, v float64, size int) []byte {
 	abs := math.Abs(v)
 	switch {
-	case size == 64 && abs >= 1e-6 && abs < 1e21:
+	case (abs >= 1e-6 || size == 32 && float32(abs) >= 1e-6) && abs < 1e21:
+		if size == 32 && abs < 1 && math.Float32bits(float32(abs))<<9 == 0 {
+			// Of 2^-12, package strconv picks the other of two candidates that are equally near, and protojson with it.
+			return strconv.AppendFloat(out, v, 'f', -1, size)
+		}
 		if v < 0 {
 			out = append(out, '-')
 		}
-		return appendDecimal(out, abs)
+		return appendDecimal(out, abs, size)
 	case math.IsNaN(v):
 		return append(out, `"NaN"`...)
 	case math.IsInf(v, 1):
 		return append(out, `"Infinity"`...)
 	case math.IsInf(v, -1):
 		return append(out, `"-Infinity"`...)
-	case abs != 0 && (size == 64 || float32(abs) < 1e-6 || float32(abs) >= 1e21):
+	case abs != 0:
 		out = strconv.AppendFloat(out, v, 'e', -1, size)
 		if n := len(out); n >= 4 && out[n-4] == 'e' && out[n-3] == '-' && out[n-2] == '0' {
 			out[n-2] = out[n-1]
 			out = out[:n-1]
 		}
 		return out
+	case math.Signbit(v):
+		out = append(out, '-')
 	}
-	return strconv.AppendFloat(out, v, 'f', -1, size)
+	return append(out, '0')
 }
 
 // shortDecimal tries whether v, which is positive, has at most six decimals and not more than 15 digits. Such a decimal is the only one of
@@ -234,11 +282,16 @@ func shortDecimal(v float64) (d uint64, exp int, ok bool) {
 	return d, -6, float64(d)/1e6 == v
 }
 
-// appendDecimal writes a positive float64 without an exponent.
-func appendDecimal(out []byte, v float64) []byte {
-	d, exp, ok := shortDecimal(v)
+// appendDecimal writes a positive number without an exponent.
+func appendDecimal(out []byte, v float64, size int) []byte {
+	var d uint64
+	var exp int
+	ok := false
+	if size == 64 {
+		d, exp, ok = shortDecimal(v)
+	}
 	if !ok {
-		d, exp = shortest(math.Float64bits(v))
+		d, exp = shortest(v, size)
 	}
 	for exp <= -4 && d%10000 == 0 {
 		d /= 10000
@@ -268,7 +321,13 @@ func appendDecimal(out []byte, v float64) []byte {
 	out = out[:start+n+1]
 	digits := out[start:cap(out)]
 	putDigits(digits[1:], d, n)
-	copy(digits[:whole], digits[1:])
-	digits[whole] = '.'
+	if whole >= 8 {
+		copy(digits[:whole], digits[1:])
+		digits[whole] = '.'
+		return out
+	}
+	// The digits before the point move over the free place before them.
+	w, point := binary.LittleEndian.Uint64(digits[1:]), uint64(1)<<(8*whole)
+	binary.LittleEndian.PutUint64(digits, w&(point-1)|'.'*point|w<<8&-(point<<8))
 	return out
 }

@@ -52,7 +52,11 @@ func putDigits(dst []byte, v uint64, n int) {
 	} else {
 		top, middle := high/1e8, uint32(high%1e8)
 		n -= 8
-		binary.LittleEndian.PutUint64(dst, eightDigits(uint32(top))>>(8*(8-n)&63))
+		if top < 10 {
+			dst[0] = byte('0' + top)
+		} else {
+			binary.LittleEndian.PutUint64(dst, eightDigits(uint32(top))>>(8*(8-n)&63))
+		}
 		binary.LittleEndian.PutUint64(dst[n:], eightDigits(middle))
 		n += 8
 	}
@@ -76,4 +80,16 @@ func appendInt(out []byte, v int64) []byte {
 		return appendUint(append(out, '-'), -uint64(v))
 	}
 	return appendUint(out, uint64(v))
+}
+
+// appendQuoted writes v between quotes, with a sign when negative is 1 and without one when it is 0: the sign of what comes cannot be foreseen.
+func appendQuoted(out []byte, v uint64, negative int) []byte {
+	out = room(out)
+	start, n := len(out), countDigits(v)
+	dst := out[start:cap(out)]
+	dst[0], dst[1] = '"', '-'
+	end := 1 + negative + n
+	putDigits(dst[1+negative:], v, n)
+	dst[end] = '"'
+	return out[:start+end+1]
 }

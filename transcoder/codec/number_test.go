@@ -56,17 +56,19 @@ func TestFloatsAreReadAsStrconvDoes(t *testing.T) {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			continue
 		}
-		text := strconv.FormatFloat(v, "efg"[r.IntN(3)], r.IntN(22)-1, 64)
-		want, err := strconv.ParseFloat(text, 64)
-		got, end := parseFloatAt([]byte(text), 0, 64)
-		if err != nil {
-			if end >= 0 {
-				t.Fatalf("%s: %v, want an error", text, got)
+		for _, size := range []int{32, 64} {
+			text := strconv.FormatFloat(v, "efg"[r.IntN(3)], r.IntN(22)-1, []int{32, 64}[r.IntN(2)])
+			want, err := strconv.ParseFloat(text, size)
+			got, end := parseFloatAt([]byte(text), 0, size)
+			if math.IsInf(want, 0) {
+				if err != nil && end >= 0 {
+					t.Fatalf("%s: %v, want an error", text, got)
+				}
+				continue
 			}
-			continue
-		}
-		if got != want || end != len(text) {
-			t.Fatalf("%s: %v, end %d, want %v", text, got, end, want)
+			if got != want || end != len(text) {
+				t.Fatalf("%s: %v, end %d, want %v", text, got, end, want)
+			}
 		}
 	}
 }
