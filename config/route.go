@@ -59,6 +59,8 @@ type GRPCRoute struct {
 	UnknownQuery string `yaml:"unknown_query" default:"refuse" enum:"refuse,ignore"`
 	// Query parameters that are always ignored, even where the message has a field of that name, such as key and alt; "*" at the end of a name is a wildcard.
 	IgnoredQuery []string `yaml:"ignored_query"`
+	// HTML forms, application/x-www-form-urlencoded and multipart/form-data, as request messages: refuse; same_origin, but not what a browser sends from another origin; or accept. A page of any origin may send a form with the user's cookies and without asking first.
+	Forms string `yaml:"forms" default:"refuse" enum:"refuse,same_origin,accept"`
 	// Methods whose update_mask stays as the client sent it: full names, package.Service.*, package.* or *. Elsewhere a PATCH whose body is one field of the request, a message, and that leaves a FieldMask field update_mask empty gets the paths of the fields in the body.
 	KeepUpdateMask []string `yaml:"keep_update_mask"`
 	// Request headers handed to the backend as metadata besides the standard ones; "*" at the end of a name is a wildcard.

@@ -171,6 +171,7 @@ func (c *compiler) grpc(cfg *config.Route, policy *admission.Policy, r *route) {
 			},
 			IgnoreUnknownQuery: cfg.GRPC.UnknownQuery == "ignore",
 			IgnoredQuery:       cfg.GRPC.IgnoredQuery,
+			Forms:              formsOf[cfg.GRPC.Forms],
 			ForwardHeaders:     cfg.GRPC.ForwardHeaders,
 			ReturnHeaders:      cfg.GRPC.ReturnHeaders,
 			MaxBodySize:        int64(cfg.MaxBodySize),
@@ -185,6 +186,8 @@ func (c *compiler) grpc(cfg *config.Route, policy *admission.Policy, r *route) {
 var framings = map[string]transcoder.Framing{
 	"ndjson": transcoder.Lines, "result": transcoder.Results, "array": transcoder.Array, "events": transcoder.Events,
 }
+
+var formsOf = map[string]transcoder.Forms{"same_origin": transcoder.SameOriginForms, "accept": transcoder.AcceptForms}
 
 type grpcRoute struct {
 	*compiler

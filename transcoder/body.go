@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/crossgate/crossgate/fault"
+	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/transcoder/codec"
 )
 
@@ -17,8 +18,11 @@ func (m *Method) checkContent(r *http.Request) error {
 	if encoding := r.Header["Content-Encoding"]; len(encoding) > 0 && !strings.EqualFold(encoding[0], "identity") {
 		return fault.New(fault.UnsupportedMediaType, "content-encoding: a body must not be compressed")
 	}
-	if m.rawIn != nil {
+	switch {
+	case m.rawIn != nil:
 		return nil
+	case m.form != nil && formKind(r) != "":
+		return m.form.check(r)
 	}
 	return checkJSON(r)
 }
@@ -71,6 +75,24 @@ func (m *Method) readBody(dst []byte, r *http.Request) ([]byte, error) {
 		return dst, nil
 	}
 	return dst, m.checkContent(r)
+}
+
+// readRequest reads a request: its body into body[:0], and its parameters, appended to params.
+func (m *Method) readRequest(body []byte, params []codec.Param, r *http.Request, vars routing.Vars) ([]byte, []codec.Param, error) {
+	body = body[:0]
+	var err error
+	if m.hasBody {
+		if body, err = m.readBody(body, r); err != nil {
+			return body, params, err
+		}
+		if m.form != nil && formKind(r) != "" {
+			if params, body, err = m.form.read(params, r, body); err != nil {
+				return body, params, err
+			}
+		}
+	}
+	params, err = m.params(params, vars, r.URL.RawQuery, body)
+	return body, params, err
 }
 
 // appendRequest appends the wire bytes of a request message.

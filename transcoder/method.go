@@ -35,6 +35,8 @@ type Options struct {
 	// KeepUpdateMask leaves the update_mask of a PATCH as the client sent it, where else an empty one gets the paths of the
 	// fields in the body.
 	KeepUpdateMask bool
+	// Forms says whether the body may be an HTML form.
+	Forms Forms
 	// ForwardHeaders are request headers that become metadata besides the standard ones; "X-Tenant-*" names many.
 	ForwardHeaders []string
 	// ReturnHeaders are metadata keys that become response headers by their own name; the others come as Grpc-Metadata-*.
@@ -71,6 +73,7 @@ type Method struct {
 	hasBody  bool
 	request  codec.Request
 	response codec.Response
+	form     *form        // nil where forms are not taken
 	rawIn    *rawRequest  // nil where the body is not google.api.HttpBody
 	rawOut   *rawResponse // nil where the answer is not
 	forward  forwarding
@@ -98,6 +101,9 @@ func Compile(m *descriptors.Method, b descriptors.Binding, o Options) (*Method, 
 		return fail(err)
 	}
 	c.rawOut = compileRawResponse(m.Descriptor.Output(), b)
+	if !m.Descriptor.IsStreamingClient() {
+		c.form = compileForm(m.Descriptor.Input(), b.Body, &c.options)
+	}
 	for _, name := range t.Fields() {
 		path, err := resolveVariable(m.Descriptor.Input(), name)
 		if err != nil {
@@ -217,6 +223,7 @@ func (m *Method) Serve(w http.ResponseWriter, r *http.Request, vars routing.Vars
 // params appends a parameter for each of the query, then for each variable of the path, and those that the body makes
 // besides what it is.
 func (m *Method) params(dst []codec.Param, vars routing.Vars, rawQuery string, body []byte) ([]codec.Param, error) {
+	ofForm := len(dst)
 	dst, err := m.query.parse(dst, rawQuery)
 	if err != nil {
 		return dst, err
@@ -225,7 +232,7 @@ func (m *Method) params(dst []codec.Param, vars routing.Vars, rawQuery string, b
 		dst = append(dst, codec.Param{Path: m.vars[i], Value: vars[i].Value})
 	}
 	if m.mask != nil {
-		return m.mask.fill(dst, body)
+		return m.mask.fill(dst, ofForm, body)
 	}
 	return dst, nil
 }

@@ -24,6 +24,7 @@ type fieldPath = []protoreflect.FieldDescriptor
 
 // query reads query parameters for the fields of a message that neither path nor body binds.
 type query struct {
+	what          string // for errors: "query"
 	message       protoreflect.MessageDescriptor
 	top           map[string]fieldPath // the fields of the message by both their names
 	bound         []fieldPath
@@ -34,7 +35,7 @@ type query struct {
 }
 
 func compileQuery(md protoreflect.MessageDescriptor, closed bool, o *Options) *query {
-	q := &query{message: md, closed: closed, ignoreUnknown: o.IgnoreUnknownQuery, top: map[string]fieldPath{}}
+	q := &query{what: "query", message: md, closed: closed, ignoreUnknown: o.IgnoreUnknownQuery, top: map[string]fieldPath{}}
 	for _, name := range o.IgnoredQuery {
 		if start, ok := strings.CutSuffix(name, "*"); ok {
 			q.ignoredStarts = append(q.ignoredStarts, start)
@@ -114,7 +115,7 @@ func (q *query) parse(dst []codec.Param, raw string) ([]codec.Param, error) {
 			value, err = url.QueryUnescape(value)
 		}
 		if err != nil {
-			return dst, &codec.Error{Reason: "query: " + err.Error()}
+			return dst, &codec.Error{Reason: q.what + ": " + err.Error()}
 		}
 		if q.ignores(key) {
 			continue
@@ -131,7 +132,7 @@ func (q *query) parse(dst []codec.Param, raw string) ([]codec.Param, error) {
 			if q.ignoreUnknown && errors.As(err, &unknown) {
 				continue
 			}
-			return dst, &codec.Error{Field: key, Reason: "query: " + err.Error()}
+			return dst, &codec.Error{Field: key, Reason: q.what + ": " + err.Error()}
 		}
 		dst = append(dst, codec.Param{Path: path, Value: value})
 	}

@@ -25,14 +25,7 @@ func (m *Method) serveServerStream(ctx context.Context, w http.ResponseWriter, r
 }
 
 func (m *Method) openWithRequest(ctx context.Context, r *http.Request, vars routing.Vars) (grpc.ClientStream, error) {
-	var body []byte
-	var err error
-	if m.hasBody {
-		if body, err = m.readBody(nil, r); err != nil {
-			return nil, err
-		}
-	}
-	params, err := m.params(nil, vars, r.URL.RawQuery, body)
+	body, params, err := m.readRequest(nil, nil, r, vars)
 	if err != nil {
 		return nil, err
 	}

@@ -68,14 +68,7 @@ func (m *Method) roundTrip(c *unaryCall, h http.Header, r *http.Request, vars ro
 	if c.call.Metadata, err = m.forward.metadata(c.call.Metadata[:0], r); err != nil {
 		return err
 	}
-	if m.hasBody {
-		if c.body, err = m.readBody(c.body[:0], r); err != nil {
-			return err
-		}
-	} else {
-		c.body = c.body[:0]
-	}
-	if c.params, err = m.params(c.params[:0], vars, r.URL.RawQuery, c.body); err != nil {
+	if c.body, c.params, err = m.readRequest(c.body, c.params[:0], r, vars); err != nil {
 		return err
 	}
 	if c.call.Request, err = m.appendRequest(c.call.Request[:0], r, c.body, c.params); err != nil {

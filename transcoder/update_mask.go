@@ -2,6 +2,8 @@ package transcoder
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -34,8 +36,9 @@ func compileUpdateMask(input protoreflect.MessageDescriptor, b descriptors.Bindi
 	return &updateMask{resource: body.Message(), paths: fieldPath{mask, paths}}
 }
 
-// fill appends the paths of a body's fields to the parameters of a request, unless one of them gives a mask.
-func (u *updateMask) fill(params []codec.Param, body []byte) ([]codec.Param, error) {
+// fill appends the paths of a body's fields to the parameters of a request, unless one of them gives a mask. The fields are
+// those of the JSON in body, and of a form, of which the first ofForm parameters are.
+func (u *updateMask) fill(params []codec.Param, ofForm int, body []byte) ([]codec.Param, error) {
 	for i := range params {
 		if params[i].Path[0] == u.paths[0] && params[i].Value != "" {
 			return params, nil
@@ -46,8 +49,21 @@ func (u *updateMask) fill(params []codec.Param, body []byte) ([]codec.Param, err
 		bad.Field = u.paths[0].JSONName()
 		return params, bad
 	}
-	for _, p := range paths {
+	for i := range params[:ofForm] {
+		paths = append(paths, namesOf(params[i].Path[1:]))
+	}
+	slices.Sort(paths)
+	for _, p := range slices.Compact(paths) {
 		params = append(params, codec.Param{Path: u.paths, Value: p})
 	}
 	return params, nil
+}
+
+// namesOf is a path in the names of the .proto file.
+func namesOf(path fieldPath) string {
+	names := make([]string, len(path))
+	for i, fd := range path {
+		names[i] = string(fd.Name())
+	}
+	return strings.Join(names, ".")
 }
