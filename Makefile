@@ -95,7 +95,23 @@ generate: generate-protos ## Generate all generated files again
 generate-protos: $(TOOLS)/protoc-gen-go
 	@go run ./proto/internal/imports > bin/imports.binpb
 	$(PROTOC) -I proto $$(cd proto && find * -name '*.proto' | sort)
+	protoc --descriptor_set_in=bin/imports.binpb --include_source_info --descriptor_set_out=demo/shop.binpb -I proto crossgate/demo/v1/shop.proto
 	$(PROTOC) -I . --grpc-gateway_out=$(OUT) --grpc-gateway_opt=module=$(MODULE) integration/testproto/test.proto
+
+# The documentation page's UI: the files of an npm package that package-lock.json pins, with what says which they are.
+# Its dependency runs nothing here: --ignore-scripts.
+
+UI := openapi/page
+
+.PHONY: docs-ui
+docs-ui: ## Vendor the UI of the documentation page again, as openapi/page/package-lock.json has it
+	@npm ci --prefix $(UI) --ignore-scripts --no-audit --no-fund --loglevel=error
+	rm -rf $(UI)/dist && mkdir $(UI)/dist
+	cp $(UI)/node_modules/swagger-ui-dist/{LICENSE,NOTICE,swagger-ui.css,swagger-ui-bundle.js,swagger-ui-bundle.js.LICENSE.txt} $(UI)/dist
+	rm -rf $(UI)/node_modules
+	cd $(UI)/dist
+	sha256sum * > SHA256SUMS
+	node -p 'const p = require("../package-lock.json").packages["node_modules/swagger-ui-dist"]; `swagger-ui-dist $${p.version} $${p.integrity}`' > VERSION
 
 # The comment that names protoc's release is let differ: another release generates the same code.
 .PHONY: check-generated

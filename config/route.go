@@ -1,6 +1,6 @@
 package config
 
-// Route is one thing served. Exactly one of GRPC, WebSocket and Respond is set.
+// Route is one thing served. Exactly one of GRPC, WebSocket, Respond and Docs is set.
 type Route struct {
 	Pos Position `yaml:"-"`
 
@@ -14,6 +14,8 @@ type Route struct {
 	WebSocket *WebSocketRoute `yaml:"websocket"`
 	// A fixed answer.
 	Respond *Respond `yaml:"respond"`
+	// Documentation of gRPC routes' REST side, at paths of its own.
+	Docs *DocsRoute `yaml:"docs"`
 
 	// Who may call. Left out: anyone.
 	Auth *RouteAuth `yaml:"auth"`

@@ -26,10 +26,11 @@ func (v *validator) validate() {
 	v.upstreams()
 	providers := unique(v, "auth", c.Auth, func(p *AuthProvider) *string { return &p.Name })
 	v.providers()
-	unique(v, "routes", c.Routes, func(r *Route) *string { return &r.Name })
+	routes := unique(v, "routes", c.Routes, func(r *Route) *string { return &r.Name })
 	v.routes()
 	if !v.missing {
 		v.references(upstreams, providers)
+		v.documented(routes)
 	}
 }
 

@@ -16,7 +16,7 @@ func (v *validator) routes() {
 			continue
 		}
 		v.exactlyOne(r.Pos, "routes",
-			choice{"grpc", r.GRPC != nil}, choice{"websocket", r.WebSocket != nil}, choice{"respond", r.Respond != nil})
+			choice{"grpc", r.GRPC != nil}, choice{"websocket", r.WebSocket != nil}, choice{"respond", r.Respond != nil}, choice{"docs", r.Docs != nil})
 		v.match(&r.Match)
 		if r.GRPC == nil && (r.WebSocket != nil || r.Respond != nil) && r.Match.Path == "" && r.Match.PathPrefix == "" {
 			v.errorf(r.Match.Pos, "match: path or path_prefix is needed; only a grpc route can do without")
@@ -29,6 +29,9 @@ func (v *validator) routes() {
 		}
 		if r.Respond != nil {
 			v.respond(r.Respond)
+		}
+		if r.Docs != nil {
+			v.docs(r)
 		}
 		if r.CORS != nil {
 			v.cors(r.CORS)

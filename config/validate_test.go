@@ -302,7 +302,7 @@ routes:
   - {name: b, match: {path: /b}, respond: {}, websocket: {service: b}}
   - {name: b, match: {path: /c}, respond: {}}
 `, `
-c.yaml:2:5: routes: exactly one of grpc, websocket or respond is needed
+c.yaml:2:5: routes: exactly one of grpc, websocket, respond or docs is needed
 c.yaml:3:5: routes: websocket and respond exclude each other; exactly one is needed
 c.yaml:4:12: routes: the name "b" is taken, at c.yaml:3:12
 `},
@@ -315,6 +315,25 @@ routes:
 c.yaml:2:5: match: path or path_prefix is needed; only a grpc route can do without
 c.yaml:3:22: match: path or path_prefix is needed; only a grpc route can do without
 c.yaml:4:22: match: path and path_prefix exclude each other
+`},
+		{"documentation with a path in match, of routes that have none, by servers that are none", `
+routes:
+  - {name: a, match: {path: /a}, respond: {}}
+  - {name: b, match: {path_prefix: /b/, methods: [GET]}, docs: {routes: [a, c], servers: [api.example.com, "https://a/?b", ftp://a, "https://a/v1", /v2]}}
+  - {name: d, docs: {openapi: docs, page: /docs/}}
+  - {name: e, docs: {openapi: /e, page: /e}}
+  - {name: f, docs: {page: "off"}}
+`, `
+c.yaml:3:22: match: a docs route has paths and a method of its own, and no path_prefix
+c.yaml:3:22: match: a docs route has paths and a method of its own, and no methods
+c.yaml:3:74: routes: "a" is no grpc route, and has nothing to describe
+c.yaml:3:77: there is no route named "c"
+c.yaml:3:91: servers: "api.example.com" is no base URL; expected one as https://api.example.com/v1, or a path
+c.yaml:3:108: servers: a base URL is a scheme, a host and a path, and no more than that
+c.yaml:3:124: servers: "ftp://a" is no base URL; expected one as https://api.example.com/v1, or a path
+c.yaml:4:31: openapi: "docs" does not begin with /
+c.yaml:4:43: page: "/docs/" ends with /; the page's files are below its path
+c.yaml:5:41: page: "/e" is the path of the document
 `},
 		{"paths that are malformed", `
 routes:

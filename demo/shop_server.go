@@ -6,6 +6,8 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/reflection"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 
 	demov1 "github.com/crossgate/crossgate/proto/crossgate/demo/v1"
 )
@@ -19,6 +21,10 @@ type ShopServer struct {
 
 // StartShop serves a new shop at a TCP address, port 0 for a free one, with server reflection (v1 and v1alpha).
 func StartShop(address string) (*ShopServer, error) {
+	files, err := commentedFiles()
+	if err != nil {
+		return nil, fmt.Errorf("demo shop: %w", err)
+	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("demo shop: %w", err)
@@ -29,7 +35,9 @@ func StartShop(address string) (*ShopServer, error) {
 		served:   make(chan struct{}),
 	}
 	NewShop().Register(s.grpc)
-	reflection.Register(s.grpc)
+	o := reflection.ServerOptions{Services: s.grpc, DescriptorResolver: files}
+	reflectionv1.RegisterServerReflectionServer(s.grpc, reflection.NewServerV1(o))
+	reflectionv1alpha.RegisterServerReflectionServer(s.grpc, reflection.NewServer(o))
 	// Serves until Close.
 	go func() {
 		defer close(s.served)

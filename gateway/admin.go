@@ -45,6 +45,7 @@ func (g *Gateway) listenAdmin(ctx context.Context, cfg config.Admin) (*admin, er
 	mux.Handle("GET /metrics", g.telemetry.Handler())
 	mux.HandleFunc("GET /v1/status", a.status)
 	mux.HandleFunc("GET /v1/routes", a.routes)
+	mux.HandleFunc("GET /v1/openapi", a.openAPI)
 	mux.HandleFunc("POST /v1/reload", guard.change(a.reload))
 	mux.HandleFunc("GET /v1/descriptorSets", a.listSets)
 	mux.HandleFunc("GET /v1/descriptorSets/{name}", a.getSet)
@@ -113,6 +114,17 @@ func (a *admin) routes(w http.ResponseWriter, _ *http.Request) {
 		})
 	}
 	writeMessage(w, answer)
+}
+
+// openAPI answers with the document of all gRPC routes, or of those that a host reaches.
+func (a *admin) openAPI(w http.ResponseWriter, r *http.Request) {
+	text, err := a.gateway.snapshot.Load().openAPI(r.URL.Query().Get("host"))
+	if err != nil {
+		transcoder.WriteError(w, r, &fault.Error{Reason: fault.Internal, Message: "the document could not be made", Cause: err})
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(text)
 }
 
 func (a *admin) status(w http.ResponseWriter, _ *http.Request) { writeMessage(w, a.gateway.describe()) }

@@ -18,7 +18,13 @@ type Report struct {
 	Routes   int
 	Bindings []Binding // sorted by route, path and method
 	Warnings []string
+
+	snapshot *Snapshot
 }
+
+// OpenAPI returns the OpenAPI document of the configuration's gRPC routes, or of those that a host reaches; host is "" for
+// all.
+func (r *Report) OpenAPI(host string) ([]byte, error) { return r.snapshot.openAPI(host) }
 
 // Check compiles a configuration as serving it would, without listening and without Redis: descriptors of a backend's
 // reflection are asked for, registered sets are not there. The error is a config.Errors.
@@ -52,5 +58,5 @@ func Check(ctx context.Context, path string) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Report{Routes: len(cfg.Routes), Bindings: s.bindings, Warnings: s.warnings}, nil
+	return &Report{Routes: len(cfg.Routes), Bindings: s.bindings, Warnings: s.warnings, snapshot: s}, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/crossgate/crossgate/auth"
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/descriptors"
+	"github.com/crossgate/crossgate/openapi"
 	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/telemetry"
 	"github.com/crossgate/crossgate/transcoder"
@@ -44,6 +45,9 @@ type compiler struct {
 	bindings []Binding
 	warnings []string
 	errs     config.Errors
+
+	described  []*described // the gRPC routes
+	documented []*docs      // the routes with their documentation
 }
 
 // compile makes a snapshot. Its errors are config.Errors: all of them, with the places of both where two routes clash.
@@ -53,6 +57,9 @@ func compile(p parts) (*Snapshot, error) {
 	for i := range p.config.Routes {
 		names[p.config.Routes[i].Name] = true
 		c.route(&p.config.Routes[i])
+	}
+	for _, d := range c.documented {
+		d.describe(c.described)
 	}
 	table, err := routing.Compile(c.rules)
 	if err != nil {
@@ -66,7 +73,7 @@ func compile(p parts) (*Snapshot, error) {
 	})
 	return &Snapshot{
 		config: p.config, set: p.set, upstreams: p.upstreams, auth: p.auth, table: table, admitter: admission.New(table),
-		bindings: c.bindings, names: names, installed: time.Now(),
+		bindings: c.bindings, described: c.described, names: names, installed: time.Now(),
 		warnings: slices.Concat(c.warnings, p.set.Warnings, p.set.Pending),
 	}, nil
 }
@@ -85,6 +92,8 @@ func (c *compiler) route(cfg *config.Route) {
 		t := &target{route: r, kind: "websocket", protocol: telemetry.WebSocket, calls: "websocket:" + cfg.WebSocket.Service}
 		t.serve = serveWebSocket(c.node, wsbridge.CompileRoute(cfg.Name, cfg.WebSocket), socketMetrics{r.metrics})
 		c.own(cfg, policy, t, []string{http.MethodGet})
+	case cfg.Docs != nil:
+		c.docs(cfg, policy, r)
 	case cfg.Respond != nil:
 		answer, err := compileRespond(cfg.Respond)
 		if err != nil {
@@ -177,6 +186,11 @@ func (c *compiler) grpc(cfg *config.Route, policy *admission.Policy, r *route) {
 			MaxBodySize:        int64(cfg.MaxBodySize),
 			Timeout:            cfg.Timeout.Std(),
 		}}
+	g.description = &described{
+		name: cfg.Name, hosts: cfg.Match.Hosts, conditions: len(cfg.Match.Headers),
+		api: openapi.Route{JSON: g.options.JSON, Framing: g.options.Streams.Framing, Auth: policy.Auth, Limited: len(cfg.RateLimits) > 0},
+	}
+	c.described = append(c.described, g.description)
 	seen := map[protoreflect.FullName]bool{}
 	for _, pattern := range cfg.GRPC.Services {
 		g.pattern(pattern, seen)
@@ -196,6 +210,8 @@ type grpcRoute struct {
 	route   *route
 	rpc     rpc.Options
 	options transcoder.Options
+
+	description *described
 }
 
 func (g *grpcRoute) pattern(pattern string, seen map[protoreflect.FullName]bool) {
@@ -242,8 +258,13 @@ func (g *grpcRoute) service(s *descriptors.Service) {
 		}
 		t := &target{route: g.route, kind: "rpc", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, serve: serveRPC(rpc.New(g.rpc), own)}
 		g.add(g.cfg, g.policy, t, []string{http.MethodPost}, template, name)
+		before := len(g.description.api.Bindings)
 		for _, b := range m.Bindings {
 			g.binding(m, b, options)
+		}
+		if len(g.description.api.Bindings) == before {
+			// What has no path but its own is described by that.
+			g.describe(m, descriptors.Binding{HTTPMethod: http.MethodPost, Template: m.FullMethod, Body: "*"}, nil)
 		}
 	}
 }
@@ -271,6 +292,12 @@ func (g *grpcRoute) binding(m *descriptors.Method, b descriptors.Binding, option
 	}
 	t := &target{route: g.route, kind: "rest", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, serve: serveREST(method)}
 	g.add(g.cfg, g.policy, t, methods, method.Template(), name)
+	g.describe(m, b, methods)
+}
+
+func (g *grpcRoute) describe(m *descriptors.Method, b descriptors.Binding, methods []string) {
+	api := &g.description.api
+	api.Bindings = append(api.Bindings, openapi.Binding{Method: m, Rule: b, HTTPMethods: methods})
 }
 
 // withinPath reports whether a binding lies below the route's path prefix, or is its exact path.

@@ -22,6 +22,7 @@ type Snapshot struct {
 	table     *routing.Table[*admission.Route]
 	admitter  *admission.Admitter
 	bindings  []Binding
+	described []*described // the gRPC routes, for documentation
 	warnings  []string
 	installed time.Time
 	names     map[string]bool // of routes
@@ -41,11 +42,11 @@ type stripe struct {
 type Binding struct {
 	Route    string
 	Source   string   // where the configuration has the route: file:line:column
-	Kind     string   // rest, rpc, grpc, websocket or respond
+	Kind     string   // rest, rpc, grpc, websocket, respond or docs
 	Method   string   // "*" for any
 	Hosts    []string // none for any
 	Path     string
-	Target   string // /package.Service/Method, websocket:{service} or respond:{status}
+	Target   string // /package.Service/Method, websocket:{service}, respond:{status}, docs:openapi or docs:page
 	Upstream string
 }
 

@@ -2,12 +2,16 @@ package openapi
 
 import (
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/crossgate/crossgate/transcoder"
 )
 
 const (
 	jsonType   = "application/json"
 	linesType  = "application/x-ndjson"
 	eventsType = "text/event-stream"
+	// problemType is what errors are for clients that prefer it.
+	problemType = "application/problem+json"
 	// anyType is a google.api.HttpBody's, which says itself what type it is.
 	anyType  = "*/*"
 	httpBody = "google.api.HttpBody"
@@ -56,7 +60,7 @@ func (c *call) requestBody() *RequestBody {
 
 // messageBody is the schema of a body, without the fields that the path has, and whether there must be one.
 func (c *call) messageBody(md protoreflect.MessageDescriptor, without []fieldPath) (*Schema, bool) {
-	if len(without) == 0 || wellKnown(md.FullName()) != nil {
+	if len(without) == 0 || c.wellKnown(md.FullName()) != nil {
 		return c.message(md), requires(md, nil)
 	}
 	return c.object(md, without), requires(md, without)
@@ -107,9 +111,41 @@ func (c *call) response() *Response {
 		r.Content.Set(jsonType, media)
 		return r
 	}
-	r.Description = "A stream of messages, each of this schema, as they come: one a line, or one an event for clients that accept `" + eventsType +
-		"`. A stream that fails after its first message ends with a line `{\"error\": …}`, or an event `error`, that holds a google.rpc.Status."
-	r.Content.Set(linesType, media)
-	r.Content.Set(eventsType, media)
+	r.Description = "A stream of messages, as they come. One that fails after its first message ends with `{\"error\": …}`, or an event `error`, " +
+		"that holds a google.rpc.Status."
+	r.Content = c.framings(media.Schema)
 	return r
+}
+
+// framings describes the forms of a stream whose messages are of one schema, that of clients without a wish first.
+func (c *call) framings(message *Schema) Ordered[*MediaType] {
+	lines := &MediaType{Schema: described(message, "A line for each message.")}
+	array := &MediaType{Schema: &Schema{Type: Types{"array"}, Items: message}}
+	if c.Framing == transcoder.Results {
+		result := &Schema{Description: "A line for each message.", Type: Types{"object"}}
+		result.Properties.Set("result", message)
+		result.Properties.Set("error", c.status())
+		lines = &MediaType{Schema: result}
+		array = lines
+	}
+	all := map[string]*MediaType{jsonType: array, linesType: lines, eventsType: {Schema: described(message, "An event for each message.")}}
+	first := linesType
+	switch c.Framing {
+	case transcoder.Results, transcoder.Array:
+		first = jsonType
+	case transcoder.Events:
+		first = eventsType
+	}
+	var content Ordered[*MediaType]
+	for _, name := range [...]string{first, linesType, eventsType, jsonType} {
+		content.Set(name, all[name])
+	}
+	return content
+}
+
+// described is a schema with words of one use of it.
+func described(s *Schema, words string) *Schema {
+	with := *s
+	with.Description = paragraphs(words, s.Description)
+	return &with
 }

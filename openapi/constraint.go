@@ -98,7 +98,11 @@ func (r *route) apply(rules *validate.FieldRules, fd protoreflect.FieldDescripto
 	case "string":
 		a.text(s)
 	case "int64", "uint64", "sint64", "fixed64", "sfixed64":
-		s.Description = paragraphs(s.Description, a.words())
+		if r.variant.int64Numbers {
+			a.number(s)
+		} else {
+			s.Description = paragraphs(s.Description, a.words())
+		}
 	case "float", "double", "int32", "uint32", "sint32", "fixed32", "sfixed32":
 		a.number(s)
 	case "bool":
@@ -269,6 +273,10 @@ func number(v protoreflect.Value) (text json.Number, value float64, ok bool) {
 	bits := 64
 	switch n := v.Interface().(type) {
 	case int32:
+		return json.Number(v.String()), float64(n), true
+	case int64:
+		return json.Number(v.String()), float64(n), true
+	case uint64:
 		return json.Number(v.String()), float64(n), true
 	case uint32:
 		return json.Number(v.String()), float64(n), true

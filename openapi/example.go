@@ -34,7 +34,7 @@ func (e *example) message(md protoreflect.MessageDescriptor, without []fieldPath
 	if v, ok := exampleText[md.FullName()]; ok {
 		return v
 	}
-	if s := wellKnown(md.FullName()); s != nil {
+	if s := e.wellKnown(md.FullName()); s != nil {
 		return fitting(s, true) // a wrapper
 	}
 	on = append(slices.Clone(on), md.FullName())

@@ -3,10 +3,12 @@ package openapi_test
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/crossgate/crossgate/transcoder"
 	"github.com/crossgate/crossgate/transcoder/codec"
 )
 
@@ -137,11 +139,37 @@ func TestBodies(t *testing.T) {
 		{"a client stream is values one after the other", "paths > /v1/books:import > post > requestBody > content > application/x-ndjson > schema > $ref", `"#/components/schemas/features.v1.Book"`},
 		{"a server stream is lines", "paths > /v1/books:watch > get > responses > 200 > content > application/x-ndjson > schema > $ref", `"#/components/schemas/features.v1.Book"`},
 		{"or events", "paths > /v1/books:watch > get > responses > 200 > content > text/event-stream > schema > $ref", `"#/components/schemas/features.v1.Book"`},
-		{"and no one JSON value", "paths > /v1/books:watch > get > responses > 200 > content > application/json", "absent"},
+		{"or an array", "paths > /v1/books:watch > get > responses > 200 > content > application/json > schema", `{"type":"array","items":{"$ref":"#/components/schemas/features.v1.Book"}}`},
 		{"errors are a google.rpc.Status", "components > responses > Error > content > application/json > schema > $ref", `"#/components/schemas/Error"`},
+		{"or a problem", "components > responses > Error > content > application/problem+json > schema > $ref", `"#/components/schemas/Problem"`},
 		{"of every operation", oneBook + "get > responses > default > $ref", `"#/components/responses/Error"`},
 	} {
 		f.check(t, doc)
+	}
+}
+
+// TestStreamsHaveTheFramingOfTheRouteFirst looks at the order too: tools take the first.
+func TestStreamsHaveTheFramingOfTheRouteFirst(t *testing.T) {
+	set := load(t, features)
+	for _, c := range []struct {
+		framing transcoder.Framing
+		want    []string
+	}{
+		{transcoder.Lines, []string{"application/x-ndjson", "text/event-stream", "application/json"}},
+		{transcoder.Results, []string{"application/json", "application/x-ndjson", "text/event-stream"}},
+		{transcoder.Array, []string{"application/json", "application/x-ndjson", "text/event-stream"}},
+		{transcoder.Events, []string{"text/event-stream", "application/x-ndjson", "application/json"}},
+	} {
+		r := route(set, codec.Options{})
+		r.Framing = c.framing
+		doc, decoded := build(t, api(r))
+		if got := doc.Paths.Get("/v1/books:watch").Get.Responses.Get("200").Content.Names(); !slices.Equal(got, c.want) {
+			t.Errorf("framing %d: %v, want %v", c.framing, got, c.want)
+		}
+		if c.framing == transcoder.Results {
+			fact{"a result is wrapped", "paths > /v1/books:watch > get > responses > 200 > content > application/x-ndjson > schema > properties > result > $ref",
+				`"#/components/schemas/features.v1.Book"`}.check(t, decoded)
+		}
 	}
 }
 
@@ -205,6 +233,12 @@ func TestConstraints(t *testing.T) {
 	} {
 		f.check(t, doc)
 	}
+}
+
+func TestBoundsOfA64BitIntegerAreKeywordsWhereItIsANumber(t *testing.T) {
+	_, doc := build(t, api(route(load(t, features), codec.Options{Int64Numbers: true})))
+	fact{"a bound", book + "copies", `{"type":"integer","format":"int64","minimum":0,"description":"In all libraries."}`}.check(t, doc)
+	fact{"a large one", rules + "large > maximum", `18446744073709551615`}.check(t, doc)
 }
 
 func TestRoutesOfOneDocument(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/crossgate/crossgate/auth"
 	"github.com/crossgate/crossgate/descriptors"
+	"github.com/crossgate/crossgate/transcoder"
 	"github.com/crossgate/crossgate/transcoder/codec"
 )
 
@@ -25,6 +26,8 @@ type API struct {
 // Route is one route to gRPC services.
 type Route struct {
 	JSON codec.Options
+	// Framing is how the route's streams stand in a body for clients that name no other.
+	Framing transcoder.Framing
 	// Auth is what the route asks of its callers, nil for nothing.
 	Auth *auth.Policy
 	// Limited says that the route has rate limits.
@@ -65,7 +68,7 @@ func Build(api *API) *Document {
 				Schemas: map[string]*Schema{}, Responses: map[string]*Response{}, SecuritySchemes: map[string]SecurityScheme{},
 			},
 		},
-		schemas: map[schemaKey]string{}, names: map[string]bool{}, ids: map[string]bool{}, shapes: map[string]*path{},
+		schemas: map[schemaKey]string{}, names: map[string]bool{statusName: true, problemName: true}, ids: map[string]bool{}, shapes: map[string]*path{},
 		tagged: map[protoreflect.FullName]bool{}, secured: map[auth.Place]string{},
 		digests: map[protoreflect.FileDescriptor][sha256.Size]byte{},
 	}
@@ -106,11 +109,11 @@ type route struct {
 
 // variant is what of a route's JSON options changes schemas.
 type variant struct {
-	protoNames, enumNumbers, unpopulated bool
+	protoNames, enumNumbers, int64Numbers, unpopulated bool
 }
 
 func variantOf(o *codec.Options) variant {
-	return variant{protoNames: o.ProtoNames, enumNumbers: o.EnumNumbers, unpopulated: o.EmitUnpopulated}
+	return variant{protoNames: o.ProtoNames, enumNumbers: o.EnumNumbers, int64Numbers: o.Int64Numbers, unpopulated: o.EmitUnpopulated}
 }
 
 // suffix tells the components of a route's schemas from those of the first route's.
@@ -127,6 +130,7 @@ func (v variant) suffix(first variant) string {
 	}
 	add(v.protoNames, first.protoNames, ".proto-names", ".json-names")
 	add(v.enumNumbers, first.enumNumbers, ".enum-numbers", ".enum-names")
+	add(v.int64Numbers, first.int64Numbers, ".int64-numbers", ".int64-strings")
 	add(v.unpopulated, first.unpopulated, ".unpopulated", ".populated")
 	return s
 }

@@ -19,6 +19,8 @@ type schemaKey struct {
 	variant variant
 }
 
+const componentPrefix = "#/components/schemas/"
+
 // component returns a reference to the schema of a message or enum, and has it made when it is the first.
 func (r *route) component(d protoreflect.Descriptor, make func() *Schema) *Schema {
 	key := schemaKey{d.FullName(), r.digest(d.ParentFile()), r.variant}
@@ -33,7 +35,7 @@ func (r *route) component(d protoreflect.Descriptor, make func() *Schema) *Schem
 		r.schemas[key] = name
 		r.pending = append(r.pending, func() { r.doc.Components.Schemas[name] = make() })
 	}
-	return &Schema{Ref: "#/components/schemas/" + name}
+	return &Schema{Ref: componentPrefix + name}
 }
 
 // digest is the digest of what a file defines.
@@ -52,7 +54,7 @@ func (b *builder) digest(f protoreflect.FileDescriptor) [sha256.Size]byte {
 
 // message is the schema of a message: its own where the JSON mapping has one for it, else a reference.
 func (r *route) message(md protoreflect.MessageDescriptor) *Schema {
-	if s := wellKnown(md.FullName()); s != nil {
+	if s := r.wellKnown(md.FullName()); s != nil {
 		return s
 	}
 	return r.component(md, func() *Schema { return r.object(md, nil) })
@@ -143,9 +145,9 @@ func (r *route) value(fd protoreflect.FieldDescriptor) *Schema {
 	case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
 		return &Schema{Type: Types{"integer"}, Format: "uint32", Minimum: "0"}
 	case protoreflect.Int64Kind, protoreflect.Sint64Kind, protoreflect.Sfixed64Kind:
-		return &Schema{Type: Types{"string"}, Format: "int64"}
+		return &Schema{Type: Types{r.int64Type()}, Format: "int64"}
 	case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
-		return &Schema{Type: Types{"string"}, Format: "uint64"}
+		return &Schema{Type: Types{r.int64Type()}, Format: "uint64"}
 	case protoreflect.FloatKind:
 		return &Schema{Type: Types{"number"}, Format: "float"}
 	case protoreflect.DoubleKind:
@@ -158,6 +160,14 @@ func (r *route) value(fd protoreflect.FieldDescriptor) *Schema {
 		return r.enum(fd.Enum())
 	}
 	return r.message(fd.Message())
+}
+
+// int64Type is what integers of 64 bits are in the route's JSON.
+func (r *route) int64Type() string {
+	if r.variant.int64Numbers {
+		return "integer"
+	}
+	return "string"
 }
 
 func (r *route) enum(ed protoreflect.EnumDescriptor) *Schema {

@@ -47,7 +47,7 @@ func pointer(keys ...string) string {
 // against the document.
 func TestAnswersFitTheirSchemas(t *testing.T) {
 	for _, o := range []codec.Options{
-		{}, {EmitUnpopulated: true}, {ProtoNames: true, EnumNumbers: true}, {ProtoNames: true, EnumNumbers: true, EmitUnpopulated: true},
+		{}, {EmitUnpopulated: true}, {ProtoNames: true, EnumNumbers: true}, {ProtoNames: true, EnumNumbers: true, EmitUnpopulated: true}, {Int64Numbers: true},
 	} {
 		t.Run(fmt.Sprintf("%+v", o), func(t *testing.T) {
 			set := load(t, testAPI)

@@ -3,7 +3,7 @@ package openapi
 import "google.golang.org/protobuf/reflect/protoreflect"
 
 // wellKnown is the schema of a type for which the protobuf JSON mapping has a form of its own, nil for others.
-func wellKnown(name protoreflect.FullName) *Schema {
+func (r *route) wellKnown(name protoreflect.FullName) *Schema {
 	switch name {
 	case "google.protobuf.Timestamp":
 		return &Schema{Type: Types{"string"}, Format: "date-time"}
@@ -20,17 +20,15 @@ func wellKnown(name protoreflect.FullName) *Schema {
 	case "google.protobuf.Empty":
 		return &Schema{Type: Types{"object"}}
 	case "google.protobuf.Any":
-		s := &Schema{Type: Types{"object"}, Required: []string{"@type"}, Description: "A message of any type, with the type's URL beside its fields, or beside `value` for a type with a JSON form of its own."}
-		s.Properties.Set("@type", &Schema{Type: Types{"string"}})
-		return s
+		return anything()
 	case "google.protobuf.DoubleValue":
 		return &Schema{Type: Types{"number", "null"}, Format: "double"}
 	case "google.protobuf.FloatValue":
 		return &Schema{Type: Types{"number", "null"}, Format: "float"}
 	case "google.protobuf.Int64Value":
-		return &Schema{Type: Types{"string", "null"}, Format: "int64"}
+		return &Schema{Type: Types{r.int64Type(), "null"}, Format: "int64"}
 	case "google.protobuf.UInt64Value":
-		return &Schema{Type: Types{"string", "null"}, Format: "uint64"}
+		return &Schema{Type: Types{r.int64Type(), "null"}, Format: "uint64"}
 	case "google.protobuf.Int32Value":
 		return &Schema{Type: Types{"integer", "null"}, Format: "int32"}
 	case "google.protobuf.UInt32Value":
@@ -43,4 +41,11 @@ func wellKnown(name protoreflect.FullName) *Schema {
 		return &Schema{Type: Types{"string", "null"}, Format: "byte", ContentEncoding: "base64"}
 	}
 	return nil
+}
+
+// anything is the schema of a google.protobuf.Any.
+func anything() *Schema {
+	s := &Schema{Type: Types{"object"}, Required: []string{"@type"}, Description: "A message of any type, with the type's URL beside its fields, or beside `value` for a type with a JSON form of its own."}
+	s.Properties.Set("@type", &Schema{Type: Types{"string"}})
+	return s
 }

@@ -273,3 +273,34 @@ func BenchmarkMatch(b *testing.B) {
 		})
 	}
 }
+
+func TestHostRankOrdersAsMatchDoes(t *testing.T) {
+	template, err := ExactPath("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := [][]string{nil, {"*.com"}, {"*.example.com", "other.org"}, {"api.example.com"}, {"*.b.example.com"}}
+	var table []Rule[int]
+	for i, hosts := range rules {
+		table = append(table, Rule[int]{Hosts: hosts, Template: template, Value: i})
+	}
+	compiled, err := Compile(table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range []string{
+		"api.example.com", "API.example.COM", "b.example.com", "a.b.example.com", "example.com", ".example.com", "com", "other.org", "x.other.org", "", "192.0.2.1",
+		strings.Repeat("a", 300) + ".example.com",
+	} {
+		want, _, _ := compiled.Match(&Request{Host: host, Method: "GET", Path: "/"}, nil)
+		best, most := -1, -1
+		for i, hosts := range rules {
+			if rank := HostRank(hosts, host); rank > most {
+				best, most = i, rank
+			}
+		}
+		if best != want {
+			t.Errorf("%s: rule %d ranks highest, and rule %d matches", host, best, want)
+		}
+	}
+}

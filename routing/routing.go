@@ -2,6 +2,7 @@ package routing
 
 import (
 	"net/http"
+	"strings"
 )
 
 // Rule is one thing to match and the value it stands for.
@@ -31,6 +32,25 @@ type Request struct {
 	Method string
 	Path   string // escaped, as it came (RFC 3986), without query
 	Header http.Header
+}
+
+// HostRank returns how closely a rule with these hosts fits a host name: the more, the more specific; 0 for any host,
+// -1 where it does not fit.
+func HostRank(hosts []string, host string) int {
+	if len(hosts) == 0 {
+		return 0
+	}
+	rank := -1
+	host = strings.ToLower(host)
+	for _, h := range hosts {
+		switch suffix, wildcard := strings.CutPrefix(h, "*"); {
+		case h == host:
+			return maxHost + 1
+		case wildcard && len(host) <= maxHost && strings.HasSuffix(host, suffix):
+			rank = max(rank, len(suffix))
+		}
+	}
+	return rank
 }
 
 // Outcome says how a match ended.

@@ -60,6 +60,9 @@ func printTour(out io.Writer, g *gateway.Gateway) {
     curl '%[1]s/v1/shelves/1/items?page_size=2'
     curl --json '{"title":"A lamp","priceMicros":"12500000"}' %[1]s/v1/shelves/1/items
 
+  its documentation, live, in a browser
+    %[1]s/docs
+
   any method by its own path, and a server stream as lines or as events
     curl --json '{"parent":"shelves/1"}' %[1]s/crossgate.demo.v1.Shop/ListItems
     curl -N '%[1]s/v1/items:watch?include_present=true'

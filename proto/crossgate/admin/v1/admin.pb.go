@@ -10,6 +10,7 @@ package adminv1
 
 import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
+	httpbody "google.golang.org/genproto/googleapis/api/httpbody"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	emptypb "google.golang.org/protobuf/types/known/emptypb"
@@ -766,6 +767,51 @@ func (x *Route) GetUpstream() string {
 	return ""
 }
 
+type GetOpenAPIRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only the routes that requests for this host reach; left out, all.
+	Host          string `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOpenAPIRequest) Reset() {
+	*x = GetOpenAPIRequest{}
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOpenAPIRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOpenAPIRequest) ProtoMessage() {}
+
+func (x *GetOpenAPIRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOpenAPIRequest.ProtoReflect.Descriptor instead.
+func (*GetOpenAPIRequest) Descriptor() ([]byte, []int) {
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *GetOpenAPIRequest) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
 type GetStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -774,7 +820,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -786,7 +832,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -799,7 +845,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 type ReloadRequest struct {
@@ -810,7 +856,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +868,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +881,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 // What a node is doing.
@@ -865,7 +911,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -877,7 +923,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -890,7 +936,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Status) GetVersion() string {
@@ -960,7 +1006,7 @@ var File_crossgate_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_crossgate_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1ecrossgate/admin/v1/admin.proto\x12\x12crossgate.admin.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x02\n" +
+	"\x1ecrossgate/admin/v1/admin.proto\x12\x12crossgate.admin.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x02\n" +
 	"\rDescriptorSet\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1b\n" +
 	"\x06sha256\x18\x02 \x01(\tB\x03\xe0A\x03R\x06sha256\x12\x1d\n" +
@@ -1005,7 +1051,9 @@ const file_crossgate_admin_v1_admin_proto_rawDesc = "" +
 	"\x06method\x18\x04 \x01(\tR\x06method\x12\x12\n" +
 	"\x04path\x18\x05 \x01(\tR\x04path\x12\x16\n" +
 	"\x06target\x18\x06 \x01(\tR\x06target\x12\x1a\n" +
-	"\bupstream\x18\a \x01(\tR\bupstream\"\x12\n" +
+	"\bupstream\x18\a \x01(\tR\bupstream\"'\n" +
+	"\x11GetOpenAPIRequest\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\"\x12\n" +
 	"\x10GetStatusRequest\"\x0f\n" +
 	"\rReloadRequest\"\xe2\x02\n" +
 	"\x06Status\x12\x18\n" +
@@ -1019,7 +1067,8 @@ const file_crossgate_admin_v1_admin_proto_rawDesc = "" +
 	"\rbus_connected\x18\x06 \x01(\bR\fbusConnected\x12,\n" +
 	"\x12requests_in_flight\x18\a \x01(\x03R\x10requestsInFlight\x12-\n" +
 	"\x12websocket_sessions\x18\b \x01(\x03R\x11websocketSessions\x12\x1a\n" +
-	"\bproblems\x18\t \x03(\tR\bproblems2\xce\t\n" +
+	"\bproblems\x18\t \x03(\tR\bproblems2\xae\n" +
+	"\n" +
 	"\x05Admin\x12\x94\x01\n" +
 	"\x13CreateDescriptorSet\x12..crossgate.admin.v1.CreateDescriptorSetRequest\x1a!.crossgate.admin.v1.DescriptorSet\"*\x82\xd3\xe4\x93\x02$:\x0edescriptor_set\"\x12/v1/descriptorSets\x12\x8f\x01\n" +
 	"\x12ListDescriptorSets\x12-.crossgate.admin.v1.ListDescriptorSetsRequest\x1a..crossgate.admin.v1.ListDescriptorSetsResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/descriptorSets\x12\x87\x01\n" +
@@ -1029,7 +1078,9 @@ const file_crossgate_admin_v1_admin_proto_rawDesc = "" +
 	"\x13DeleteDescriptorSet\x12..crossgate.admin.v1.DeleteDescriptorSetRequest\x1a\x16.google.protobuf.Empty\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/{name=descriptorSets/*}\x12o\n" +
 	"\n" +
 	"ListRoutes\x12%.crossgate.admin.v1.ListRoutesRequest\x1a&.crossgate.admin.v1.ListRoutesResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
-	"/v1/routes\x12a\n" +
+	"/v1/routes\x12^\n" +
+	"\n" +
+	"GetOpenAPI\x12%.crossgate.admin.v1.GetOpenAPIRequest\x1a\x14.google.api.HttpBody\"\x13\x82\xd3\xe4\x93\x02\r\x12\v/v1/openapi\x12a\n" +
 	"\tGetStatus\x12$.crossgate.admin.v1.GetStatusRequest\x1a\x1a.crossgate.admin.v1.Status\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/status\x12^\n" +
 	"\x06Reload\x12!.crossgate.admin.v1.ReloadRequest\x1a\x1a.crossgate.admin.v1.Status\"\x15\x82\xd3\xe4\x93\x02\x0f:\x01*\"\n" +
@@ -1047,7 +1098,7 @@ func file_crossgate_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_crossgate_admin_v1_admin_proto_rawDescData
 }
 
-var file_crossgate_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_crossgate_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_crossgate_admin_v1_admin_proto_goTypes = []any{
 	(*DescriptorSet)(nil),                     // 0: crossgate.admin.v1.DescriptorSet
 	(*Break)(nil),                             // 1: crossgate.admin.v1.Break
@@ -1062,21 +1113,23 @@ var file_crossgate_admin_v1_admin_proto_goTypes = []any{
 	(*ListRoutesRequest)(nil),                 // 10: crossgate.admin.v1.ListRoutesRequest
 	(*ListRoutesResponse)(nil),                // 11: crossgate.admin.v1.ListRoutesResponse
 	(*Route)(nil),                             // 12: crossgate.admin.v1.Route
-	(*GetStatusRequest)(nil),                  // 13: crossgate.admin.v1.GetStatusRequest
-	(*ReloadRequest)(nil),                     // 14: crossgate.admin.v1.ReloadRequest
-	(*Status)(nil),                            // 15: crossgate.admin.v1.Status
-	(*timestamppb.Timestamp)(nil),             // 16: google.protobuf.Timestamp
-	(*emptypb.Empty)(nil),                     // 17: google.protobuf.Empty
+	(*GetOpenAPIRequest)(nil),                 // 13: crossgate.admin.v1.GetOpenAPIRequest
+	(*GetStatusRequest)(nil),                  // 14: crossgate.admin.v1.GetStatusRequest
+	(*ReloadRequest)(nil),                     // 15: crossgate.admin.v1.ReloadRequest
+	(*Status)(nil),                            // 16: crossgate.admin.v1.Status
+	(*timestamppb.Timestamp)(nil),             // 17: google.protobuf.Timestamp
+	(*emptypb.Empty)(nil),                     // 18: google.protobuf.Empty
+	(*httpbody.HttpBody)(nil),                 // 19: google.api.HttpBody
 }
 var file_crossgate_admin_v1_admin_proto_depIdxs = []int32{
-	16, // 0: crossgate.admin.v1.DescriptorSet.create_time:type_name -> google.protobuf.Timestamp
+	17, // 0: crossgate.admin.v1.DescriptorSet.create_time:type_name -> google.protobuf.Timestamp
 	1,  // 1: crossgate.admin.v1.DescriptorSet.breaks:type_name -> crossgate.admin.v1.Break
 	0,  // 2: crossgate.admin.v1.CreateDescriptorSetRequest.descriptor_set:type_name -> crossgate.admin.v1.DescriptorSet
 	0,  // 3: crossgate.admin.v1.ListDescriptorSetVersionsResponse.versions:type_name -> crossgate.admin.v1.DescriptorSet
 	0,  // 4: crossgate.admin.v1.ListDescriptorSetsResponse.descriptor_sets:type_name -> crossgate.admin.v1.DescriptorSet
 	12, // 5: crossgate.admin.v1.ListRoutesResponse.routes:type_name -> crossgate.admin.v1.Route
-	16, // 6: crossgate.admin.v1.Status.start_time:type_name -> google.protobuf.Timestamp
-	16, // 7: crossgate.admin.v1.Status.config_time:type_name -> google.protobuf.Timestamp
+	17, // 6: crossgate.admin.v1.Status.start_time:type_name -> google.protobuf.Timestamp
+	17, // 7: crossgate.admin.v1.Status.config_time:type_name -> google.protobuf.Timestamp
 	2,  // 8: crossgate.admin.v1.Admin.CreateDescriptorSet:input_type -> crossgate.admin.v1.CreateDescriptorSetRequest
 	6,  // 9: crossgate.admin.v1.Admin.ListDescriptorSets:input_type -> crossgate.admin.v1.ListDescriptorSetsRequest
 	8,  // 10: crossgate.admin.v1.Admin.GetDescriptorSet:input_type -> crossgate.admin.v1.GetDescriptorSetRequest
@@ -1084,19 +1137,21 @@ var file_crossgate_admin_v1_admin_proto_depIdxs = []int32{
 	5,  // 12: crossgate.admin.v1.Admin.RollbackDescriptorSet:input_type -> crossgate.admin.v1.RollbackDescriptorSetRequest
 	9,  // 13: crossgate.admin.v1.Admin.DeleteDescriptorSet:input_type -> crossgate.admin.v1.DeleteDescriptorSetRequest
 	10, // 14: crossgate.admin.v1.Admin.ListRoutes:input_type -> crossgate.admin.v1.ListRoutesRequest
-	13, // 15: crossgate.admin.v1.Admin.GetStatus:input_type -> crossgate.admin.v1.GetStatusRequest
-	14, // 16: crossgate.admin.v1.Admin.Reload:input_type -> crossgate.admin.v1.ReloadRequest
-	0,  // 17: crossgate.admin.v1.Admin.CreateDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
-	7,  // 18: crossgate.admin.v1.Admin.ListDescriptorSets:output_type -> crossgate.admin.v1.ListDescriptorSetsResponse
-	0,  // 19: crossgate.admin.v1.Admin.GetDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
-	4,  // 20: crossgate.admin.v1.Admin.ListDescriptorSetVersions:output_type -> crossgate.admin.v1.ListDescriptorSetVersionsResponse
-	0,  // 21: crossgate.admin.v1.Admin.RollbackDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
-	17, // 22: crossgate.admin.v1.Admin.DeleteDescriptorSet:output_type -> google.protobuf.Empty
-	11, // 23: crossgate.admin.v1.Admin.ListRoutes:output_type -> crossgate.admin.v1.ListRoutesResponse
-	15, // 24: crossgate.admin.v1.Admin.GetStatus:output_type -> crossgate.admin.v1.Status
-	15, // 25: crossgate.admin.v1.Admin.Reload:output_type -> crossgate.admin.v1.Status
-	17, // [17:26] is the sub-list for method output_type
-	8,  // [8:17] is the sub-list for method input_type
+	13, // 15: crossgate.admin.v1.Admin.GetOpenAPI:input_type -> crossgate.admin.v1.GetOpenAPIRequest
+	14, // 16: crossgate.admin.v1.Admin.GetStatus:input_type -> crossgate.admin.v1.GetStatusRequest
+	15, // 17: crossgate.admin.v1.Admin.Reload:input_type -> crossgate.admin.v1.ReloadRequest
+	0,  // 18: crossgate.admin.v1.Admin.CreateDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
+	7,  // 19: crossgate.admin.v1.Admin.ListDescriptorSets:output_type -> crossgate.admin.v1.ListDescriptorSetsResponse
+	0,  // 20: crossgate.admin.v1.Admin.GetDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
+	4,  // 21: crossgate.admin.v1.Admin.ListDescriptorSetVersions:output_type -> crossgate.admin.v1.ListDescriptorSetVersionsResponse
+	0,  // 22: crossgate.admin.v1.Admin.RollbackDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
+	18, // 23: crossgate.admin.v1.Admin.DeleteDescriptorSet:output_type -> google.protobuf.Empty
+	11, // 24: crossgate.admin.v1.Admin.ListRoutes:output_type -> crossgate.admin.v1.ListRoutesResponse
+	19, // 25: crossgate.admin.v1.Admin.GetOpenAPI:output_type -> google.api.HttpBody
+	16, // 26: crossgate.admin.v1.Admin.GetStatus:output_type -> crossgate.admin.v1.Status
+	16, // 27: crossgate.admin.v1.Admin.Reload:output_type -> crossgate.admin.v1.Status
+	18, // [18:28] is the sub-list for method output_type
+	8,  // [8:18] is the sub-list for method input_type
 	8,  // [8:8] is the sub-list for extension type_name
 	8,  // [8:8] is the sub-list for extension extendee
 	0,  // [0:8] is the sub-list for field type_name
@@ -1113,7 +1168,7 @@ func file_crossgate_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_crossgate_admin_v1_admin_proto_rawDesc), len(file_crossgate_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

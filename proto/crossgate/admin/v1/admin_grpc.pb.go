@@ -10,6 +10,7 @@ package adminv1
 
 import (
 	context "context"
+	httpbody "google.golang.org/genproto/googleapis/api/httpbody"
 	grpc "google.golang.org/grpc"
 	codes "google.golang.org/grpc/codes"
 	status "google.golang.org/grpc/status"
@@ -29,6 +30,7 @@ const (
 	Admin_RollbackDescriptorSet_FullMethodName     = "/crossgate.admin.v1.Admin/RollbackDescriptorSet"
 	Admin_DeleteDescriptorSet_FullMethodName       = "/crossgate.admin.v1.Admin/DeleteDescriptorSet"
 	Admin_ListRoutes_FullMethodName                = "/crossgate.admin.v1.Admin/ListRoutes"
+	Admin_GetOpenAPI_FullMethodName                = "/crossgate.admin.v1.Admin/GetOpenAPI"
 	Admin_GetStatus_FullMethodName                 = "/crossgate.admin.v1.Admin/GetStatus"
 	Admin_Reload_FullMethodName                    = "/crossgate.admin.v1.Admin/Reload"
 )
@@ -56,6 +58,8 @@ type AdminClient interface {
 	DeleteDescriptorSet(ctx context.Context, in *DeleteDescriptorSetRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Lists what the gateway serves, in the order it is matched.
 	ListRoutes(ctx context.Context, in *ListRoutesRequest, opts ...grpc.CallOption) (*ListRoutesResponse, error)
+	// Returns the OpenAPI 3.1 document of the gRPC routes' REST side, as JSON.
+	GetOpenAPI(ctx context.Context, in *GetOpenAPIRequest, opts ...grpc.CallOption) (*httpbody.HttpBody, error)
 	// Returns what this node is doing.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*Status, error)
 	// Reads the configuration again and installs it, as SIGHUP does. When it does not compile, the one in force stays, and
@@ -141,6 +145,16 @@ func (c *adminClient) ListRoutes(ctx context.Context, in *ListRoutesRequest, opt
 	return out, nil
 }
 
+func (c *adminClient) GetOpenAPI(ctx context.Context, in *GetOpenAPIRequest, opts ...grpc.CallOption) (*httpbody.HttpBody, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(httpbody.HttpBody)
+	err := c.cc.Invoke(ctx, Admin_GetOpenAPI_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminClient) GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*Status, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Status)
@@ -184,6 +198,8 @@ type AdminServer interface {
 	DeleteDescriptorSet(context.Context, *DeleteDescriptorSetRequest) (*emptypb.Empty, error)
 	// Lists what the gateway serves, in the order it is matched.
 	ListRoutes(context.Context, *ListRoutesRequest) (*ListRoutesResponse, error)
+	// Returns the OpenAPI 3.1 document of the gRPC routes' REST side, as JSON.
+	GetOpenAPI(context.Context, *GetOpenAPIRequest) (*httpbody.HttpBody, error)
 	// Returns what this node is doing.
 	GetStatus(context.Context, *GetStatusRequest) (*Status, error)
 	// Reads the configuration again and installs it, as SIGHUP does. When it does not compile, the one in force stays, and
@@ -219,6 +235,9 @@ func (UnimplementedAdminServer) DeleteDescriptorSet(context.Context, *DeleteDesc
 }
 func (UnimplementedAdminServer) ListRoutes(context.Context, *ListRoutesRequest) (*ListRoutesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRoutes not implemented")
+}
+func (UnimplementedAdminServer) GetOpenAPI(context.Context, *GetOpenAPIRequest) (*httpbody.HttpBody, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetOpenAPI not implemented")
 }
 func (UnimplementedAdminServer) GetStatus(context.Context, *GetStatusRequest) (*Status, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetStatus not implemented")
@@ -373,6 +392,24 @@ func _Admin_ListRoutes_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_GetOpenAPI_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetOpenAPIRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).GetOpenAPI(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_GetOpenAPI_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).GetOpenAPI(ctx, req.(*GetOpenAPIRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Admin_GetStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetStatusRequest)
 	if err := dec(in); err != nil {
@@ -443,6 +480,10 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListRoutes",
 			Handler:    _Admin_ListRoutes_Handler,
+		},
+		{
+			MethodName: "GetOpenAPI",
+			Handler:    _Admin_GetOpenAPI_Handler,
 		},
 		{
 			MethodName: "GetStatus",
