@@ -42,4 +42,16 @@ type Channel struct {
 	Roles []string `yaml:"roles"`
 	// How long a node remembers what the service said of a user, its claims and a channel; 0s asks each time. Where subscribe is service.
 	DecisionTTL Duration `yaml:"decision_ttl" default:"10s" max:"1h"`
+	// What is kept of each channel, so that a client that comes back gets what it has missed. Left out: nothing.
+	History *History `yaml:"history"`
+}
+
+// History is how much of a channel is kept in Redis. Who publishes with the script of docs/websocket.md says it, too.
+type History struct {
+	Pos Position `yaml:"-"`
+
+	// The most messages.
+	Size int `yaml:"size" default:"100" min:"1" max:"100000"`
+	// How long a message is kept.
+	TTL Duration `yaml:"ttl" default:"5m" min:"1s" max:"720h"`
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/crossgate/crossgate/auth"
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/wsbridge/bus"
 )
 
 // channelRule is what holds for the channels of a pattern.
@@ -17,6 +18,7 @@ type channelRule struct {
 	allow       allow
 	roles       []string
 	decisionTTL time.Duration
+	history     bus.History // of size 0 where nothing is kept
 }
 
 // channelPart is a text, or a variable with the byte that ends its value; 0 for the end of the name.
@@ -43,6 +45,9 @@ var allowOf = map[string]allow{
 
 func compileChannel(cfg *config.Channel) channelRule {
 	c := channelRule{allow: allowOf[cfg.Subscribe], roles: cfg.Roles, decisionTTL: cfg.DecisionTTL.Std()}
+	if h := cfg.History; h != nil {
+		c.history = bus.History{Size: h.Size, TTL: h.TTL.Std()}
+	}
 	pattern, err := config.ParseChannelPattern(cfg.Pattern)
 	if err != nil {
 		panic("wsbridge: a pattern was not validated: " + err.Error())
@@ -126,13 +131,14 @@ func isValue(v any, text string) bool {
 	return false
 }
 
-// validChannel reports whether a name may be a channel's: 1 to 255 bytes, printable ASCII without spaces.
+// validChannel reports whether a name may be a channel's: 1 to 255 bytes, printable ASCII without spaces and braces, which
+// would take a channel and its history to different slots of a Redis Cluster.
 func validChannel(name string) bool {
 	if name == "" || len(name) > maxChannel {
 		return false
 	}
 	for i := range len(name) {
-		if c := name[i]; c <= ' ' || c > '~' {
+		if c := name[i]; c <= ' ' || c > '~' || c == '{' || c == '}' {
 			return false
 		}
 	}

@@ -10,8 +10,8 @@ import (
 
 // control obeys a command that every node gets. It is called by the goroutine that reads from the bus, and waits for
 // nothing.
-func (n *Node) control(text string) {
-	c, err := bus.ParseControl([]byte(text))
+func (n *Node) control(command []byte) {
+	c, err := bus.ParseControl(command)
 	if err != nil {
 		n.metrics.BusDropped("malformed")
 		return

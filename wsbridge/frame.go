@@ -81,6 +81,36 @@ func messageFrame(channel string, p payload) []byte {
 	return seal(append(p.appendMember(b), '}'), finText)
 }
 
+// keptFrame is messageFrame for a channel with history.
+func keptFrame(channel string, m *bus.Kept) []byte {
+	p := payloadOf(m.Payload)
+	b := bus.AppendString(append(appendHead(newFrame(len(p.bytes)+len(channel)+88), nil, "message"), `,"channel":`...), channel)
+	b = strconv.AppendUint(append(b, `,"offset":`...), m.Offset, 10)
+	return seal(append(p.appendMember(b), '}'), finText)
+}
+
+// subscribedFrame is the ok to a subscription to a channel with history; recovered is empty where the client asked for
+// nothing that it had missed.
+func subscribedFrame(id json.RawMessage, channel string, at bus.Position, recovered string) []byte {
+	b := appendPosition(appendHead(newFrame(128+len(channel)), id, "ok"), channel, at)
+	if recovered != "" {
+		b = append(append(b, `,"recovered":`...), recovered...)
+	}
+	return seal(append(b, '}'), finText)
+}
+
+// gapFrame says that messages are lost, up to a position.
+func gapFrame(channel string, at bus.Position) []byte {
+	b := appendPosition(appendHead(newFrame(128+len(channel)), nil, "gap"), channel, at)
+	return seal(append(b, '}'), finText)
+}
+
+func appendPosition(b []byte, channel string, at bus.Position) []byte {
+	b = bus.AppendString(append(b, `,"channel":`...), channel)
+	b = bus.AppendString(append(b, `,"epoch":`...), at.Epoch)
+	return strconv.AppendUint(append(b, `,"offset":`...), at.Offset, 10)
+}
+
 func replyFrame(id json.RawMessage, p payload) []byte {
 	b := appendHead(newFrame(len(p.bytes)+64), id, "reply")
 	return seal(append(p.appendMember(b), '}'), finText)
@@ -115,8 +145,7 @@ type payload struct {
 
 // payloadOf finds out which of the two a published payload is. JSON is UTF-8 (RFC 8259 section 8.1), which json.Valid does
 // not check; a client has to close the connection over a text frame that is not (RFC 6455 section 8.1).
-func payloadOf(text string) payload {
-	b := []byte(text)
+func payloadOf(b []byte) payload {
 	return payload{b, json.Valid(b) && utf8.Valid(b)}
 }
 

@@ -28,7 +28,7 @@ func TestFramesHaveTheHeaderOfTheirLength(t *testing.T) {
 func TestAFrameForManyIsEncodedOnce(t *testing.T) {
 	text := `{"text":"` + strings.Repeat("x", 500) + `"}`
 	if n := testing.AllocsPerRun(100, func() {
-		p := payloadOf(text)
+		p := payloadOf([]byte(text))
 		messageFrame("room:1", p)
 	}); n > 2 {
 		t.Errorf("it takes %v allocations, want the payload's and the frame's", n)

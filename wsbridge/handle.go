@@ -88,11 +88,11 @@ func (s *session) rawMessage(ctx context.Context, kind websocket.MessageType, da
 
 func (s *session) subscribe(ctx context.Context, r *request) {
 	if !validChannel(r.Channel) {
-		s.refuse(r.ID, codeInvalidArgument, "channel: expected 1 to 255 printable ASCII characters without spaces")
+		s.refuse(r.ID, codeInvalidArgument, "channel: expected 1 to 255 printable ASCII characters without spaces and braces")
 		return
 	}
-	if _, ok := s.channels[r.Channel]; ok {
-		s.send(okFrame(r.ID, r.Channel))
+	if (r.seen&fieldEpoch == 0) != (r.seen&fieldOffset == 0) {
+		s.refuse(r.ID, codeInvalidArgument, "expected both epoch and offset, or neither")
 		return
 	}
 	s.authorize(ctx, r, s.enter)
@@ -100,35 +100,71 @@ func (s *session) subscribe(ctx context.Context, r *request) {
 
 // enter subscribes to a channel that the session may subscribe to.
 func (s *session) enter(ctx context.Context, r *request) {
-	if _, ok := s.channels[r.Channel]; ok || s.left {
-		s.send(okFrame(r.ID, r.Channel))
+	if s.left {
+		return
+	}
+	if l, ok := s.channels[r.Channel]; ok {
+		s.subscribed(r, l)
 		return
 	}
 	if len(s.channels) >= s.route.maxSubscriptions {
 		s.refuse(r.ID, codeResourceExhausted, "the connection has as many subscriptions as the route allows")
 		return
 	}
-	key := s.node.keys.Channel(r.Channel)
-	if err := s.node.join(ctx, key, s); err != nil {
-		s.node.leave(key, s)
+	l, err := s.joinChannel(ctx, r)
+	if err != nil {
 		s.refuse(r.ID, codeUnavailable, "the bus is down; subscribe again later")
 		return
 	}
 	if s.channels == nil {
-		s.channels = map[string]struct{}{}
+		s.channels = map[string]*line{}
 	}
-	s.channels[r.Channel] = struct{}{}
-	s.send(okFrame(r.ID, r.Channel))
+	s.channels[r.Channel] = l
+}
+
+// joinChannel subscribes to a channel and answers the request. The line is nil for a channel without history.
+func (s *session) joinChannel(ctx context.Context, r *request) (*line, error) {
+	if rule := s.route.channel(r.Channel, s.ticket.Identity); rule != nil && rule.history.Size > 0 {
+		return s.node.joinLine(ctx, s, r.ID, r.Channel, rule.history.TTL, r.from())
+	}
+	key := s.node.keys.Channel(r.Channel)
+	if err := s.node.join(ctx, key, s); err != nil {
+		s.node.leave(key, s)
+		return nil, err
+	}
+	s.subscribed(r, nil)
+	return nil, nil
+}
+
+// subscribed answers a subscription that stands.
+func (s *session) subscribed(r *request, l *line) {
+	if l == nil {
+		s.send(okFrame(r.ID, r.Channel))
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.send(subscribedFrame(r.ID, r.Channel, l.at, ""))
 }
 
 func (s *session) unsubscribe(r *request) {
-	if _, ok := s.channels[r.Channel]; !ok {
+	l, ok := s.channels[r.Channel]
+	if !ok {
 		s.refuse(r.ID, codeNotFound, "not subscribed to this channel")
 		return
 	}
 	delete(s.channels, r.Channel)
-	s.node.leave(s.node.keys.Channel(r.Channel), s)
+	s.leaveChannel(r.Channel, l)
 	s.send(okFrame(r.ID, r.Channel))
+}
+
+// leaveChannel undoes joinChannel.
+func (s *session) leaveChannel(channel string, l *line) {
+	if l != nil {
+		s.node.leaveLine(l, s)
+		return
+	}
+	s.node.leave(s.node.keys.Channel(channel), s)
 }
 
 func (s *session) refresh(ctx context.Context, r *request) {

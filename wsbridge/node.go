@@ -50,6 +50,7 @@ type Options struct {
 type Bus interface {
 	Publish(ctx context.Context, channel string, payload []byte) (int64, error)
 	Enqueue(ctx context.Context, stream string, envelope []byte) error
+	ReadHistory(ctx context.Context, keys bus.Keys, channel string, since bus.Position, ttl time.Duration) (bus.Page, error)
 	Subscribe(ctx context.Context, channel string) error
 	Unsubscribe(channel string)
 	Revoke(ctx context.Context, key string, r bus.Revocation) error
@@ -71,13 +72,15 @@ type Node struct {
 	logger   *slog.Logger
 	metrics  NodeMetrics
 	hub      *hub
+	lines    lines
+	ctx      context.Context // of what runs for no session; ends with Close
+	stop     context.CancelFunc
 
 	revocations *auth.Revocations
 
 	mu       sync.RWMutex
 	sessions map[string]*session
 	draining bool
-	closed   chan struct{}  // closed by Close
 	work     sync.WaitGroup // sessions, and the goroutines that write for them
 }
 
@@ -93,16 +96,17 @@ func NewNode(o Options) *Node {
 		hub:      newHub(),
 		sessions: map[string]*session{},
 		firstUp:  make(chan struct{}),
-		closed:   make(chan struct{}),
+		lines:    lines{lines: map[string]*line{}},
 
 		revocations: o.Revocations,
 	}
 	if n.revocations == nil {
 		n.revocations = new(auth.Revocations)
 	}
+	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.name = uuid.NewString()
 	n.replyTo, n.channels = n.keys.Node(n.name), n.keys.Channel("")
-	b := bus.NewRedis(o.Redis, n)
+	b := bus.NewRedis(bus.One(o.Redis), n)
 	n.bus = b
 	for _, channel := range []string{n.replyTo, n.keys.All(), n.keys.Control()} {
 		// What is not confirmed now is subscribed to when Redis is there.
@@ -190,9 +194,7 @@ func (n *Node) spawn(f func()) {
 func (n *Node) spawnOpen(f func()) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	select {
-	case <-n.closed:
-	default:
+	if n.ctx.Err() == nil {
 		n.spawn(f)
 	}
 }
@@ -210,36 +212,58 @@ func (n *Node) leave(channel string, s *session) {
 }
 
 // Receive hands a payload of the bus to the sessions it is for.
-func (n *Node) Receive(channel, text string) {
-	if len(text) > bus.MaxPayload {
+func (n *Node) Receive(channel string, published []byte) {
+	if len(published) > bus.MaxPayload {
 		n.metrics.BusDropped("too_large")
 		return
 	}
 	switch {
 	case channel == n.replyTo:
-		n.direct(text)
+		n.direct(published)
 	case channel == n.keys.Control():
-		n.control(text)
+		n.control(published)
 	case channel == n.keys.All():
-		m := broadcast{payload: payloadOf(text)}
+		m := broadcast{payload: payloadOf(published)}
 		n.mu.RLock()
 		defer n.mu.RUnlock()
 		for _, s := range n.sessions {
 			m.to(s)
 		}
 	default:
-		// A user's channel has no name for its clients.
-		name, _ := strings.CutPrefix(channel, n.channels)
-		if len(name) == len(channel) {
-			name = ""
-		}
-		m := broadcast{channel: name, payload: payloadOf(text)}
-		n.hub.each(channel, m.to)
+		n.broadcast(channel, published)
 	}
 }
 
-func (n *Node) direct(text string) {
-	o, err := bus.ParseOutbound([]byte(text))
+func (n *Node) broadcast(channel string, published []byte) {
+	// A user's channel has no name for its clients.
+	name, named := strings.CutPrefix(channel, n.channels)
+	if !named {
+		name = ""
+	}
+	l := n.lines.of(channel)
+	kept, ok := bus.ParseKept(published)
+	if ok {
+		published = kept.Payload
+		if l != nil {
+			l.receive(&kept)
+		}
+	}
+	m := broadcast{channel: name, payload: payloadOf(published)}
+	if l != nil && !ok {
+		l.plain(&m)
+	}
+	n.hub.each(channel, m.to)
+}
+
+// Subscribed has what was published before read from history.
+func (n *Node) Subscribed(channel string) {
+	if l := n.lines.of(channel); l != nil {
+		l.subscribed()
+	}
+}
+
+func (n *Node) direct(envelope []byte) {
+	o, err := bus.ParseOutbound(envelope)
 	if err != nil {
 		n.metrics.BusDropped("malformed")
 		return
@@ -340,11 +364,7 @@ func (n *Node) Drain(ctx context.Context, spread time.Duration) {
 func (n *Node) Close() {
 	n.mu.Lock()
 	n.draining = true
-	select {
-	case <-n.closed:
-	default:
-		close(n.closed)
-	}
+	n.stop()
 	for _, s := range n.sessions {
 		s.closeCode.CompareAndSwap(0, int32(CloseDraining))
 		n.spawn(func() { _ = s.conn.CloseNow() })

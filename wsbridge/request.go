@@ -6,16 +6,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+
+	"github.com/crossgate/crossgate/wsbridge/bus"
 )
 
 // Subprotocol is the WebSocket subprotocol of envelopes in JSON.
 const Subprotocol = "crossgate.v1.json"
 
 const (
-	// maxID, maxRoute and maxChannel bound what a client names, in bytes.
+	// maxID, maxRoute, maxChannel and maxEpoch bound what a client names, in bytes.
 	maxID      = 64
 	maxRoute   = 255
 	maxChannel = 255
+	maxEpoch   = 64
 	// maxDepth bounds the nesting of a frame, which services parse with whatever parser they have.
 	maxDepth = 128
 )
@@ -29,6 +33,9 @@ type request struct {
 	Token   string
 	Data    json.RawMessage
 	Bytes   []byte // of data_base64; nil without it
+	Epoch   string
+	Offset  uint64
+	seen    fields
 }
 
 // clone returns a copy that outlives the frame.
@@ -50,7 +57,6 @@ func parseRequest(frame []byte) (request, error) {
 	if !s.open() {
 		return r, errors.New("expected one JSON object")
 	}
-	var seen fields
 	for {
 		name, value, ok, err := s.next()
 		if err != nil || !ok {
@@ -60,10 +66,10 @@ func parseRequest(frame []byte) (request, error) {
 		if !known {
 			return r, errors.New("there is a member that is not of the protocol")
 		}
-		if seen&field != 0 {
+		if r.seen&field != 0 {
 			return r, fmt.Errorf("%s is there twice", name)
 		}
-		seen |= field
+		r.seen |= field
 		if err := r.set(field, value); err != nil {
 			return r, fmt.Errorf("%s: %w", name, err)
 		}
@@ -87,9 +93,15 @@ const (
 
 var fieldOf = map[string]fields{
 	"id": fieldID, "type": fieldType, "route": fieldRoute, "channel": fieldChannel, "token": fieldToken,
-	"data": fieldData, "data_base64": fieldBytes,
-	// Where a subscription goes on; nothing keeps a history yet.
-	"epoch": fieldEpoch, "offset": fieldOffset,
+	"data": fieldData, "data_base64": fieldBytes, "epoch": fieldEpoch, "offset": fieldOffset,
+}
+
+// from returns where a subscription is to go on, nil where the client does not say.
+func (r *request) from() *bus.Position {
+	if r.seen&fieldEpoch == 0 {
+		return nil
+	}
+	return &bus.Position{Epoch: r.Epoch, Offset: r.Offset}
 }
 
 func (r *request) set(field fields, value []byte) (err error) {
@@ -119,6 +131,14 @@ func (r *request) set(field fields, value []byte) (err error) {
 			if r.Bytes, err = base64.StdEncoding.DecodeString(s); err != nil {
 				return errors.New("expected base64 with padding (RFC 4648 section 4)")
 			}
+		}
+	case fieldEpoch:
+		if r.Epoch, err = text(value); err == nil && (r.Epoch == "" || len(r.Epoch) > maxEpoch) {
+			return fmt.Errorf("expected 1 to %d bytes", maxEpoch)
+		}
+	case fieldOffset:
+		if r.Offset, err = strconv.ParseUint(string(value), 10, 53); err != nil {
+			return errors.New("expected a whole number below 2^53")
 		}
 	}
 	return err

@@ -71,7 +71,7 @@ func (s *session) endIfRevoked() {
 // which is followed by another call.
 func (n *Node) loadRevocations() {
 	for n.up.Load() {
-		list, err := n.bus.Revoked(context.Background(), n.keys.Revoked())
+		list, err := n.bus.Revoked(n.ctx, n.keys.Revoked())
 		if err == nil {
 			known := make([]auth.Revocation, len(list))
 			for i, r := range list {
@@ -83,7 +83,7 @@ func (n *Node) loadRevocations() {
 		}
 		n.logger.Warn("revocations could not be read; trying again", "error", err)
 		select {
-		case <-n.closed:
+		case <-n.ctx.Done():
 			return
 		case <-time.After(time.Second):
 		}

@@ -36,7 +36,7 @@ type session struct {
 	// with what a frame has begun.
 	turn     sync.Mutex
 	claims   json.RawMessage
-	channels map[string]struct{}
+	channels map[string]*line // nil for those without history
 	sequence uint64
 	left     bool // the channels have been left, for good
 
@@ -236,8 +236,8 @@ func (s *session) finish(code websocket.StatusCode) {
 	s.mu.Unlock()
 	s.turn.Lock()
 	s.left = true
-	for channel := range s.channels {
-		s.node.leave(s.node.keys.Channel(channel), s)
+	for channel, l := range s.channels {
+		s.leaveChannel(channel, l)
 	}
 	s.turn.Unlock()
 	if s.user != "" {

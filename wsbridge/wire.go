@@ -281,6 +281,20 @@ func (w *wire) flushed() <-chan struct{} {
 	return idle
 }
 
+// waiting returns how many bytes wait.
+func (w *wire) waiting() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.bytes
+}
+
+// ended reports whether the wire takes no more frames.
+func (w *wire) ended() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stopped
+}
+
 // abort closes the connection at once, without the goodbye of TLS, which can wait.
 func (w *wire) abort() {
 	if secured, ok := w.Conn.(*tls.Conn); ok {

@@ -1,6 +1,7 @@
 package bus
 
-// Keys are the names of the bus below one prefix, "cg:" unless configured.
+// Keys are the names of the bus below one prefix, "cg:" unless configured. What belongs to a channel has the name of its
+// pub/sub channel in braces, so that a Redis Cluster has it all in one slot.
 type Keys struct{ Prefix string }
 
 // In is the channel of inbound envelopes of a service, delivered at most once to each replica that subscribes.
@@ -26,3 +27,14 @@ func (k Keys) Revoked() string { return k.Prefix + "revoked" }
 
 // All is the channel of payloads for everyone.
 func (k Keys) All() string { return k.Prefix + "out:all" }
+
+// History is the stream of what a channel keeps.
+func (k Keys) History(name string) string { return k.Prefix + "history:{" + k.Channel(name) + "}" }
+
+// Position is the hash of a channel's epoch and latest offset.
+func (k Keys) Position(name string) string { return k.Prefix + "position:{" + k.Channel(name) + "}" }
+
+// Published is the key that remembers a publication to a channel by its id.
+func (k Keys) Published(name, id string) string {
+	return k.Prefix + "published:{" + k.Channel(name) + "}:" + id
+}

@@ -28,15 +28,17 @@ var ErrDown = errors.New("bus: redis cannot be reached")
 
 // Handler gets what is published. It is called from the one goroutine that reads from Redis, and must not wait.
 type Handler interface {
-	// Receive gets a payload published on a channel.
-	Receive(channel, payload string)
+	// Receive gets a payload published on a channel. The payload is the callee's only during the call.
+	Receive(channel string, payload []byte)
+	// Subscribed says that a subscription stands from here on: for the first time, or again after the bus was down.
+	Subscribed(channel string)
 	// State says whether the subscriptions stand. While they do not, what is published is lost.
 	State(up bool)
 }
 
 // Redis is a client of the bus. Its methods are safe for concurrent use. Create it with NewRedis.
 type Redis struct {
-	client  redis.UniversalClient
+	*Servers
 	handler Handler
 
 	mu       sync.Mutex
@@ -61,34 +63,12 @@ type name struct {
 }
 
 // NewRedis starts a client. Receive may be called as soon as something is subscribed to.
-func NewRedis(client redis.UniversalClient, handler Handler) *Redis {
+func NewRedis(servers *Servers, handler Handler) *Redis {
 	ctx, cancel := context.WithCancel(context.Background())
-	b := &Redis{client: client, handler: handler, names: map[string]*name{}, wake: make(chan struct{}, 1), stop: cancel}
+	b := &Redis{Servers: servers, handler: handler, names: map[string]*name{}, wake: make(chan struct{}, 1), stop: cancel}
 	b.done.Go(func() { b.receiveLoop(ctx) })
 	b.done.Go(func() { b.subscribeLoop(ctx) })
 	return b
-}
-
-// Publish publishes to a channel and returns how many subscribers Redis handed it to.
-func (b *Redis) Publish(ctx context.Context, channel string, payload []byte) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
-	defer cancel()
-	n, err := b.client.Publish(ctx, channel, payload).Result()
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrDown, err)
-	}
-	return n, nil
-}
-
-// Enqueue appends an envelope to a stream. When it returns nil Redis has it.
-func (b *Redis) Enqueue(ctx context.Context, stream string, envelope []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
-	defer cancel()
-	err := b.client.XAdd(ctx, &redis.XAddArgs{Stream: stream, MaxLen: queueLength, Approx: true, Values: []any{QueueField, envelope}}).Err()
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDown, err)
-	}
-	return nil
 }
 
 // Subscribe subscribes to a channel and returns when Redis has confirmed it. Each call is matched by one of
@@ -222,10 +202,10 @@ func (b *Redis) receiveLoop(ctx context.Context) {
 func (b *Redis) connect(ctx context.Context) (*redis.PubSub, error) {
 	asking, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	if err := b.client.Ping(asking).Err(); err != nil {
+	if err := b.one.client.Ping(asking).Err(); err != nil {
 		return nil, err
 	}
-	pubsub := b.client.Subscribe(ctx)
+	pubsub := b.one.client.Subscribe(ctx)
 	b.mu.Lock()
 	b.pubsub = pubsub
 	b.unheard = 0
@@ -276,7 +256,7 @@ func (b *Redis) receive(ctx context.Context, pubsub *redis.PubSub) {
 		}
 		switch m := m.(type) {
 		case *redis.Message:
-			b.handler.Receive(m.Channel, m.Payload)
+			b.handler.Receive(m.Channel, []byte(m.Payload))
 		case *redis.Subscription:
 			if m.Kind == "subscribe" {
 				b.confirmed(m.Channel)
@@ -287,12 +267,23 @@ func (b *Redis) receive(ctx context.Context, pubsub *redis.PubSub) {
 
 func (b *Redis) confirmed(channel string) {
 	b.mu.Lock()
-	if n := b.names[channel]; n != nil && n.inFlight > 0 {
+	stands := false
+	n := b.names[channel]
+	if n != nil && n.inFlight > 0 {
 		b.unheard--
-		if n.inFlight--; n.inFlight == 0 && n.sent {
+		n.inFlight--
+		stands = n.inFlight == 0 && n.sent
+	}
+	b.mu.Unlock()
+	if stands {
+		b.handler.Subscribed(channel)
+	}
+	b.mu.Lock()
+	if n != nil {
+		if stands {
 			n.answer(nil)
 		}
-		if n.wanted == 0 && !n.sent && n.inFlight == 0 {
+		if n.wanted == 0 && !n.sent && n.inFlight == 0 && b.names[channel] == n {
 			delete(b.names, channel)
 		}
 	}

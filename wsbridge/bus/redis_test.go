@@ -28,13 +28,15 @@ type inbox struct {
 	states []bool
 }
 
-func (i *inbox) Receive(channel, payload string) {
+func (i *inbox) Subscribed(string) {}
+
+func (i *inbox) Receive(channel string, payload []byte) {
 	if i.slow > 0 {
 		time.Sleep(i.slow)
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.got = append(i.got, channel+"="+payload)
+	i.got = append(i.got, channel+"="+string(payload))
 }
 
 func (i *inbox) State(up bool) {
@@ -59,7 +61,7 @@ func (i *inbox) up() bool {
 func open(t *testing.T, client redis.UniversalClient) (*bus.Redis, *inbox) {
 	t.Helper()
 	box := new(inbox)
-	b := bus.NewRedis(client, box)
+	b := bus.NewRedis(bus.One(client), box)
 	t.Cleanup(b.Close)
 	_ = b.Subscribe(t.Context(), "node") // a bus without a subscription is not up
 	redistest.Eventually(t, "the bus is up", box.up)
@@ -172,7 +174,7 @@ func TestBus(t *testing.T) {
 func TestASlowHandlerLosesNothing(t *testing.T) {
 	client := redistest.Start(t).Client()
 	box := &inbox{slow: 20 * time.Microsecond}
-	b := bus.NewRedis(client, box)
+	b := bus.NewRedis(bus.One(client), box)
 	t.Cleanup(b.Close)
 	_ = b.Subscribe(t.Context(), "a")
 	redistest.Eventually(t, "the bus is up", box.up)
@@ -263,7 +265,7 @@ func TestARedisThatHangsIsTakenForDead(t *testing.T) {
 func TestABusWithoutRedisClosesAtOnce(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	defer client.Close()
-	b := bus.NewRedis(client, new(inbox))
+	b := bus.NewRedis(bus.One(client), new(inbox))
 	if err := b.Subscribe(t.Context(), "a"); !errors.Is(err, bus.ErrDown) {
 		t.Errorf("a subscription without Redis ends in %v", err)
 	}

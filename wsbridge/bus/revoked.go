@@ -23,7 +23,7 @@ type Revocation struct {
 }
 
 // Revoke keeps a revocation for nodes that start later. Those that run are told by a Control.
-func (b *Redis) Revoke(ctx context.Context, key string, r Revocation) error {
+func (s *Servers) Revoke(ctx context.Context, key string, r Revocation) error {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	member, err := json.Marshal(r)
@@ -31,7 +31,7 @@ func (b *Redis) Revoke(ctx context.Context, key string, r Revocation) error {
 		return fmt.Errorf("bus: revocation: %w", err)
 	}
 	var count *redis.IntCmd
-	_, err = b.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+	_, err = s.of(key).client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		p.ZRemRangeByScore(ctx, key, "-inf", strconv.FormatInt(time.Now().Unix(), 10))
 		count = p.ZCard(ctx, key)
 		return nil
@@ -43,17 +43,17 @@ func (b *Redis) Revoke(ctx context.Context, key string, r Revocation) error {
 		return fmt.Errorf("bus: %d revocations are in force, as many as there may be", count.Val())
 	}
 	// Up to the next whole second, so that it is not dropped too soon.
-	if err := b.client.ZAdd(ctx, key, redis.Z{Score: float64(r.Until.Unix() + 1), Member: member}).Err(); err != nil {
+	if err := s.of(key).client.ZAdd(ctx, key, redis.Z{Score: float64(r.Until.Unix() + 1), Member: member}).Err(); err != nil {
 		return fmt.Errorf("%w: %w", ErrDown, err)
 	}
 	return nil
 }
 
 // Revoked returns the revocations in force. What is no revocation is left out: services may write the set too.
-func (b *Redis) Revoked(ctx context.Context, key string) ([]Revocation, error) {
+func (s *Servers) Revoked(ctx context.Context, key string) ([]Revocation, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	members, err := b.client.ZRangeByScore(ctx, key, &redis.ZRangeBy{
+	members, err := s.of(key).client.ZRangeByScore(ctx, key, &redis.ZRangeBy{
 		Min: strconv.FormatInt(time.Now().Unix(), 10), Max: "+inf", Count: maxRevoked}).Result()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDown, err)

@@ -40,6 +40,7 @@ type Handler func(ctx context.Context, m *Message) (any, error)
 // Service handles the messages of one service. Set the handlers before Run. Its Send methods are safe for concurrent use.
 type Service struct {
 	client   redis.UniversalClient
+	servers  *bus.Servers
 	name     string
 	consumer string // of the queue's group
 	keys     bus.Keys
@@ -47,11 +48,19 @@ type Service struct {
 	queue    bool
 	limit    int
 	claim    time.Duration
+	kept     []keptChannels
 
 	handlers     map[string]Handler
 	onConnect    func(ctx context.Context, m *Message)
 	onDisconnect func(ctx context.Context, m *Message)
 	authorize    func(ctx context.Context, m *Message) error
+}
+
+// keptChannels are channels with history.
+type keptChannels struct {
+	prefix string
+	exact  bool
+	bus.History
 }
 
 // Option changes how a service works.
@@ -75,10 +84,20 @@ func WithWorkers(n int) Option { return func(s *Service) { s.limit = n } }
 // set. It must be longer than any handler takes, or a message is handled twice.
 func WithClaimAfter(d time.Duration) Option { return func(s *Service) { s.claim = d } }
 
+// WithHistory says that what is sent to the channels of a pattern is kept, as the route's channels say with history: at
+// most size messages, none for longer than ttl. A "*" at the end of the pattern stands for any rest. The first pattern
+// that fits counts.
+func WithHistory(pattern string, size int, ttl time.Duration) Option {
+	return func(s *Service) {
+		prefix, open := strings.CutSuffix(pattern, "*")
+		s.kept = append(s.kept, keptChannels{prefix, !open, bus.History{Size: size, TTL: ttl}})
+	}
+}
+
 // New returns a service on the Redis that the gateways use.
 func New(client redis.UniversalClient, name string, options ...Option) *Service {
 	s := &Service{
-		client: client, name: name, consumer: uuid.NewString(), keys: bus.Keys{Prefix: "cg:"}, logger: slog.Default(),
+		client: client, servers: bus.One(client), name: name, consumer: uuid.NewString(), keys: bus.Keys{Prefix: "cg:"}, logger: slog.Default(),
 		limit: workers, claim: claimAfter, handlers: map[string]Handler{},
 	}
 	for _, o := range options {
@@ -308,6 +327,23 @@ func (s *Service) SendUser(ctx context.Context, user string, payload any) error 
 
 // SendChannel sends to every subscriber of a channel.
 func (s *Service) SendChannel(ctx context.Context, channel string, payload any) error {
+	return s.SendChannelOnce(ctx, "", channel, payload)
+}
+
+// SendChannelOnce is SendChannel for a caller who may have to try again: to a channel with history, what has the same id is
+// sent once, for as long as a message is kept.
+func (s *Service) SendChannelOnce(ctx context.Context, id, channel string, payload any) error {
+	for _, kept := range s.kept {
+		if channel != kept.prefix && (kept.exact || !strings.HasPrefix(channel, kept.prefix)) {
+			continue
+		}
+		raw, err := json.Marshal(payload)
+		if err != nil {
+			return fmt.Errorf("service: %w", err)
+		}
+		_, err = s.servers.PublishKept(ctx, s.keys, channel, raw, kept.History, id)
+		return err
+	}
 	return s.publish(ctx, s.keys.Channel(channel), payload)
 }
 
@@ -321,5 +357,6 @@ func (s *Service) publish(ctx context.Context, channel string, payload any) erro
 	if err != nil {
 		return fmt.Errorf("service: %w", err)
 	}
-	return s.client.Publish(ctx, channel, raw).Err()
+	_, err = s.servers.Publish(ctx, channel, raw)
+	return err
 }

@@ -369,3 +369,49 @@ func (l *lockedBuffer) contains(text string) bool {
 	defer l.mu.Unlock()
 	return bytes.Contains(l.b.Bytes(), []byte(text))
 }
+
+func TestWhatIsSentToAChannelWithHistoryIsKept(t *testing.T) {
+	client := redistest.Start(t).Client()
+	s := service.New(client, "chat", service.WithHistory("room:lobby", 2, time.Hour), service.WithHistory("room:*", 10, time.Minute))
+	gateway := listen(t, client, "cg:out:channel:room:1", "cg:out:channel:news")
+	next := func(channel string) bus.Kept {
+		t.Helper()
+		m, err := gateway.ReceiveMessage(t.Context())
+		if err != nil || m.Channel != channel {
+			t.Fatalf("got %v, %v, want a message on %s", m, err, channel)
+		}
+		kept, _ := bus.ParseKept([]byte(m.Payload))
+		return kept
+	}
+	if err := s.SendChannel(t.Context(), "room:1", map[string]int{"n": 1}); err != nil {
+		t.Fatal(err)
+	}
+	if m := next("cg:out:channel:room:1"); m.Offset != 1 || string(m.Payload) != `{"n":1}` {
+		t.Errorf("a message of a channel with history is %+v", m)
+	}
+	for range 2 { // the second time as after an answer that did not come
+		if err := s.SendChannelOnce(t.Context(), "order-7", "room:1", "seven"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.SendChannel(t.Context(), "news", 8); err != nil {
+		t.Fatal(err)
+	}
+	if m := next("cg:out:channel:room:1"); m.Offset != 2 || string(m.Payload) != `"seven"` {
+		t.Errorf("the message with an id is %+v", m)
+	}
+	if m := next("cg:out:channel:news"); m.Offset != 0 {
+		t.Errorf("a channel without history has %+v", m)
+	}
+	for range 3 {
+		if err := s.SendChannel(t.Context(), "room:lobby", 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := client.XLen(t.Context(), "cg:history:{cg:out:channel:room:lobby}").Val(); n != 2 {
+		t.Errorf("%d messages are kept of the lobby, want 2", n)
+	}
+	if s.SendChannel(t.Context(), "room:1", make(chan int)) == nil {
+		t.Error("what has no JSON form was sent")
+	}
+}

@@ -41,7 +41,7 @@ func Start(t testing.TB) *Server {
 // Restart starts the server again, empty, after Kill.
 func (s *Server) Restart() {
 	s.t.Helper()
-	s.command = exec.Command("redis-server", "--bind", "127.0.0.1", "--port", s.port, "--save", "", "--dir", s.t.TempDir())
+	s.command = exec.Command("redis-server", "--bind", "127.0.0.1", "--port", s.port, "--save", "", "--repl-diskless-sync-delay", "0", "--dir", s.t.TempDir())
 	if err := s.command.Start(); err != nil {
 		s.t.Fatalf("redis-server does not start; `make test` installs it: %v", err)
 	}
@@ -61,6 +61,22 @@ func (s *Server) Hang() { _ = s.command.Process.Signal(syscall.SIGSTOP) }
 
 // Continue undoes Hang.
 func (s *Server) Continue() { _ = s.command.Process.Signal(syscall.SIGCONT) }
+
+// Follow makes the server a replica of another, until Promote.
+func (s *Server) Follow(master *Server) {
+	s.t.Helper()
+	if err := s.Client().ReplicaOf(context.Background(), "127.0.0.1", master.port).Err(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Promote makes a replica a master.
+func (s *Server) Promote() {
+	s.t.Helper()
+	if err := s.Client().ReplicaOf(context.Background(), "NO", "ONE").Err(); err != nil {
+		s.t.Fatal(err)
+	}
+}
 
 // Client returns a client that is closed with the test.
 func (s *Server) Client() *redis.Client {
