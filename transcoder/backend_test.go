@@ -109,12 +109,14 @@ service Shop {
 }
 `
 
-// methods compiles the test service as a descriptor source would.
-func methods(t testing.TB) map[string]*descriptors.Method {
+func methods(t testing.TB) map[string]*descriptors.Method { return compileProto(t, shopProto) }
+
+// compileProto compiles the one service of a .proto file as a descriptor source would, and returns its methods by name.
+func compileProto(t testing.TB, source string) map[string]*descriptors.Method {
 	t.Helper()
 	c := protocompile.Compiler{Resolver: protocompile.CompositeResolver{
 		protocompile.WithStandardImports(&protocompile.SourceResolver{
-			Accessor: protocompile.SourceAccessorFromMap(map[string]string{"shop.proto": shopProto}),
+			Accessor: protocompile.SourceAccessorFromMap(map[string]string{"shop.proto": source}),
 		}),
 		protocompile.ResolverFunc(func(path string) (protocompile.SearchResult, error) {
 			fd, err := protoregistry.GlobalFiles.FindFileByPath(path)

@@ -80,10 +80,10 @@ func ResolvePath(md protoreflect.MessageDescriptor, path string) (fieldPath, err
 		if !more {
 			return fields, nil
 		}
-		if fd.IsMap() || fd.IsList() && fd.Message() != nil {
-			return nil, codec.CheckParam(fd)
-		}
-		if fd.Message() == nil || fd.IsList() {
+		if fd.Message() == nil || fd.IsList() || fd.IsMap() {
+			if err := codec.CheckParam(fd); err != nil {
+				return nil, err
+			}
 			return nil, &errNoParam{fmt.Sprintf("%s is no message, so it has no field %q", fd.FullName(), rest)}
 		}
 		if len(fields) == maxDepth {
