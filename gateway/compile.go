@@ -164,7 +164,6 @@ func (c *compiler) grpc(cfg *config.Route, policy *admission.Policy, r *route) {
 		return
 	}
 	g := &grpcRoute{compiler: c, cfg: cfg, policy: policy, route: r,
-		rpc: rpc.Options{Backend: pool, MaxMessage: int64(cfg.MaxBodySize), Timeout: cfg.Timeout.Std()},
 		options: transcoder.Options{
 			Backend: pool,
 			Codec:   &c.codec,
@@ -186,6 +185,10 @@ func (c *compiler) grpc(cfg *config.Route, policy *admission.Policy, r *route) {
 			MaxBodySize:        int64(cfg.MaxBodySize),
 			Timeout:            cfg.Timeout.Std(),
 		}}
+	g.rpc = rpc.Options{
+		Backend: pool, MaxMessage: int64(cfg.MaxBodySize), MaxAnswer: pool.MaxMessageSize(), Timeout: cfg.Timeout.Std(),
+		Codec: g.options.Codec, JSON: g.options.JSON,
+	}
 	g.description = &described{
 		name: cfg.Name, hosts: cfg.Match.Hosts, conditions: len(cfg.Match.Headers),
 		api: openapi.Route{JSON: g.options.JSON, Framing: g.options.Streams.Framing, Auth: policy.Auth, Limited: len(cfg.RateLimits) > 0},
@@ -237,7 +240,7 @@ func (g *grpcRoute) pattern(pattern string, seen map[protoreflect.FullName]bool)
 		g.errs.Add(g.cfg.GRPC.Pos, fmt.Errorf("route %s: services: %q is no service name", g.cfg.Name, pattern))
 		return
 	}
-	t := &target{route: g.route, kind: "grpc", calls: "/" + pattern + "/*", upstream: g.cfg.GRPC.Upstream, serve: serveRPC(rpc.New(g.rpc), nil)}
+	t := &target{route: g.route, kind: "grpc", calls: "/" + pattern + "/*", upstream: g.cfg.GRPC.Upstream, serve: serveRPC(rpc.NewUndescribed(g.rpc), nil)}
 	g.add(g.cfg, g.policy, t, []string{http.MethodPost}, template, pattern)
 }
 
@@ -251,13 +254,22 @@ func (g *grpcRoute) service(s *descriptors.Service) {
 			g.errs.Add(g.cfg.GRPC.Pos, err)
 			continue
 		}
+		h, err := rpc.New(m, g.rpc)
+		if err != nil {
+			g.errs.Add(g.cfg.GRPC.Pos, err)
+			continue
+		}
 		template, err := routing.ExactPath(m.FullMethod)
 		if err != nil {
 			g.errs.Add(g.cfg.GRPC.Pos, err)
 			continue
 		}
-		t := &target{route: g.route, kind: "rpc", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, serve: serveRPC(rpc.New(g.rpc), own)}
-		g.add(g.cfg, g.policy, t, []string{http.MethodPost}, template, name)
+		t := &target{route: g.route, kind: "rpc", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, serve: serveRPC(h, own)}
+		methods := []string{http.MethodPost}
+		if rpc.HasGet(m.Descriptor) {
+			methods = append(methods, http.MethodGet)
+		}
+		g.add(g.cfg, g.policy, t, methods, template, name)
 		before := len(g.description.api.Bindings)
 		for _, b := range m.Bindings {
 			g.binding(m, b, options)

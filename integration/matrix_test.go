@@ -76,6 +76,10 @@ var matrixProtocols = []matrixProtocol{
 	{"gRPC-Web", webCaller(false, false), codes.Internal},
 	{"gRPC-Web over HTTP 2", webCaller(false, true), codes.Internal},
 	{"gRPC-Web in text", webCaller(true, false), codes.Internal},
+	{"Connect", connectCaller("proto", false), codes.Internal},
+	{"Connect over HTTP 2", connectCaller("proto", true), codes.Internal},
+	{"Connect in JSON", connectCaller("json", false), codes.InvalidArgument},
+	{"Connect in JSON over HTTP 2", connectCaller("json", true), codes.InvalidArgument},
 }
 
 // matrixTable has a row for each kind of method and fault.

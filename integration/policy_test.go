@@ -109,6 +109,56 @@ func tryGRPCWeb(t *testing.T, g *rig.Gateway, header http.Header) (int, http.Hea
 	return httpStatusOf(t, codeIn(t, trailer)), answer.Header
 }
 
+func tryConnect(t *testing.T, g *rig.Gateway, header http.Header) (int, http.Header) {
+	t.Helper()
+	r, err := http.NewRequest(http.MethodPost, g.URL+testproto.Bindings_GetOne_FullMethodName, strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = header.Clone()
+	if r.Header == nil {
+		r.Header = http.Header{}
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Connect-Protocol-Version", "1")
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	_, failure, err := readConnectUnary(answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := httpStatusOf(t, failure.code(t)); got != answer.StatusCode {
+		t.Errorf("%s for %v", answer.Status, failure)
+	}
+	return answer.StatusCode, answer.Header
+}
+
+func tryConnectStream(t *testing.T, g *rig.Gateway, header http.Header) (int, http.Header) {
+	t.Helper()
+	r, err := http.NewRequest(http.MethodPost, g.URL+testproto.Streams_Talk_FullMethodName, bytes.NewReader(frameAll(nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = header.Clone()
+	if r.Header == nil {
+		r.Header = http.Header{}
+	}
+	r.Header.Set("Content-Type", "application/connect+proto")
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	_, failure, _, err := readConnect(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return httpStatusOf(t, failure.code(t)), answer.Header
+}
+
 func tryWebSocket(t *testing.T, g *rig.Gateway, header http.Header) (int, http.Header) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -124,7 +174,8 @@ func tryWebSocket(t *testing.T, g *rig.Gateway, header http.Header) (int, http.H
 	return answer.StatusCode, answer.Header
 }
 
-var protocols = map[string]attempt{"REST": tryREST, "gRPC": tryGRPC, "gRPC-Web": tryGRPCWeb, "WebSocket": tryWebSocket}
+var protocols = map[string]attempt{"REST": tryREST, "gRPC": tryGRPC, "gRPC-Web": tryGRPCWeb,
+	"Connect": tryConnect, "stream of Connect": tryConnectStream, "WebSocket": tryWebSocket}
 
 const secret = "0123456789abcdef0123456789abcdef"
 

@@ -26,7 +26,7 @@ func (m *Method) fail(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 func writeError(w http.ResponseWriter, r *http.Request, err error, resolver codec.Resolver) {
-	err = asStatus(err)
+	err = AsStatus(err)
 	s := status.Convert(err)
 	httpStatus := HTTPStatus(s.Code())
 	own, isOwn := errors.AsType[*fault.Error](err)
@@ -34,13 +34,7 @@ func writeError(w http.ResponseWriter, r *http.Request, err error, resolver code
 		httpStatus = own.Reason.HTTPStatus()
 	}
 	h := w.Header()
-	if wait := retryDelay(s); wait > 0 && h.Get("Retry-After") == "" {
-		h.Set("Retry-After", strconv.FormatInt(int64(wait/time.Second)+min(1, int64(wait%time.Second)), 10))
-	}
-	if httpStatus == http.StatusUnauthorized && h.Get("WWW-Authenticate") == "" {
-		// A 401 must have a challenge (RFC 9110 section 15.5.2), and a backend's has none.
-		h.Set("WWW-Authenticate", "Bearer")
-	}
+	SetErrorHeaders(h, s, httpStatus)
 	h.Add("Vary", "Accept")
 	var body []byte
 	if prefersProblem(r.Header["Accept"]) {
@@ -63,8 +57,19 @@ func writeError(w http.ResponseWriter, r *http.Request, err error, resolver code
 	}
 }
 
-// asStatus makes a gRPC status of any error that a call can end with.
-func asStatus(err error) error {
+// SetErrorHeaders sets what HTTP has headers for, unless they are there: when to try again, and that a 401 has a challenge.
+func SetErrorHeaders(h http.Header, s *status.Status, httpStatus int) {
+	if wait := retryDelay(s); wait > 0 && h.Get("Retry-After") == "" {
+		h.Set("Retry-After", strconv.FormatInt(int64(wait/time.Second)+min(1, int64(wait%time.Second)), 10))
+	}
+	if httpStatus == http.StatusUnauthorized && h.Get("WWW-Authenticate") == "" {
+		// A 401 must have a challenge (RFC 9110 section 15.5.2), and a backend's has none.
+		h.Set("WWW-Authenticate", "Bearer")
+	}
+}
+
+// AsStatus makes a gRPC status of any error that a call can end with: a *fault.Error, or what a backend said.
+func AsStatus(err error) error {
 	if bad, ok := errors.AsType[*codec.Error](err); ok {
 		return invalid(bad)
 	}

@@ -313,7 +313,7 @@ func (y *relay) end(err error, started bool) {
 	case ended:
 		last = y.frames.end(nil)
 	default:
-		s = status.Convert(asStatus(err))
+		s = status.Convert(AsStatus(err))
 		last = y.frames.failure(nil, AppendStatus(nil, s, y.method.options.JSON.Resolver))
 	}
 	if len(last) > 0 && y.r.Method != http.MethodHead {

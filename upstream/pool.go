@@ -72,6 +72,9 @@ func (p *Pool) release() {
 // Name returns the upstream's name.
 func (p *Pool) Name() string { return p.name }
 
+// MaxMessageSize returns the most bytes that a backend's message may have.
+func (p *Pool) MaxMessageSize() int64 { return int64(p.config.MaxMessageSize) }
+
 // Call is one unary call: see unary.Call.
 type Call = unary.Call
 

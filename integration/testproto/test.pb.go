@@ -2975,11 +2975,11 @@ const file_integration_testproto_test_proto_rawDesc = "" +
 	"\aStreams\x12\x81\x01\n" +
 	"\x05Count\x12\x1f.crossgate.test.v1.CountRequest\x1a .crossgate.test.v1.CountResponse\"3\x82\xd3\xe4\x93\x02-Z\x15:\x01*\"\x10/stream/v1/count\x12\x14/stream/v1/count/{n}0\x01\x12a\n" +
 	"\x03Sum\x12\x1d.crossgate.test.v1.SumRequest\x1a\x1e.crossgate.test.v1.SumResponse\"\x19\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/stream/v1/sum(\x01\x12f\n" +
-	"\x04Talk\x12\x1e.crossgate.test.v1.TalkMessage\x1a\x1e.crossgate.test.v1.TalkMessage\"\x1a\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/stream/v1/talk(\x010\x012\xaf\x02\n" +
+	"\x04Talk\x12\x1e.crossgate.test.v1.TalkMessage\x1a\x1e.crossgate.test.v1.TalkMessage\"\x1a\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/stream/v1/talk(\x010\x012\xb2\x02\n" +
 	"\aControl\x12[\n" +
 	"\x04Fail\x12\x1e.crossgate.test.v1.FailRequest\x1a\x16.google.protobuf.Empty\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/control/v1/fail\x12X\n" +
-	"\x04Wait\x12\x1e.crossgate.test.v1.WaitRequest\x1a\x16.google.protobuf.Empty\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/control/v1/wait\x12m\n" +
-	"\aInspect\x12!.crossgate.test.v1.InspectRequest\x1a\".crossgate.test.v1.InspectResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/control/v1/inspectB@Z>github.com/crossgate/crossgate/integration/testproto;testprotob\x06proto3"
+	"\x04Wait\x12\x1e.crossgate.test.v1.WaitRequest\x1a\x16.google.protobuf.Empty\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/control/v1/wait\x12p\n" +
+	"\aInspect\x12!.crossgate.test.v1.InspectRequest\x1a\".crossgate.test.v1.InspectResponse\"\x1e\x82\xd3\xe4\x93\x02\x15\x12\x13/control/v1/inspect\x90\x02\x01B@Z>github.com/crossgate/crossgate/integration/testproto;testprotob\x06proto3"
 
 var (
 	file_integration_testproto_test_proto_rawDescOnce sync.Once

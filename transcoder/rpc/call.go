@@ -63,7 +63,7 @@ func (c *call) end() {
 }
 
 // fail gives the call up for a reason of ours.
-func (c *call) fail(why error) { c.cancel(why) }
+func (c *call) fail(why error) { c.cancel(transcoder.AsStatus(why)) }
 
 // send makes the call. It returns nil when the backend has answered in gRPC.
 func (c *call) send(header http.Header, body io.ReadCloser) error {
@@ -213,13 +213,13 @@ func (c *call) relay(take func([]byte) error) error {
 	}
 }
 
-// returnHeader makes response headers of the backend's header metadata. What this gateway has said already stays, and
-// who may read the answer in a browser is the route's to say.
-func (c *call) returnHeader() {
+// returnHeader makes response headers of the backend's header metadata, of gRPC's own fields too where the client knows
+// them. What this gateway has said already stays, and who may read the answer in a browser is the route's to say.
+func (c *call) returnHeader(grpc bool) {
 	to := c.w.Header()
 	for name, values := range c.answer.Header {
 		switch {
-		case isOfHop(name), isOfAnswer(name), strings.HasPrefix(name, "Access-Control-"):
+		case isOfHop(name), isOfAnswer(name), strings.HasPrefix(name, "Access-Control-"), !grpc && isGRPC(name):
 		case name == "Vary":
 			to[name] = append(to[name], values...)
 		case to[name] == nil:

@@ -44,7 +44,7 @@ func (h *Handler) serveGRPCWeb(w http.ResponseWriter, r *http.Request) codes.Cod
 	if c.trailersOnly() {
 		return a.end(c.trailer(nil))
 	}
-	c.returnHeader()
+	c.returnHeader(true)
 	a.begin()
 	if c.rc.Flush() != nil {
 		return codes.Canceled

@@ -1,12 +1,14 @@
 package rpc
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
 	"google.golang.org/grpc/codes"
 
-	"github.com/crossgate/crossgate/fault"
+	"github.com/crossgate/crossgate/descriptors"
+	"github.com/crossgate/crossgate/transcoder/codec"
 )
 
 // Backend passes an HTTP/2 request of gRPC through to where it is served, and its answer back, both untouched.
@@ -20,18 +22,42 @@ type Options struct {
 	Backend Backend
 	// MaxMessage bounds each message of a client, in bytes.
 	MaxMessage int64
+	// MaxAnswer bounds each message of a backend where it is held: those of Connect's unary calls and its JSON.
+	MaxAnswer int64
 	// Timeout bounds a call, and a stream as a whole; 0 for none.
 	Timeout time.Duration
+	// Codec translates Connect's JSON.
+	Codec codec.Codec
+	JSON  codec.Options
 }
 
 // Handler serves the calls of one method, or of several whose descriptors are not known. It is immutable and safe for
 // concurrent use.
 type Handler struct {
-	options Options
+	options  Options
+	method   *descriptors.Method // nil where it is not known
+	request  codec.Request
+	response codec.Response
 }
 
-// New returns a handler.
-func New(o Options) *Handler { return &Handler{options: o} }
+// NewUndescribed returns a handler of any method, which cannot translate JSON.
+func NewUndescribed(o Options) *Handler { return &Handler{options: o} }
+
+// New returns a handler of one method.
+func New(m *descriptors.Method, o Options) (*Handler, error) {
+	h := &Handler{options: o, method: m}
+	if o.JSON.Resolver == nil {
+		o.JSON.Resolver = m.Service.Resolver()
+	}
+	var err error
+	if h.request, err = o.Codec.CompileRequest(m.Descriptor.Input(), "*", o.JSON); err != nil {
+		return nil, fmt.Errorf("%s: %w", m.Descriptor.FullName(), err)
+	}
+	if h.response, err = o.Codec.CompileResponse(m.Descriptor.Output(), "", o.JSON); err != nil {
+		return nil, fmt.Errorf("%s: %w", m.Descriptor.FullName(), err)
+	}
+	return h, nil
+}
 
 // Serve answers a call in its protocol, which is not None. It returns how the call ended.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, p Protocol) codes.Code {
@@ -40,16 +66,24 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, p Protocol) code
 		return h.serveGRPC(w, r)
 	case GRPCWeb, GRPCWebText:
 		return h.serveGRPCWeb(w, r)
+	case ConnectStream:
+		return h.serveConnectStream(w, r)
+	default:
+		return h.serveConnect(w, r, p)
 	}
-	return Refuse(w, r, p, fault.New(fault.WrongProtocol, "not served"))
 }
 
 // Refuse answers a call, before its body was read, with an error that no backend gave: a *fault.Error or another gRPC
 // status. It returns the status' code.
 func Refuse(w http.ResponseWriter, r *http.Request, p Protocol, err error) codes.Code {
 	switch p {
+	case GRPC:
+		return refuseGRPC(w, err)
 	case GRPCWeb, GRPCWebText:
 		return newWebAnswer(w, r).refuse(err)
+	case ConnectStream:
+		return refuseConnectStream(w, r, err)
+	default:
+		return refuseConnect(w, r, err)
 	}
-	return refuseGRPC(w, err)
 }

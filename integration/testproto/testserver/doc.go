@@ -8,6 +8,7 @@
 //	x-test-code         a google.rpc.Code; the call ends with it, a stream before its first message
 //	x-test-message      the message of that status
 //	x-test-header-*     comes back as response metadata, under the same key
+//	x-test-return-*     comes back as response metadata, under the rest of the key
 //	x-test-trailer-*    comes back as trailing metadata, under the same key
 //
 // A gRPC-JSON gateway takes them as Grpc-Metadata-X-Test-Delay and so on.

@@ -17,7 +17,7 @@ func (s *Server) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo
 	s.calls.Add(1)
 	defer func() { s.ended(err) }()
 	md, _ := metadata.FromIncomingContext(ctx)
-	if err := grpc.SetHeader(ctx, withPrefix(md, "x-test-header-")); err != nil {
+	if err := grpc.SetHeader(ctx, returned(md)); err != nil {
 		return nil, err
 	}
 	if err := grpc.SetTrailer(ctx, withPrefix(md, "x-test-trailer-")); err != nil {
@@ -39,7 +39,7 @@ func (s *Server) stream(service any, call grpc.ServerStream, _ *grpc.StreamServe
 	s.calls.Add(1)
 	defer func() { s.ended(err) }()
 	md, _ := metadata.FromIncomingContext(call.Context())
-	if err := call.SetHeader(withPrefix(md, "x-test-header-")); err != nil {
+	if err := call.SetHeader(returned(md)); err != nil {
 		return err
 	}
 	call.SetTrailer(withPrefix(md, "x-test-trailer-"))
@@ -87,6 +87,17 @@ func first(md metadata.MD, key string) string {
 		return values[0]
 	}
 	return ""
+}
+
+// returned is the response metadata that a call asks for.
+func returned(md metadata.MD) metadata.MD {
+	header := withPrefix(md, "x-test-header-")
+	for key, values := range md {
+		if name, ok := strings.CutPrefix(key, "x-test-return-"); ok {
+			header[name] = values
+		}
+	}
+	return header
 }
 
 func withPrefix(md metadata.MD, prefix string) metadata.MD {

@@ -1391,10 +1391,10 @@ const file_crossgate_demo_v1_shop_proto_rawDesc = "" +
 	"\aPRESENT\x10\x01\x12\v\n" +
 	"\aCREATED\x10\x02\x12\v\n" +
 	"\aUPDATED\x10\x03\x12\v\n" +
-	"\aDELETED\x10\x042\x8c\b\n" +
-	"\x04Shop\x12k\n" +
-	"\aGetItem\x12!.crossgate.demo.v1.GetItemRequest\x1a\x17.crossgate.demo.v1.Item\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{name=shelves/*/items/*}\x12\x89\x01\n" +
-	"\tListItems\x12#.crossgate.demo.v1.ListItemsRequest\x1a$.crossgate.demo.v1.ListItemsResponse\"1\x82\xd3\xe4\x93\x02+Z\v\x12\t/v1/items\x12\x1c/v1/{parent=shelves/*}/items\x12w\n" +
+	"\aDELETED\x10\x042\x92\b\n" +
+	"\x04Shop\x12n\n" +
+	"\aGetItem\x12!.crossgate.demo.v1.GetItemRequest\x1a\x17.crossgate.demo.v1.Item\"'\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{name=shelves/*/items/*}\x90\x02\x01\x12\x8c\x01\n" +
+	"\tListItems\x12#.crossgate.demo.v1.ListItemsRequest\x1a$.crossgate.demo.v1.ListItemsResponse\"4\x82\xd3\xe4\x93\x02+Z\v\x12\t/v1/items\x12\x1c/v1/{parent=shelves/*}/items\x90\x02\x01\x12w\n" +
 	"\n" +
 	"CreateItem\x12$.crossgate.demo.v1.CreateItemRequest\x1a\x17.crossgate.demo.v1.Item\"*\x82\xd3\xe4\x93\x02$:\x04item\"\x1c/v1/{parent=shelves/*}/items\x12|\n" +
 	"\n" +
