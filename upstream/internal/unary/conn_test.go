@@ -432,6 +432,20 @@ func TestACallerThatGoesAwayResetsItsStream(t *testing.T) {
 	}
 }
 
+func TestABackendWhoseClockIsAheadOfADeadlineHasMissedItToo(t *testing.T) {
+	c, p := connect(t)
+	for left, want := range map[time.Duration]codes.Code{10 * time.Millisecond: codes.DeadlineExceeded, time.Hour: codes.Canceled} {
+		ended := invoke(t.Context(), c, &Call{Method: "/t.T/Do", Deadline: time.Now().Add(left)}, new(Reply))
+		id, _, _ := p.request()
+		if err := p.WriteRSTStream(id, http2.ErrCodeCancel); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; status.Code(err) != want {
+			t.Errorf("%v before the deadline: %v, want %v", left, err, want)
+		}
+	}
+}
+
 func TestALargeAnswerOpensWindowsAgain(t *testing.T) {
 	c, p := connect(t)
 	var reply Reply

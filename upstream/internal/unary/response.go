@@ -153,7 +153,7 @@ func resetError(code uint32) error {
 	case codeRefusedStream:
 		return errNotSent
 	case codeCancel:
-		return invalid(codes.Canceled, "the backend canceled the call")
+		return errCanceled
 	case codeEnhanceYourCalm:
 		return invalid(codes.ResourceExhausted, "the backend has too much to do")
 	case codeInadequate:

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
 	"github.com/crossgate/crossgate/fault"
 )
 
@@ -83,8 +85,13 @@ var (
 	errDeadline   = fault.New(fault.DeadlineExceeded, "the deadline passed before the backend answered")
 	errClientGone = fault.New(fault.ClientGone, "the client went away")
 	errBroken     = fault.New(fault.UpstreamDisconnected, "the connection to the backend broke")
+	errCanceled   = invalid(codes.Canceled, "the backend canceled the call")
 	errTooLarge   = fault.New(fault.UpstreamAnswerTooLarge, "the backend's answer is larger than the upstream's max_message_size")
 )
+
+// deadlineSlack is how much sooner than ours a backend's clock may find that the same deadline has passed. It then
+// resets the stream.
+const deadlineSlack = 20 * time.Millisecond
 
 // Invoke makes a call and waits for its answer, its deadline, or the end of ctx. The error is a gRPC status, or one
 // that NotSent knows. reply is empty before.
@@ -108,6 +115,15 @@ func (c *Conn) Invoke(ctx context.Context, call *Call, reply *Reply) error {
 	if err := c.send(s, call, now); err != nil {
 		return err
 	}
+	err := c.wait(ctx, s, timeout)
+	if errors.Is(err, errCanceled) && timeout != nil && time.Until(call.Deadline) < deadlineSlack {
+		return errDeadline
+	}
+	return err
+}
+
+// wait returns how a call ended that was sent.
+func (c *Conn) wait(ctx context.Context, s *stream, timeout <-chan time.Time) error {
 	select {
 	case err := <-s.ended:
 		return err
