@@ -57,10 +57,15 @@ func CompilePolicy(r *config.Route, providers *auth.Providers, stores Stores) (*
 			add(&p.before, "/", i, l)
 		}
 	}
-	if r.WebSocket != nil {
-		for i := range r.WebSocket.MessageRateLimits {
-			add(&p.messages, "/m", i, &r.WebSocket.MessageRateLimits[i])
-		}
+	var messages []config.RateLimit
+	switch {
+	case r.WebSocket != nil:
+		messages = r.WebSocket.MessageRateLimits
+	case r.GRPC != nil && r.GRPC.WebSocket != nil:
+		messages = r.GRPC.WebSocket.MessageRateLimits
+	}
+	for i := range messages {
+		add(&p.messages, "/m", i, &messages[i])
 	}
 	return p, errs.Err()
 }

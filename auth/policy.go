@@ -106,6 +106,20 @@ func (p *Policy) Scopes() []string {
 	return p.scopes
 }
 
+// QueryNames returns the query parameters that the policy looks for credentials in.
+func (p *Policy) QueryNames() []string {
+	var names []string
+	if p == nil {
+		return nil
+	}
+	for i := range p.sources {
+		if name := p.sources[i].query; name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // read returns the credential the carrier has in this place, "" for none.
 func (s *source) read(c Carrier) string {
 	switch {

@@ -57,6 +57,8 @@ type GRPCRoute struct {
 	JSON JSON `yaml:"json"`
 	// How the messages of a server stream stand in an HTTP answer.
 	Streams Streams `yaml:"streams"`
+	// WebSocket connections to the methods, at their own paths and at those of their REST bindings. Left out: none.
+	WebSocket *GRPCWebSocket `yaml:"websocket"`
 	// What happens to query parameters that are no field: refuse with 400, or ignore.
 	UnknownQuery string `yaml:"unknown_query" default:"refuse" enum:"refuse,ignore"`
 	// Query parameters that are always ignored, even where the message has a field of that name, such as key and alt; "*" at the end of a name is a wildcard.
@@ -102,6 +104,21 @@ type Streams struct {
 	EventID string `yaml:"event_id"`
 	// How long a stream of events may be silent before it gets a comment, which keeps proxies from closing it. 0 for never.
 	KeepAlive Duration `yaml:"keep_alive" default:"15s"`
+}
+
+// GRPCWebSocket is how gRPC methods are served over WebSocket: each frame is a message, and the closing frame the status.
+// docs/streams.md is the contract. The largest message is the route's max_body_size.
+type GRPCWebSocket struct {
+	Pos Position `yaml:"-"`
+
+	// Web origins that may connect: scheme://host[:port], or "*". Left out: only the origin of the gateway itself.
+	Origins []string `yaml:"origins"`
+	// How often a client may send. Every rule must have room for the message; per connection is a key here too.
+	MessageRateLimits []RateLimit `yaml:"message_rate_limits"`
+	// How often a connection is pinged.
+	PingInterval Duration `yaml:"ping_interval" default:"25s" min:"10ms"`
+	// How long a pong may take.
+	PingTimeout Duration `yaml:"ping_timeout" default:"10s" min:"10ms"`
 }
 
 // Respond is a fixed answer. Body or File, not both.

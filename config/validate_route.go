@@ -97,6 +97,10 @@ func (v *validator) grpc(g *GRPCRoute) {
 		return checkHeaderName(strings.TrimSuffix(s, "*"))
 	})
 	v.words(g.ReturnHeaders, g.Pos, "return_headers", checkHeaderName)
+	if w := g.WebSocket; w != nil {
+		v.words(w.Origins, w.Pos, "origins", checkOrigin)
+		v.rateLimits(w.MessageRateLimits, true)
+	}
 	if id := g.Streams.EventID; id != "" {
 		v.check(&g.Streams.EventID, g.Streams.Pos, "event_id", checkFieldPath(id))
 	}

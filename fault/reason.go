@@ -39,6 +39,7 @@ const (
 	DescriptorSetIncompatible
 	RegistrationConflict
 	StoreUnavailable
+	ShuttingDown
 	reasons
 )
 
@@ -78,6 +79,7 @@ var table = [reasons]struct {
 	DescriptorSetIncompatible: {"DESCRIPTOR_SET_INCOMPATIBLE", codes.FailedPrecondition, http.StatusConflict, "The descriptor set breaks callers"},
 	RegistrationConflict:      {"REGISTRATION_CONFLICT", codes.Aborted, http.StatusConflict, "Another registration came between"},
 	StoreUnavailable:          {"STORE_UNAVAILABLE", codes.Unavailable, http.StatusServiceUnavailable, "Redis cannot be reached"},
+	ShuttingDown:              {"SHUTTING_DOWN", codes.Unavailable, http.StatusServiceUnavailable, "The gateway is going away"},
 }
 
 // String returns the reason as ErrorInfo has it.

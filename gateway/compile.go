@@ -35,6 +35,7 @@ type parts struct {
 	stores    admission.Stores
 	telemetry *telemetry.Telemetry
 	node      *wsbridge.Node // nil for a check
+	sockets   *sockets       // and so is this
 }
 
 // compiler turns routes into rules of one table.
@@ -42,6 +43,7 @@ type compiler struct {
 	parts
 	codec    codec.Wire // shared: a message type is compiled once for all routes with the same options
 	rules    []routing.Rule[*admission.Route]
+	upgrades map[string]upgrade // by what they match
 	bindings []Binding
 	warnings []string
 	errs     config.Errors
@@ -61,6 +63,7 @@ func compile(p parts) (*Snapshot, error) {
 	for _, d := range c.documented {
 		d.describe(c.described)
 	}
+	c.addUpgrades()
 	table, err := routing.Compile(c.rules)
 	if err != nil {
 		c.errs.Add(config.Position{}, err)
@@ -123,7 +126,8 @@ func (c *compiler) own(cfg *config.Route, policy *admission.Policy, t *target, m
 	c.add(cfg, policy, t, methods, template, "")
 }
 
-func (c *compiler) add(cfg *config.Route, policy *admission.Policy, t *target, methods []string, template *routing.Template, what string) {
+// add adds a rule; what it is for, in errors, and conditions besides the route's own may be left out.
+func (c *compiler) add(cfg *config.Route, policy *admission.Policy, t *target, methods []string, template *routing.Template, what string, besides ...routing.Header) {
 	origin := fmt.Sprintf("%s: route %s", cfg.Pos, cfg.Name)
 	if what != "" {
 		origin += ": " + what
@@ -136,7 +140,7 @@ func (c *compiler) add(cfg *config.Route, policy *admission.Policy, t *target, m
 		Hosts:    cfg.Match.Hosts,
 		Methods:  methods,
 		Template: template,
-		Headers:  headerConditions(cfg.Match.Headers),
+		Headers:  append(headerConditions(cfg.Match.Headers), besides...),
 		Value:    &admission.Route{Policy: policy, Binding: path, Target: t},
 		Origin:   origin,
 	})
@@ -271,6 +275,7 @@ func (g *grpcRoute) service(s *descriptors.Service) {
 		}
 		g.add(g.cfg, g.policy, t, methods, template, name)
 		before := len(g.description.api.Bindings)
+		g.upgrade(m, descriptors.Binding{HTTPMethod: http.MethodPost, Template: m.FullMethod, Body: "*"}, options, template)
 		for _, b := range m.Bindings {
 			g.binding(m, b, options)
 		}
@@ -304,6 +309,7 @@ func (g *grpcRoute) binding(m *descriptors.Method, b descriptors.Binding, option
 	}
 	t := &target{route: g.route, kind: "rest", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, serve: serveREST(method)}
 	g.add(g.cfg, g.policy, t, methods, method.Template(), name)
+	g.upgrade(m, b, options, method.Template())
 	g.describe(m, b, methods)
 }
 

@@ -60,11 +60,16 @@ func (x *exchange) begin(l *listener, w http.ResponseWriter, r *http.Request) {
 	x.target, x.refusal, x.user, x.binding = nil, nil, "", ""
 	x.protocol, x.code = rpc.Detect(r), codes.OK
 	x.identify()
+	upgrade := isUpgrade(r)
+	if upgrade {
+		// Routes match the name by its bytes, and it has no case (RFC 6455 section 4.2.1).
+		r.Header["Upgrade"] = websocketName
+	}
 	l.gateway.telemetry.InFlight(1)
 	x.request = admission.Request{
 		Request:  routing.Request{Host: hostname(r.Host), Method: r.Method, Path: r.URL.EscapedPath(), Header: r.Header},
 		Client:   clientAddr(r, l.trusted),
-		Upgrade:  isUpgrade(r),
+		Upgrade:  upgrade,
 		RawQuery: r.URL.RawQuery,
 	}
 }
@@ -92,6 +97,8 @@ func (x *exchange) identify() {
 	x.id = ids[0]
 	x.w.Header()["X-Request-Id"] = ids
 }
+
+var websocketName = []string{"websocket"}
 
 func isUpgrade(r *http.Request) bool {
 	u := r.Header["Upgrade"]
@@ -180,6 +187,9 @@ func (x *exchange) end(g *Gateway) {
 	protocol, metrics := telemetry.REST, g.noRoute
 	if x.target != nil {
 		protocol, metrics = x.target.protocol, x.target.route.metrics
+	}
+	if x.w.hijacked {
+		protocol = telemetry.WebSocket
 	}
 	if x.protocol != rpc.None {
 		protocol = telemetryOf(x.protocol)

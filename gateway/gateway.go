@@ -39,6 +39,7 @@ type Gateway struct {
 	registry  *descriptors.Registry
 	stores    admission.Stores
 	node      *wsbridge.Node
+	sockets   *sockets
 	listeners []*listener
 	admin     *admin
 	started   time.Time
@@ -81,6 +82,7 @@ func Start(ctx context.Context, o Options) (*Gateway, error) {
 		changed:   make(chan struct{}, 1),
 		edited:    make(chan struct{}, 1),
 		closed:    make(chan struct{}),
+		sockets:   newSockets(),
 	}
 	if err := g.start(ctx, cfg); err != nil {
 		g.close()
@@ -176,6 +178,7 @@ func (g *Gateway) Shutdown() error {
 		errs := make([]error, len(g.listeners))
 		var draining sync.WaitGroup
 		draining.Go(func() { g.node.Drain(ctx, min(cfg.ReconnectSpread.Std(), cfg.Timeout.Std()/2)) })
+		draining.Go(func() { g.sockets.drain(ctx) })
 		for i, l := range g.listeners {
 			draining.Go(func() { errs[i] = l.shutdown(ctx) })
 		}
@@ -192,6 +195,7 @@ func (g *Gateway) close() {
 	for _, l := range g.listeners {
 		l.close()
 	}
+	g.sockets.close()
 	g.admin.close()
 	g.background.Wait()
 	if g.watcher != nil {

@@ -115,7 +115,7 @@ func (g *Gateway) open(cfg *config.Config, old *Snapshot) (*parts, error) {
 	if old != nil {
 		oldUpstreams, oldAuth = old.upstreams, old.auth
 	}
-	p := &parts{config: cfg, stores: g.stores, telemetry: g.telemetry, node: g.node}
+	p := &parts{config: cfg, stores: g.stores, telemetry: g.telemetry, node: g.node, sockets: g.sockets}
 	var errs config.Errors
 	var err error
 	if p.upstreams, err = upstream.Open(cfg.Upstreams, oldUpstreams); err != nil {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
@@ -72,6 +73,8 @@ type matrixProtocol struct {
 var matrixProtocols = []matrixProtocol{
 	{"REST", restCaller(false), codes.InvalidArgument},
 	{"REST over HTTP 2", restCaller(true), codes.InvalidArgument},
+	{"WebSocket", socketCaller(websocket.MessageText), codes.InvalidArgument},
+	{"WebSocket with protobuf", socketCaller(websocket.MessageBinary), codes.Internal},
 	{"gRPC", callGRPC, codes.Internal},
 	{"gRPC-Web", webCaller(false, false), codes.Internal},
 	{"gRPC-Web over HTTP 2", webCaller(false, true), codes.Internal},
@@ -162,7 +165,7 @@ func TestEveryProtocolCarriesEveryKindOfMethodAndItsFaults(t *testing.T) {
 	backend := testserver.Start(t)
 	gateways := map[string]*rig.Gateway{}
 	for _, route := range []string{"", soonOver, smallBodies} {
-		gateways[route] = oneRoute(t, backend.Address, "", route)
+		gateways[route] = matrixGateway(t, backend.Address, route)
 	}
 	for _, p := range matrixProtocols {
 		for _, row := range matrixTable {
@@ -186,6 +189,21 @@ func TestEveryProtocolCarriesEveryKindOfMethodAndItsFaults(t *testing.T) {
 			})
 		}
 	}
+}
+
+// matrixGateway starts a gateway that speaks every protocol to a backend's services.
+func matrixGateway(t testing.TB, backend, route string) *rig.Gateway {
+	t.Helper()
+	return rig.StartGateway(t, fmt.Sprintf(`
+listeners: [{address: "127.0.0.1:0"}]
+admin: {address: "127.0.0.1:0"}
+upstreams: [{name: test, endpoints: ["%s"]}]
+descriptors: [{reflection: {upstream: test}}]
+routes:
+  - name: test
+    grpc: {upstream: test, services: ["crossgate.test.v1.*"], websocket: {}}
+    %s
+`, backend, route))
 }
 
 // cancelMidway goes away while the backend is busy with a call, which must learn of it.
@@ -219,15 +237,8 @@ func sameMessages(got, want []proto.Message) bool {
 // restCaller calls by HTTP: one JSON value for each request, and NDJSON or one JSON value back.
 func restCaller(two bool) func(context.Context, testing.TB, *rig.Gateway, *matrixCall) outcome {
 	return func(ctx context.Context, t testing.TB, g *rig.Gateway, c *matrixCall) outcome {
-		var body bytes.Buffer
-		for _, m := range c.requests {
-			body.Write(jsonOf(t, m))
-			body.WriteByte('\n')
-		}
-		if c.broken {
-			body.WriteString(`{"`)
-		}
-		r, err := http.NewRequestWithContext(ctx, "POST", g.URL+c.path, &body)
+		body := bytes.Join(c.texts(t), []byte("\n"))
+		r, err := http.NewRequestWithContext(ctx, "POST", g.URL+c.path, bytes.NewReader(body))
 		if err != nil {
 			t.Error(err)
 			return outcome{}
@@ -338,6 +349,77 @@ func callGRPC(ctx context.Context, t testing.TB, g *rig.Gateway, c *matrixCall) 
 			return o
 		}
 	}
+}
+
+// socketCaller calls over a WebSocket, by JSON in text frames or by protobuf in binary ones.
+func socketCaller(kind websocket.MessageType) func(context.Context, testing.TB, *rig.Gateway, *matrixCall) outcome {
+	return func(ctx context.Context, t testing.TB, g *rig.Gateway, c *matrixCall) outcome {
+		header := http.Header{}
+		for i := 0; i < len(c.metadata); i += 2 {
+			header.Set("Grpc-Metadata-"+c.metadata[i], c.metadata[i+1])
+		}
+		conn, _, err := websocket.Dial(ctx, g.URL+c.path, &websocket.DialOptions{HTTPHeader: header})
+		if err != nil {
+			t.Error(err)
+			return outcome{}
+		}
+		defer conn.CloseNow()
+		frames := c.wires(t)
+		if kind == websocket.MessageText {
+			frames = c.texts(t)
+		}
+		for _, frame := range frames {
+			if conn.Write(ctx, kind, frame) != nil {
+				break // reading tells why
+			}
+		}
+		if c.client {
+			_ = conn.Write(ctx, websocket.MessageText, nil)
+		}
+		var o outcome
+		for {
+			_, frame, err := conn.Read(ctx)
+			if err != nil {
+				o.code = socketCode(websocket.CloseStatus(err))
+				return o
+			}
+			m := c.answer()
+			if kind == websocket.MessageText {
+				err = protojson.Unmarshal(frame, m)
+			} else {
+				err = proto.Unmarshal(frame, m)
+			}
+			if err != nil {
+				t.Errorf("%v: %q", err, frame)
+			}
+			o.answers = append(o.answers, m)
+		}
+	}
+}
+
+// socketCode is the status of a close code (docs/streams.md).
+func socketCode(code websocket.StatusCode) codes.Code {
+	switch {
+	case code == websocket.StatusNormalClosure:
+		return codes.OK
+	case code == websocket.StatusMessageTooBig:
+		return codes.ResourceExhausted
+	case code > 4100 && code <= 4116:
+		return codes.Code(code - 4100)
+	}
+	return codes.Unknown
+}
+
+// texts are the call's requests in JSON.
+func (c *matrixCall) texts(t testing.TB) [][]byte {
+	var texts [][]byte
+	for _, m := range c.requests {
+		texts = append(texts, jsonOf(t, m))
+	}
+	if c.broken {
+		texts = append(texts, []byte(`{"`))
+	}
+	return texts
 }
 
 // wires are the call's requests in wire format.

@@ -53,6 +53,27 @@ func (e *TemplateError) Error() string {
 // String returns the template as it was written.
 func (t *Template) String() string { return t.text }
 
+// Pattern returns what the template matches, without the names of its variables: two templates with the same pattern
+// match the same paths.
+func (t *Template) Pattern() string {
+	var b strings.Builder
+	for _, s := range t.segments {
+		b.WriteByte('/')
+		switch s.kind {
+		case literal:
+			b.WriteString(url.PathEscape(s.literal))
+		case single:
+			b.WriteByte('*')
+		default:
+			b.WriteString("**")
+		}
+	}
+	if t.verb != "" {
+		b.WriteString(":" + url.PathEscape(t.verb))
+	}
+	return b.String()
+}
+
 // Fields returns the field paths of the template's variables, from left to right.
 func (t *Template) Fields() []string {
 	fields := make([]string, len(t.vars))

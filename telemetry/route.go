@@ -165,6 +165,10 @@ func (r *RouteMetrics) WebSocketClosed(code int) {
 	switch code {
 	case 1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4001, 4003, 4005, 4008, 4009, 4010:
 		label = strconv.Itoa(code)
+	default:
+		if code > 4100 && code <= 4116 { // a gRPC code
+			label = strconv.Itoa(code)
+		}
 	}
 	r.create(r.t.wsCloses, label).Inc()
 }

@@ -45,7 +45,7 @@ func New(cfg config.Log, w io.Writer) *Telemetry {
 	t.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	t.registry.MustRegister(t.metrics.all()...)
 	t.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "crossgate_requests_in_flight", Help: "Requests being served, WebSocket sessions not among them.",
+		Name: "crossgate_requests_in_flight", Help: "Requests being served, gRPC calls over WebSocket among them, sessions on the bus not.",
 	}, func() float64 { return float64(t.serving.Load()) }))
 	return t
 }

@@ -202,22 +202,31 @@ func (m *Method) Serve(w http.ResponseWriter, r *http.Request, vars routing.Vars
 		m.serveUnary(w, r, vars, timeout)
 		return
 	}
-	md, err := m.forward.metadata(nil, r)
-	if err != nil {
+	ctx, stop, err := m.callContext(r, timeout)
+	defer stop()
+	switch {
+	case err != nil:
 		m.fail(w, r, err)
-		return
-	}
-	ctx := metadata.AppendToOutgoingContext(r.Context(), md...)
-	if timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
-		defer cancel()
-	}
-	if m.stream.ClientStreams {
+	case m.stream.ClientStreams:
 		m.serveClientStream(ctx, w, r, vars)
-	} else {
+	default:
 		m.serveServerStream(ctx, w, r, vars)
 	}
+}
+
+// callContext returns the context of a stream: with its deadline, and with metadata made of the request's headers. stop
+// must be called in any case.
+func (m *Method) callContext(r *http.Request, timeout time.Duration) (ctx context.Context, stop context.CancelFunc, err error) {
+	ctx, stop = r.Context(), func() {}
+	md, err := m.forward.metadata(nil, r)
+	if err != nil {
+		return ctx, stop, err
+	}
+	ctx = metadata.AppendToOutgoingContext(ctx, md...)
+	if timeout > 0 {
+		ctx, stop = context.WithTimeout(ctx, timeout)
+	}
+	return ctx, stop, nil
 }
 
 // params appends a parameter for each of the query, then for each variable of the path, and those that the body makes

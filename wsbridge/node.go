@@ -138,7 +138,7 @@ func (n *Node) Connections() int {
 // Serve upgrades an admitted request and returns; its session is served from then on without the request. The ticket is
 // the session's.
 func (n *Node) Serve(w http.ResponseWriter, r *http.Request, ticket *admission.Ticket, route *Route, metrics Metrics) {
-	if !route.allowsOrigin(r) {
+	if !route.origins.Allow(r) {
 		http.Error(w, "this origin may not connect", http.StatusForbidden)
 		return
 	}

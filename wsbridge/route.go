@@ -1,12 +1,9 @@
 package wsbridge
 
 import (
-	"net/http"
-	"net/url"
-	"slices"
-	"strings"
 	"time"
 
+	"github.com/crossgate/crossgate/admission"
 	"github.com/crossgate/crossgate/config"
 )
 
@@ -16,8 +13,7 @@ type Route struct {
 	service          string
 	raw              bool
 	atLeastOnce      bool
-	anyOrigin        bool
-	origins          []string
+	origins          admission.Origins
 	channels         []channelRule
 	decisions        *decisions
 	maxMessage       int64
@@ -35,7 +31,7 @@ func CompileRoute(name string, cfg *config.WebSocketRoute) *Route {
 		service:          cfg.Service,
 		raw:              cfg.Mode == "raw",
 		atLeastOnce:      cfg.Delivery == "at_least_once",
-		anyOrigin:        slices.Contains(cfg.Origins, "*"),
+		origins:          admission.CompileOrigins(cfg.Origins),
 		maxMessage:       int64(cfg.MaxMessageSize),
 		maxSubscriptions: cfg.MaxSubscriptions,
 		queueSize:        int(cfg.QueueSize),
@@ -44,29 +40,8 @@ func CompileRoute(name string, cfg *config.WebSocketRoute) *Route {
 		replyTimeout:     cfg.ReplyTimeout.Std(),
 		decisions:        new(decisions),
 	}
-	for _, o := range cfg.Origins {
-		r.origins = append(r.origins, strings.ToLower(o))
-	}
 	for i := range cfg.Channels {
 		r.channels = append(r.channels, compileChannel(&cfg.Channels[i]))
 	}
 	return r
-}
-
-// allowsOrigin checks the Origin header, which a browser always sends and a page cannot choose. Without it the client is
-// no browser. The gateway's own origin is always allowed.
-func (r *Route) allowsOrigin(req *http.Request) bool {
-	values := req.Header["Origin"]
-	if len(values) == 0 || r.anyOrigin {
-		return true
-	}
-	if len(values) > 1 {
-		return false
-	}
-	origin := strings.ToLower(values[0])
-	if slices.Contains(r.origins, origin) {
-		return true
-	}
-	u, err := url.Parse(origin)
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, req.Host)
 }

@@ -1,0 +1,57 @@
+package transcoder
+
+import (
+	"errors"
+	"unicode/utf8"
+
+	"github.com/coder/websocket"
+	"google.golang.org/grpc/status"
+
+	"github.com/crossgate/crossgate/fault"
+)
+
+// closeBase is what a gRPC code is added to for the close code of a call that failed: of the range that is private
+// (RFC 6455 section 7.4.2), apart from the codes of sessions of package wsbridge.
+const closeBase = 4100
+
+// maxReason is the longest reason of a closing frame (RFC 6455 section 5.5): 125 bytes with the code.
+const maxReason = 123
+
+var (
+	errGoingAway = fault.New(fault.ShuttingDown, "the gateway is going away")
+	errNotText   = fault.New(fault.InvalidRequest, "a text frame is to be UTF-8")
+	errNoAnswer  = fault.New(fault.UpstreamAnswerInvalid, "the backend ended the call without an answer")
+)
+
+// closing returns the code and the reason of the frame that ends a call: those of RFC 6455 where it has one for the case,
+// else the gRPC code above closeBase and its message.
+func closing(err error) (websocket.StatusCode, string) {
+	if err == nil {
+		return websocket.StatusNormalClosure, ""
+	}
+	s := status.Convert(AsStatus(err))
+	code := closeBase + websocket.StatusCode(s.Code())
+	switch {
+	case errors.Is(err, errGoingAway):
+		code = websocket.StatusGoingAway
+	case errors.Is(err, errNotText):
+		code = websocket.StatusInvalidFramePayloadData
+	case errors.Is(err, errTooLarge):
+		code = websocket.StatusMessageTooBig
+	case errors.Is(err, errClientGone):
+		code = websocket.StatusAbnormalClosure
+	}
+	return code, cut(s.Message())
+}
+
+// cut shortens a reason to what fits, between two characters.
+func cut(reason string) string {
+	if len(reason) <= maxReason {
+		return reason
+	}
+	n := maxReason
+	for n > 0 && !utf8.RuneStart(reason[n]) {
+		n--
+	}
+	return reason[:n]
+}
