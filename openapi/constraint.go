@@ -60,6 +60,7 @@ func (r *route) constrain(fd protoreflect.FieldDescriptor, s *Schema) {
 		if zero := zeroValue(fd); zero != nil {
 			ruled := &Schema{}
 			r.apply(rules, fd, ruled)
+			s.Examples, ruled.Examples = ruled.Examples, nil
 			if keywords(ruled) {
 				s.AnyOf = []*Schema{{Const: zero}, ruled}
 			}
@@ -94,6 +95,9 @@ func (r *route) apply(rules *validate.FieldRules, fd protoreflect.FieldDescripto
 		return
 	}
 	a := ruleset{m.Get(which).Message()}
+	if which.Name() != "enum" {
+		s.Examples = append(s.Examples, r.examples(a)...)
+	}
 	switch which.Name() {
 	case "string":
 		a.text(s)
@@ -168,6 +172,26 @@ func (ruleset) only(s *Schema, values []any) {
 		values = append(values, nil)
 	}
 	s.Enum = values
+}
+
+// examples are the values that the rules give as such.
+func (r *route) examples(a ruleset) []any {
+	values := a.list("example")
+	if len(values) == 0 {
+		return nil
+	}
+	switch values[0].Interface().(type) {
+	case string:
+		return texts(values)
+	case int64, uint64:
+		if r.variant.int64Numbers {
+			return numbers(values)
+		}
+		return texts(values)
+	case int32, uint32, float32, float64:
+		return numbers(values)
+	}
+	return nil
 }
 
 // formats are the well-known rules of strings that JSON Schema has a format for.

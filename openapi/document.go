@@ -126,6 +126,7 @@ type Schema struct {
 	Type                 Types            `json:"type,omitempty"`
 	Format               string           `json:"format,omitempty"`
 	ContentEncoding      string           `json:"contentEncoding,omitempty"`
+	Examples             []any            `json:"examples,omitempty"`
 	Const                any              `json:"const,omitempty"`
 	Enum                 []any            `json:"enum,omitempty"`
 	Properties           Ordered[*Schema] `json:"properties,omitzero"`

@@ -111,6 +111,8 @@ func (e *example) value(fd protoreflect.FieldDescriptor, s *Schema, inner []fiel
 // fitting returns a value that a schema of a scalar takes, nil where that is hard to say and the value not needed.
 func fitting(s *Schema, needed bool) any {
 	switch {
+	case len(s.Examples) > 0:
+		return s.Examples[0]
 	case len(s.Enum) > 0:
 		return s.Enum[0]
 	case s.Type[0] == "boolean":

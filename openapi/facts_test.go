@@ -229,6 +229,8 @@ func TestConstraints(t *testing.T) {
 		{"how many elements", rules + "list", `{"type":"array","items":{"type":"string"},"minItems":1,"maxItems":2}`},
 		{"a oneof of which one is needed", "components > schemas > features.v1.Rules > allOf > 0", `{"oneOf":[{"required":["left"]},{"required":["right"]}]}`},
 		{"rules for elements, and that none comes twice", book + "tags", `{"type":"array","items":{"type":"string","maxLength":20},"uniqueItems":true}`},
+		{"examples", book + "isbn > examples", `["9780000000002"]`},
+		{"which an example of a body is made of", books + "post > requestBody > content > application/json > example > isbn", `"9780000000002"`},
 		{"rules for keys", book + "ratings > propertyNames", `{"minLength":2}`},
 	} {
 		f.check(t, doc)

@@ -1,5 +1,5 @@
 // Command imports writes, as a google.protobuf.FileDescriptorSet, the files that the .proto files of this repository
-// import and do not hold: google/protobuf and google/api. They come from the Go modules that go.mod pins, so that
+// import and do not hold: google/protobuf, google/api and buf/validate. They come from the Go modules that go.mod pins, so that
 // generation needs no copy of them and no installed include folder.
 package main
 
@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 
+	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/genproto/googleapis/api/httpbody"
 	"google.golang.org/protobuf/proto"
@@ -36,6 +37,7 @@ func main() {
 		annotations.File_google_api_annotations_proto,
 		annotations.File_google_api_field_behavior_proto,
 		httpbody.File_google_api_httpbody_proto,
+		validate.File_buf_validate_validate_proto,
 	}
 	set := &descriptorpb.FileDescriptorSet{}
 	for _, f := range files {

@@ -9,6 +9,7 @@
 package demov1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -148,7 +149,7 @@ type Item struct {
 	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
 	// The price in millionths of the currency's unit.
 	PriceMicros int64 `protobuf:"varint,3,opt,name=price_micros,json=priceMicros,proto3" json:"price_micros,omitempty"`
-	// ISO 4217, for example EUR.
+	// ISO 4217, for example EUR. Left out in a new item: EUR.
 	Currency     string            `protobuf:"bytes,4,opt,name=currency,proto3" json:"currency,omitempty"`
 	Availability Item_Availability `protobuf:"varint,5,opt,name=availability,proto3,enum=crossgate.demo.v1.Item_Availability" json:"availability,omitempty"`
 	// Units that are not reserved.
@@ -1287,12 +1288,13 @@ var File_crossgate_demo_v1_shop_proto protoreflect.FileDescriptor
 
 const file_crossgate_demo_v1_shop_proto_rawDesc = "" +
 	"\n" +
-	"\x1ccrossgate/demo/v1/shop.proto\x12\x11crossgate.demo.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\b\n" +
+	"\x1ccrossgate/demo/v1/shop.proto\x12\x11crossgate.demo.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\t\n" +
 	"\x04Item\x12\x17\n" +
-	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x19\n" +
-	"\x05title\x18\x02 \x01(\tB\x03\xe0A\x02R\x05title\x12!\n" +
-	"\fprice_micros\x18\x03 \x01(\x03R\vpriceMicros\x12\x1a\n" +
-	"\bcurrency\x18\x04 \x01(\tR\bcurrency\x12H\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12,\n" +
+	"\x05title\x18\x02 \x01(\tB\x16\xe0A\x02\xbaH\x10r\x0e\x10\x01(\xc8\x01\x92\x02\x06A lampR\x05title\x12/\n" +
+	"\fprice_micros\x18\x03 \x01(\x03B\f\xbaH\t\"\aH\xa0\xf8\xfa\x05(\x00R\vpriceMicros\x126\n" +
+	"\bcurrency\x18\x04 \x01(\tB\x1a\xbaH\x17\xd8\x01\x01r\x122\n" +
+	"^[A-Z]{3}$\x92\x02\x03EURR\bcurrency\x12H\n" +
 	"\favailability\x18\x05 \x01(\x0e2$.crossgate.demo.v1.Item.AvailabilityR\favailability\x12\x14\n" +
 	"\x05stock\x18\x06 \x01(\rR\x05stock\x12\x12\n" +
 	"\x04tags\x18\a \x03(\tR\x04tags\x12G\n" +
