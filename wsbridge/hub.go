@@ -54,12 +54,18 @@ func (h *hub) remove(channel string, s *session) {
 	}
 }
 
-// each calls f for every session of a channel, under a lock that keeps the set from changing: f must not wait.
-func (h *hub) each(channel string, f func(*session)) {
+// few is up to how many sessions get a frame from whoever has it, one after the other. With more of them goroutines of
+// their own are sooner done.
+const few = 4
+
+// each calls f for every session of a channel, and says whether they are few, under a lock that keeps the set from
+// changing: f must not wait.
+func (h *hub) each(channel string, f func(s *session, areFew bool)) {
 	sh := h.shard(channel)
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
+	areFew := len(sh.sessions[channel]) <= few
 	for s := range sh.sessions[channel] {
-		f(s)
+		f(s, areFew)
 	}
 }

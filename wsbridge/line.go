@@ -250,6 +250,7 @@ func (l *line) hand(m *bus.Kept) {
 		return
 	}
 	l.at.Offset = m.Offset
+	areFew := len(l.members) <= few
 	var frame []byte
 	for s, member := range l.members {
 		if !member.joining && m.Offset <= member.after {
@@ -261,7 +262,7 @@ func (l *line) hand(m *bus.Kept) {
 		if member.joining {
 			member.hold(heldFrame{frame: frame, offset: m.Offset}, s.route.queueSize/4)
 		} else {
-			s.send(frame)
+			s.sendToFew(frame, areFew)
 		}
 	}
 }
@@ -270,8 +271,9 @@ func (l *line) hand(m *bus.Kept) {
 func (l *line) plain(m *broadcast) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	areFew := len(l.members) <= few
 	for s := range l.members {
-		m.to(s)
+		m.to(s, areFew)
 	}
 }
 
@@ -292,7 +294,7 @@ func (l *line) skip(offset uint64) {
 		case member.joining:
 			member.hold(heldFrame{frame: frame, offset: offset, gap: true}, s.route.queueSize/4)
 		case member.after <= offset:
-			s.send(frame)
+			s.sendLater(frame)
 		}
 	}
 }

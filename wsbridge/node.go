@@ -75,6 +75,7 @@ type Node struct {
 	lines    lines
 	ctx      context.Context // of what runs for no session; ends with Close
 	stop     context.CancelFunc
+	settler  settler
 
 	revocations *auth.Revocations
 
@@ -168,6 +169,9 @@ func (n *Node) Serve(w http.ResponseWriter, r *http.Request, ticket *admission.T
 	n.sessions[s.id] = s
 	late := n.draining // and Drain has not seen the session
 	n.mu.Unlock()
+	if n.settler.opened() {
+		n.spawnOpen(func() { n.settler.settle(n.ctx.Done()) })
+	}
 	s.begin(r.Context())
 	if late {
 		n.spawn(func() { s.end(CloseDraining, "the gateway is going away") })
@@ -227,7 +231,7 @@ func (n *Node) Receive(channel string, published []byte) {
 		n.mu.RLock()
 		defer n.mu.RUnlock()
 		for _, s := range n.sessions {
-			m.to(s)
+			m.to(s, false)
 		}
 	default:
 		n.broadcast(channel, published)
@@ -286,18 +290,20 @@ type broadcast struct {
 	raw       []byte
 }
 
-func (b *broadcast) to(s *session) {
+// to sends it to one session, of few or of many.
+func (b *broadcast) to(s *session, areFew bool) {
+	frame := &b.enveloped
 	if s.raw {
-		if b.raw == nil {
-			b.raw = rawFrame(b.payload)
+		frame = &b.raw
+	}
+	if *frame == nil {
+		if s.raw {
+			*frame = rawFrame(b.payload)
+		} else {
+			*frame = messageFrame(b.channel, b.payload)
 		}
-		s.send(b.raw)
-		return
 	}
-	if b.enveloped == nil {
-		b.enveloped = messageFrame(b.channel, b.payload)
-	}
-	s.send(b.enveloped)
+	s.sendToFew(*frame, areFew)
 }
 
 // State tells every session whether the bus is there.
@@ -319,7 +325,7 @@ func (n *Node) State(up bool) {
 	defer n.mu.RUnlock()
 	for _, s := range n.sessions {
 		if !s.raw {
-			s.send(f)
+			s.sendLater(f)
 		}
 	}
 }

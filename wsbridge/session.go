@@ -87,6 +87,7 @@ func (s *session) serve() {
 	// Without a deadline: silence is the timers' affair, and to end a read is to close the connection.
 	ctx := context.Background()
 	for {
+		s.wire.await()
 		kind, message, err := s.conn.Reader(ctx)
 		if err == nil {
 			err = s.take(ctx, kind, message)
@@ -174,6 +175,22 @@ func (s *session) closedByClient(err error) bool {
 }
 
 func (s *session) send(frame []byte) {
+	if s.wire.sendNow(frame) {
+		s.metrics.MessageOut()
+	}
+}
+
+// sendToFew sends a frame that goes to few sessions, or else to many.
+func (s *session) sendToFew(frame []byte, areFew bool) {
+	if areFew {
+		s.send(frame)
+	} else {
+		s.sendLater(frame)
+	}
+}
+
+// sendLater is send for a frame that goes to many sessions.
+func (s *session) sendLater(frame []byte) {
 	if s.wire.send(frame) {
 		s.metrics.MessageOut()
 	}

@@ -12,6 +12,8 @@ import (
 )
 
 const (
+	// readAhead is how much is read at a time, where reading ahead needs no buffer of the connection's own.
+	readAhead = 4 << 10
 	// readBuffer holds the header of a frame and a small payload; a larger payload is read past it.
 	readBuffer = 512
 	// controlBuffer holds any control frame of a server's whole (RFC 6455 section 5.5), so that it reaches the wire in
@@ -32,12 +34,16 @@ var batches = sync.Pool{New: func() any { b := make([]byte, 0, batchSize); retur
 // frames never mix; it runs only while something waits, so that an idle session has none.
 type wire struct {
 	net.Conn
-	early   []byte        // what the client sent along with the handshake
 	limit   int           // of the bytes that wait
 	timeout time.Duration // of a write
 	// spawn starts a goroutine that the node waits for; overflow is what is started when too much waits.
 	spawn    func(func())
 	overflow func()
+
+	socket *socket // nil where there is none
+
+	reading sync.Mutex // the session awaits what the library, while it closes, may read
+	early   []byte     // what the client sent along with the handshake, or what was read ahead
 
 	heard  atomic.Int64 // when the client last sent anything, as uptime
 	broken atomic.Bool  // reading has failed: the client is gone, or this side has closed
@@ -67,21 +73,61 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	w := u.wire
-	w.Conn = conn
+	w.Conn, w.socket = conn, newSocket(conn)
 	if n := buffered.Reader.Buffered(); n > 0 {
 		early, _ := buffered.Reader.Peek(n)
 		w.early = slices.Clone(early)
 	}
 	w.heard.Store(int64(uptime()))
-	return w, bufio.NewReadWriter(bufio.NewReaderSize(w, readBuffer), bufio.NewWriterSize(w, controlBuffer)), nil
+	return w, bufio.NewReadWriter(bufio.NewReaderSize(w, w.readBuffer()), bufio.NewWriterSize(w, controlBuffer)), nil
+}
+
+// smallBuffer is the least that a bufio.Reader has.
+const smallBuffer = 16
+
+// readBuffer is the size of the library's buffer, which has no use where the wire reads ahead.
+func (w *wire) readBuffer() int {
+	if w.socket != nil {
+		return smallBuffer
+	}
+	return readBuffer
+}
+
+// await waits until there is something to read, where that takes less memory than to wait in Read.
+func (w *wire) await() {
+	w.reading.Lock()
+	defer w.reading.Unlock()
+	w.fill()
+}
+
+// fill waits until something has been read ahead, where that can be. The caller holds reading.
+func (w *wire) fill() {
+	if w.socket == nil || len(w.early) > 0 {
+		return
+	}
+	if w.early = w.socket.await(); len(w.early) > 0 {
+		w.heard.Store(int64(uptime()))
+	}
 }
 
 // Read implements net.Conn.
 func (w *wire) Read(p []byte) (int, error) {
+	w.reading.Lock()
+	defer w.reading.Unlock()
+	if w.socket != nil && len(p) <= smallBuffer {
+		// For the library's buffer: nothing is to be left in it when a message has been read, as await does not see it.
+		p = p[:min(len(p), 1)]
+	}
+	if len(p) < readAhead {
+		w.fill()
+	}
 	if len(w.early) > 0 {
 		n := copy(p, w.early)
 		if w.early = w.early[n:]; len(w.early) == 0 {
 			w.early = nil
+			if w.socket != nil {
+				w.socket.release()
+			}
 		}
 		return n, nil
 	}
@@ -102,6 +148,25 @@ func (w *wire) Read(p []byte) (int, error) {
 func (w *wire) send(frame []byte) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.queue(frame)
+}
+
+// sendNow is send for a frame of few sessions: what the socket takes at once the caller writes, when nobody else is
+// writing, which costs less than to start a goroutine. For a frame of many it would cost the other sessions time.
+func (w *wire) sendNow(frame []byte) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.socket != nil && !w.writing && !w.stopped {
+		w.arm()
+		if frame = frame[w.socket.tryWrite(frame):]; len(frame) == 0 {
+			return true
+		}
+	}
+	return w.queue(frame)
+}
+
+// queue is send, under the lock.
+func (w *wire) queue(frame []byte) bool {
 	if w.stopped {
 		return false
 	}

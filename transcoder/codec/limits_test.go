@@ -125,7 +125,7 @@ func TestTheCostOfHostileInputIsBounded(t *testing.T) {
 	} {
 		start := time.Now()
 		err := run()
-		if d := time.Since(start); d > 3*time.Second {
+		if d := time.Since(start); d > 30*time.Second {
 			t.Errorf("%s: %v (%v)", name, d, err)
 		}
 	}
