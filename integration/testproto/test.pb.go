@@ -10,6 +10,7 @@ package testproto
 
 import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
+	httpbody "google.golang.org/genproto/googleapis/api/httpbody"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	anypb "google.golang.org/protobuf/types/known/anypb"
@@ -1913,6 +1914,58 @@ func (*Bound_Left) isBound_Choice() {}
 
 func (*Bound_Right) isBound_Choice() {}
 
+type UpdateThingRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Thing         *Bound                 `protobuf:"bytes,1,opt,name=thing,proto3" json:"thing,omitempty"`
+	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateThingRequest) Reset() {
+	*x = UpdateThingRequest{}
+	mi := &file_integration_testproto_test_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateThingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateThingRequest) ProtoMessage() {}
+
+func (x *UpdateThingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_integration_testproto_test_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateThingRequest.ProtoReflect.Descriptor instead.
+func (*UpdateThingRequest) Descriptor() ([]byte, []int) {
+	return file_integration_testproto_test_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *UpdateThingRequest) GetThing() *Bound {
+	if x != nil {
+		return x.Thing
+	}
+	return nil
+}
+
+func (x *UpdateThingRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
 type CountRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	N     int32                  `protobuf:"varint,1,opt,name=n,proto3" json:"n,omitempty"`
@@ -1930,7 +1983,7 @@ type CountRequest struct {
 
 func (x *CountRequest) Reset() {
 	*x = CountRequest{}
-	mi := &file_integration_testproto_test_proto_msgTypes[13]
+	mi := &file_integration_testproto_test_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1942,7 +1995,7 @@ func (x *CountRequest) String() string {
 func (*CountRequest) ProtoMessage() {}
 
 func (x *CountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_integration_testproto_test_proto_msgTypes[13]
+	mi := &file_integration_testproto_test_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1955,7 +2008,7 @@ func (x *CountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountRequest.ProtoReflect.Descriptor instead.
 func (*CountRequest) Descriptor() ([]byte, []int) {
-	return file_integration_testproto_test_proto_rawDescGZIP(), []int{13}
+	return file_integration_testproto_test_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CountRequest) GetN() int32 {
@@ -2003,7 +2056,7 @@ type CountResponse struct {
 
 func (x *CountResponse) Reset() {
 	*x = CountResponse{}
-	mi := &file_integration_testproto_test_proto_msgTypes[14]
+	mi := &file_integration_testproto_test_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2015,7 +2068,7 @@ func (x *CountResponse) String() string {
 func (*CountResponse) ProtoMessage() {}
 
 func (x *CountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_integration_testproto_test_proto_msgTypes[14]
+	mi := &file_integration_testproto_test_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2028,7 +2081,7 @@ func (x *CountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountResponse.ProtoReflect.Descriptor instead.
 func (*CountResponse) Descriptor() ([]byte, []int) {
-	return file_integration_testproto_test_proto_rawDescGZIP(), []int{14}
+	return file_integration_testproto_test_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CountResponse) GetI() int32 {
@@ -2058,7 +2111,7 @@ type SumRequest struct {
 
 func (x *SumRequest) Reset() {
 	*x = SumRequest{}
-	mi := &file_integration_testproto_test_proto_msgTypes[15]
+	mi := &file_integration_testproto_test_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2070,7 +2123,7 @@ func (x *SumRequest) String() string {
 func (*SumRequest) ProtoMessage() {}
 
 func (x *SumRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_integration_testproto_test_proto_msgTypes[15]
+	mi := &file_integration_testproto_test_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2083,7 +2136,7 @@ func (x *SumRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SumRequest.ProtoReflect.Descriptor instead.
 func (*SumRequest) Descriptor() ([]byte, []int) {
-	return file_integration_testproto_test_proto_rawDescGZIP(), []int{15}
+	return file_integration_testproto_test_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SumRequest) GetNumber() int64 {
@@ -2117,7 +2170,7 @@ type SumResponse struct {
 
 func (x *SumResponse) Reset() {
 	*x = SumResponse{}
-	mi := &file_integration_testproto_test_proto_msgTypes[16]
+	mi := &file_integration_testproto_test_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2129,7 +2182,7 @@ func (x *SumResponse) String() string {
 func (*SumResponse) ProtoMessage() {}
 
 func (x *SumResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_integration_testproto_test_proto_msgTypes[16]
+	mi := &file_integration_testproto_test_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2142,7 +2195,7 @@ func (x *SumResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SumResponse.ProtoReflect.Descriptor instead.
 func (*SumResponse) Descriptor() ([]byte, []int) {
-	return file_integration_testproto_test_proto_rawDescGZIP(), []int{16}
+	return file_integration_testproto_test_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SumResponse) GetSum() int64 {
@@ -2170,7 +2223,7 @@ type TalkMessage struct {
 
 func (x *TalkMessage) Reset() {
 	*x = TalkMessage{}
-	mi := &file_integration_testproto_test_proto_msgTypes[17]
+	mi := &file_integration_testproto_test_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2182,7 +2235,7 @@ func (x *TalkMessage) String() string {
 func (*TalkMessage) ProtoMessage() {}
 
 func (x *TalkMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_integration_testproto_test_proto_msgTypes[17]
+	mi := &file_integration_testproto_test_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2195,7 +2248,7 @@ func (x *TalkMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TalkMessage.ProtoReflect.Descriptor instead.
 func (*TalkMessage) Descriptor() ([]byte, []int) {
-	return file_integration_testproto_test_proto_rawDescGZIP(), []int{17}
+	return file_integration_testproto_test_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *TalkMessage) GetText() string {
@@ -2224,7 +2277,7 @@ type FailRequest struct {
 
 func (x *FailRequest) Reset() {
 	*x = FailRequest{}
-	mi := &file_integration_testproto_test_proto_msgTypes[18]
+	mi := &file_integration_testproto_test_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2236,7 +2289,7 @@ func (x *FailRequest) String() string {
 func (*FailRequest) ProtoMessage() {}
 
 func (x *FailRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_integration_testproto_test_proto_msgTypes[18]
+	mi := &file_integration_testproto_test_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2249,7 +2302,7 @@ func (x *FailRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailRequest.ProtoReflect.Descriptor instead.
 func (*FailRequest) Descriptor() ([]byte, []int) {
-	return file_integration_testproto_test_proto_rawDescGZIP(), []int{18}
+	return file_integration_testproto_test_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *FailRequest) GetCode() int32 {
@@ -2282,7 +2335,7 @@ type WaitRequest struct {
 
 func (x *WaitRequest) Reset() {
 	*x = WaitRequest{}
-	mi := &file_integration_testproto_test_proto_msgTypes[19]
+	mi := &file_integration_testproto_test_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2294,7 +2347,7 @@ func (x *WaitRequest) String() string {
 func (*WaitRequest) ProtoMessage() {}
 
 func (x *WaitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_integration_testproto_test_proto_msgTypes[19]
+	mi := &file_integration_testproto_test_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2307,7 +2360,7 @@ func (x *WaitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitRequest.ProtoReflect.Descriptor instead.
 func (*WaitRequest) Descriptor() ([]byte, []int) {
-	return file_integration_testproto_test_proto_rawDescGZIP(), []int{19}
+	return file_integration_testproto_test_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WaitRequest) GetTime() *durationpb.Duration {
@@ -2325,7 +2378,7 @@ type InspectRequest struct {
 
 func (x *InspectRequest) Reset() {
 	*x = InspectRequest{}
-	mi := &file_integration_testproto_test_proto_msgTypes[20]
+	mi := &file_integration_testproto_test_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2337,7 +2390,7 @@ func (x *InspectRequest) String() string {
 func (*InspectRequest) ProtoMessage() {}
 
 func (x *InspectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_integration_testproto_test_proto_msgTypes[20]
+	mi := &file_integration_testproto_test_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2350,7 +2403,7 @@ func (x *InspectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectRequest.ProtoReflect.Descriptor instead.
 func (*InspectRequest) Descriptor() ([]byte, []int) {
-	return file_integration_testproto_test_proto_rawDescGZIP(), []int{20}
+	return file_integration_testproto_test_proto_rawDescGZIP(), []int{21}
 }
 
 type InspectResponse struct {
@@ -2367,7 +2420,7 @@ type InspectResponse struct {
 
 func (x *InspectResponse) Reset() {
 	*x = InspectResponse{}
-	mi := &file_integration_testproto_test_proto_msgTypes[21]
+	mi := &file_integration_testproto_test_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2379,7 +2432,7 @@ func (x *InspectResponse) String() string {
 func (*InspectResponse) ProtoMessage() {}
 
 func (x *InspectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_integration_testproto_test_proto_msgTypes[21]
+	mi := &file_integration_testproto_test_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2392,7 +2445,7 @@ func (x *InspectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectResponse.ProtoReflect.Descriptor instead.
 func (*InspectResponse) Descriptor() ([]byte, []int) {
-	return file_integration_testproto_test_proto_rawDescGZIP(), []int{21}
+	return file_integration_testproto_test_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *InspectResponse) GetMetadata() map[string]*InspectResponse_Values {
@@ -2427,7 +2480,7 @@ type Nested_Deep struct {
 
 func (x *Nested_Deep) Reset() {
 	*x = Nested_Deep{}
-	mi := &file_integration_testproto_test_proto_msgTypes[41]
+	mi := &file_integration_testproto_test_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2439,7 +2492,7 @@ func (x *Nested_Deep) String() string {
 func (*Nested_Deep) ProtoMessage() {}
 
 func (x *Nested_Deep) ProtoReflect() protoreflect.Message {
-	mi := &file_integration_testproto_test_proto_msgTypes[41]
+	mi := &file_integration_testproto_test_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2487,7 +2540,7 @@ type Nested_Deep_Deeper struct {
 
 func (x *Nested_Deep_Deeper) Reset() {
 	*x = Nested_Deep_Deeper{}
-	mi := &file_integration_testproto_test_proto_msgTypes[42]
+	mi := &file_integration_testproto_test_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2499,7 +2552,7 @@ func (x *Nested_Deep_Deeper) String() string {
 func (*Nested_Deep_Deeper) ProtoMessage() {}
 
 func (x *Nested_Deep_Deeper) ProtoReflect() protoreflect.Message {
-	mi := &file_integration_testproto_test_proto_msgTypes[42]
+	mi := &file_integration_testproto_test_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2545,7 +2598,7 @@ type InspectResponse_Values struct {
 
 func (x *InspectResponse_Values) Reset() {
 	*x = InspectResponse_Values{}
-	mi := &file_integration_testproto_test_proto_msgTypes[46]
+	mi := &file_integration_testproto_test_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2557,7 +2610,7 @@ func (x *InspectResponse_Values) String() string {
 func (*InspectResponse_Values) ProtoMessage() {}
 
 func (x *InspectResponse_Values) ProtoReflect() protoreflect.Message {
-	mi := &file_integration_testproto_test_proto_msgTypes[46]
+	mi := &file_integration_testproto_test_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2570,7 +2623,7 @@ func (x *InspectResponse_Values) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectResponse_Values.ProtoReflect.Descriptor instead.
 func (*InspectResponse_Values) Descriptor() ([]byte, []int) {
-	return file_integration_testproto_test_proto_rawDescGZIP(), []int{21, 0}
+	return file_integration_testproto_test_proto_rawDescGZIP(), []int{22, 0}
 }
 
 func (x *InspectResponse_Values) GetValues() []string {
@@ -2584,7 +2637,7 @@ var File_integration_testproto_test_proto protoreflect.FileDescriptor
 
 const file_integration_testproto_test_proto_rawDesc = "" +
 	"\n" +
-	" integration/testproto/test.proto\x12\x11crossgate.test.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\x96\x04\n" +
+	" integration/testproto/test.proto\x12\x11crossgate.test.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\x96\x04\n" +
 	"\aScalars\x12!\n" +
 	"\fdouble_value\x18\x01 \x01(\x01R\vdoubleValue\x12\x1f\n" +
 	"\vfloat_value\x18\x02 \x01(\x02R\n" +
@@ -2881,7 +2934,11 @@ const file_integration_testproto_test_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\b\n" +
 	"\x06choiceB\b\n" +
-	"\x06_maybe\"\x95\x01\n" +
+	"\x06_maybe\"\x81\x01\n" +
+	"\x12UpdateThingRequest\x12.\n" +
+	"\x05thing\x18\x01 \x01(\v2\x18.crossgate.test.v1.BoundR\x05thing\x12;\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\"\x95\x01\n" +
 	"\fCountRequest\x12\f\n" +
 	"\x01n\x18\x01 \x01(\x05R\x01n\x125\n" +
 	"\binterval\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\binterval\x12\x12\n" +
@@ -2949,7 +3006,7 @@ const file_integration_testproto_test_proto_rawDesc = "" +
 	"\aEchoAny\x12\x14.google.protobuf.Any\x1a\x14.google.protobuf.Any\"\x17\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/test/v1/any\x12n\n" +
 	"\x0fEchoStringValue\x12\x1c.google.protobuf.StringValue\x1a\x1c.google.protobuf.StringValue\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/test/v1/stringValue\x12h\n" +
 	"\tEchoEmpty\x12\x16.google.protobuf.Empty\x1a\x16.google.protobuf.Empty\"+\x82\xd3\xe4\x93\x02%:\x01*Z\x10\x12\x0e/test/v1/empty\"\x0e/test/v1/empty\x12A\n" +
-	"\vEchoUnbound\x12\x18.crossgate.test.v1.Bound\x1a\x18.crossgate.test.v1.Bound2\x89\x12\n" +
+	"\vEchoUnbound\x12\x18.crossgate.test.v1.Bound\x1a\x18.crossgate.test.v1.Bound2\x97\x15\n" +
 	"\bBindings\x12Y\n" +
 	"\x06GetOne\x12\x18.crossgate.test.v1.Bound\x1a\x18.crossgate.test.v1.Bound\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/bind/v1/one/{name}\x12^\n" +
 	"\x06GetTwo\x12\x18.crossgate.test.v1.Bound\x1a\x18.crossgate.test.v1.Bound\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/bind/v1/{name=things/*}\x12a\n" +
@@ -2961,7 +3018,10 @@ const file_integration_testproto_test_proto_rawDesc = "" +
 	"\aPostAll\x12\x18.crossgate.test.v1.Bound\x1a\x18.crossgate.test.v1.Bound\"\x17\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/bind/v1/all\x12a\n" +
 	"\x06PutAll\x12\x18.crossgate.test.v1.Bound\x1a\x18.crossgate.test.v1.Bound\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\x1a\x18/bind/v1/{name=things/*}\x12f\n" +
 	"\tPostField\x12\x18.crossgate.test.v1.Bound\x1a\x18.crossgate.test.v1.Bound\"%\x82\xd3\xe4\x93\x02\x1f:\x06nested\"\x15/bind/v1/field/{name}\x12s\n" +
-	"\vPatchInside\x12\x18.crossgate.test.v1.Bound\x1a\x18.crossgate.test.v1.Bound\"0\x82\xd3\xe4\x93\x02*:\x06nested2 /bind/v1/{nested.name=shelves/*}\x12e\n" +
+	"\vPatchInside\x12\x18.crossgate.test.v1.Bound\x1a\x18.crossgate.test.v1.Bound\"0\x82\xd3\xe4\x93\x02*:\x06nested2 /bind/v1/{nested.name=shelves/*}\x12\x88\x01\n" +
+	"\vUpdateThing\x12%.crossgate.test.v1.UpdateThingRequest\x1a%.crossgate.test.v1.UpdateThingRequest\"+\x82\xd3\xe4\x93\x02%:\x05thing2\x1c/bind/v1/update/{thing.name}\x12\xa7\x01\n" +
+	"\tPutLabels\x12\x18.crossgate.test.v1.Bound\x1a\x18.crossgate.test.v1.Bound\"f\x82\xd3\xe4\x93\x02`:\x06labelsZ\x1c:\x04tags\x1a\x14/bind/v1/tags/{name}Z :\x06number\x1a\x16/bind/v1/number/{name}\x1a\x16/bind/v1/labels/{name}\x12W\n" +
+	"\aGetFile\x12\x18.crossgate.test.v1.Bound\x1a\x14.google.api.HttpBody\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/bind/v1/file/{name}\x12e\n" +
 	"\tPutString\x12\x18.crossgate.test.v1.Bound\x1a\x18.crossgate.test.v1.Bound\"$\x82\xd3\xe4\x93\x02\x1e:\x04note\x1a\x16/bind/v1/string/{name}\x12\\\n" +
 	"\x06Delete\x12\x18.crossgate.test.v1.Bound\x1a\x16.google.protobuf.Empty\" \x82\xd3\xe4\x93\x02\x1a*\x18/bind/v1/{name=things/*}\x12d\n" +
 	"\x04Poke\x12\x18.crossgate.test.v1.Bound\x1a\x18.crossgate.test.v1.Bound\"(\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/bind/v1/{name=things/*}:poke\x12`\n" +
@@ -2994,7 +3054,7 @@ func file_integration_testproto_test_proto_rawDescGZIP() []byte {
 }
 
 var file_integration_testproto_test_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_integration_testproto_test_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_integration_testproto_test_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_integration_testproto_test_proto_goTypes = []any{
 	(Kind)(0),                      // 0: crossgate.test.v1.Kind
 	(Enums_Inner)(0),               // 1: crossgate.test.v1.Enums.Inner
@@ -3011,242 +3071,252 @@ var file_integration_testproto_test_proto_goTypes = []any{
 	(*Dynamics)(nil),               // 12: crossgate.test.v1.Dynamics
 	(*Names)(nil),                  // 13: crossgate.test.v1.Names
 	(*Bound)(nil),                  // 14: crossgate.test.v1.Bound
-	(*CountRequest)(nil),           // 15: crossgate.test.v1.CountRequest
-	(*CountResponse)(nil),          // 16: crossgate.test.v1.CountResponse
-	(*SumRequest)(nil),             // 17: crossgate.test.v1.SumRequest
-	(*SumResponse)(nil),            // 18: crossgate.test.v1.SumResponse
-	(*TalkMessage)(nil),            // 19: crossgate.test.v1.TalkMessage
-	(*FailRequest)(nil),            // 20: crossgate.test.v1.FailRequest
-	(*WaitRequest)(nil),            // 21: crossgate.test.v1.WaitRequest
-	(*InspectRequest)(nil),         // 22: crossgate.test.v1.InspectRequest
-	(*InspectResponse)(nil),        // 23: crossgate.test.v1.InspectResponse
-	nil,                            // 24: crossgate.test.v1.Maps.Int32KeysEntry
-	nil,                            // 25: crossgate.test.v1.Maps.Int64KeysEntry
-	nil,                            // 26: crossgate.test.v1.Maps.Uint32KeysEntry
-	nil,                            // 27: crossgate.test.v1.Maps.Uint64KeysEntry
-	nil,                            // 28: crossgate.test.v1.Maps.Sint32KeysEntry
-	nil,                            // 29: crossgate.test.v1.Maps.Sint64KeysEntry
-	nil,                            // 30: crossgate.test.v1.Maps.Fixed32KeysEntry
-	nil,                            // 31: crossgate.test.v1.Maps.Fixed64KeysEntry
-	nil,                            // 32: crossgate.test.v1.Maps.Sfixed32KeysEntry
-	nil,                            // 33: crossgate.test.v1.Maps.Sfixed64KeysEntry
-	nil,                            // 34: crossgate.test.v1.Maps.BoolKeysEntry
-	nil,                            // 35: crossgate.test.v1.Maps.StringKeysEntry
-	nil,                            // 36: crossgate.test.v1.Maps.DoubleValuesEntry
-	nil,                            // 37: crossgate.test.v1.Maps.Int64ValuesEntry
-	nil,                            // 38: crossgate.test.v1.Maps.BoolValuesEntry
-	nil,                            // 39: crossgate.test.v1.Maps.BytesValuesEntry
-	nil,                            // 40: crossgate.test.v1.Maps.KindValuesEntry
-	nil,                            // 41: crossgate.test.v1.Maps.MessageValuesEntry
-	nil,                            // 42: crossgate.test.v1.Maps.TimestampValuesEntry
-	(*Nested_Deep)(nil),            // 43: crossgate.test.v1.Nested.Deep
-	(*Nested_Deep_Deeper)(nil),     // 44: crossgate.test.v1.Nested.Deep.Deeper
-	nil,                            // 45: crossgate.test.v1.Recursive.NamedEntry
-	nil,                            // 46: crossgate.test.v1.Dynamics.ValueMapEntry
-	nil,                            // 47: crossgate.test.v1.Bound.LabelsEntry
-	(*InspectResponse_Values)(nil), // 48: crossgate.test.v1.InspectResponse.Values
-	nil,                            // 49: crossgate.test.v1.InspectResponse.MetadataEntry
-	(*timestamppb.Timestamp)(nil),  // 50: google.protobuf.Timestamp
-	(structpb.NullValue)(0),        // 51: google.protobuf.NullValue
-	(*durationpb.Duration)(nil),    // 52: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil),  // 53: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),          // 54: google.protobuf.Empty
-	(*wrapperspb.DoubleValue)(nil), // 55: google.protobuf.DoubleValue
-	(*wrapperspb.FloatValue)(nil),  // 56: google.protobuf.FloatValue
-	(*wrapperspb.Int64Value)(nil),  // 57: google.protobuf.Int64Value
-	(*wrapperspb.UInt64Value)(nil), // 58: google.protobuf.UInt64Value
-	(*wrapperspb.Int32Value)(nil),  // 59: google.protobuf.Int32Value
-	(*wrapperspb.UInt32Value)(nil), // 60: google.protobuf.UInt32Value
-	(*wrapperspb.BoolValue)(nil),   // 61: google.protobuf.BoolValue
-	(*wrapperspb.StringValue)(nil), // 62: google.protobuf.StringValue
-	(*wrapperspb.BytesValue)(nil),  // 63: google.protobuf.BytesValue
-	(*structpb.Struct)(nil),        // 64: google.protobuf.Struct
-	(*structpb.Value)(nil),         // 65: google.protobuf.Value
-	(*structpb.ListValue)(nil),     // 66: google.protobuf.ListValue
-	(*anypb.Any)(nil),              // 67: google.protobuf.Any
+	(*UpdateThingRequest)(nil),     // 15: crossgate.test.v1.UpdateThingRequest
+	(*CountRequest)(nil),           // 16: crossgate.test.v1.CountRequest
+	(*CountResponse)(nil),          // 17: crossgate.test.v1.CountResponse
+	(*SumRequest)(nil),             // 18: crossgate.test.v1.SumRequest
+	(*SumResponse)(nil),            // 19: crossgate.test.v1.SumResponse
+	(*TalkMessage)(nil),            // 20: crossgate.test.v1.TalkMessage
+	(*FailRequest)(nil),            // 21: crossgate.test.v1.FailRequest
+	(*WaitRequest)(nil),            // 22: crossgate.test.v1.WaitRequest
+	(*InspectRequest)(nil),         // 23: crossgate.test.v1.InspectRequest
+	(*InspectResponse)(nil),        // 24: crossgate.test.v1.InspectResponse
+	nil,                            // 25: crossgate.test.v1.Maps.Int32KeysEntry
+	nil,                            // 26: crossgate.test.v1.Maps.Int64KeysEntry
+	nil,                            // 27: crossgate.test.v1.Maps.Uint32KeysEntry
+	nil,                            // 28: crossgate.test.v1.Maps.Uint64KeysEntry
+	nil,                            // 29: crossgate.test.v1.Maps.Sint32KeysEntry
+	nil,                            // 30: crossgate.test.v1.Maps.Sint64KeysEntry
+	nil,                            // 31: crossgate.test.v1.Maps.Fixed32KeysEntry
+	nil,                            // 32: crossgate.test.v1.Maps.Fixed64KeysEntry
+	nil,                            // 33: crossgate.test.v1.Maps.Sfixed32KeysEntry
+	nil,                            // 34: crossgate.test.v1.Maps.Sfixed64KeysEntry
+	nil,                            // 35: crossgate.test.v1.Maps.BoolKeysEntry
+	nil,                            // 36: crossgate.test.v1.Maps.StringKeysEntry
+	nil,                            // 37: crossgate.test.v1.Maps.DoubleValuesEntry
+	nil,                            // 38: crossgate.test.v1.Maps.Int64ValuesEntry
+	nil,                            // 39: crossgate.test.v1.Maps.BoolValuesEntry
+	nil,                            // 40: crossgate.test.v1.Maps.BytesValuesEntry
+	nil,                            // 41: crossgate.test.v1.Maps.KindValuesEntry
+	nil,                            // 42: crossgate.test.v1.Maps.MessageValuesEntry
+	nil,                            // 43: crossgate.test.v1.Maps.TimestampValuesEntry
+	(*Nested_Deep)(nil),            // 44: crossgate.test.v1.Nested.Deep
+	(*Nested_Deep_Deeper)(nil),     // 45: crossgate.test.v1.Nested.Deep.Deeper
+	nil,                            // 46: crossgate.test.v1.Recursive.NamedEntry
+	nil,                            // 47: crossgate.test.v1.Dynamics.ValueMapEntry
+	nil,                            // 48: crossgate.test.v1.Bound.LabelsEntry
+	(*InspectResponse_Values)(nil), // 49: crossgate.test.v1.InspectResponse.Values
+	nil,                            // 50: crossgate.test.v1.InspectResponse.MetadataEntry
+	(*timestamppb.Timestamp)(nil),  // 51: google.protobuf.Timestamp
+	(structpb.NullValue)(0),        // 52: google.protobuf.NullValue
+	(*durationpb.Duration)(nil),    // 53: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil),  // 54: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),          // 55: google.protobuf.Empty
+	(*wrapperspb.DoubleValue)(nil), // 56: google.protobuf.DoubleValue
+	(*wrapperspb.FloatValue)(nil),  // 57: google.protobuf.FloatValue
+	(*wrapperspb.Int64Value)(nil),  // 58: google.protobuf.Int64Value
+	(*wrapperspb.UInt64Value)(nil), // 59: google.protobuf.UInt64Value
+	(*wrapperspb.Int32Value)(nil),  // 60: google.protobuf.Int32Value
+	(*wrapperspb.UInt32Value)(nil), // 61: google.protobuf.UInt32Value
+	(*wrapperspb.BoolValue)(nil),   // 62: google.protobuf.BoolValue
+	(*wrapperspb.StringValue)(nil), // 63: google.protobuf.StringValue
+	(*wrapperspb.BytesValue)(nil),  // 64: google.protobuf.BytesValue
+	(*structpb.Struct)(nil),        // 65: google.protobuf.Struct
+	(*structpb.Value)(nil),         // 66: google.protobuf.Value
+	(*structpb.ListValue)(nil),     // 67: google.protobuf.ListValue
+	(*anypb.Any)(nil),              // 68: google.protobuf.Any
+	(*httpbody.HttpBody)(nil),      // 69: google.api.HttpBody
 }
 var file_integration_testproto_test_proto_depIdxs = []int32{
 	0,   // 0: crossgate.test.v1.Optionals.kind:type_name -> crossgate.test.v1.Kind
 	2,   // 1: crossgate.test.v1.Optionals.message:type_name -> crossgate.test.v1.Scalars
 	0,   // 2: crossgate.test.v1.Repeateds.kinds:type_name -> crossgate.test.v1.Kind
 	2,   // 3: crossgate.test.v1.Repeateds.messages:type_name -> crossgate.test.v1.Scalars
-	24,  // 4: crossgate.test.v1.Maps.int32_keys:type_name -> crossgate.test.v1.Maps.Int32KeysEntry
-	25,  // 5: crossgate.test.v1.Maps.int64_keys:type_name -> crossgate.test.v1.Maps.Int64KeysEntry
-	26,  // 6: crossgate.test.v1.Maps.uint32_keys:type_name -> crossgate.test.v1.Maps.Uint32KeysEntry
-	27,  // 7: crossgate.test.v1.Maps.uint64_keys:type_name -> crossgate.test.v1.Maps.Uint64KeysEntry
-	28,  // 8: crossgate.test.v1.Maps.sint32_keys:type_name -> crossgate.test.v1.Maps.Sint32KeysEntry
-	29,  // 9: crossgate.test.v1.Maps.sint64_keys:type_name -> crossgate.test.v1.Maps.Sint64KeysEntry
-	30,  // 10: crossgate.test.v1.Maps.fixed32_keys:type_name -> crossgate.test.v1.Maps.Fixed32KeysEntry
-	31,  // 11: crossgate.test.v1.Maps.fixed64_keys:type_name -> crossgate.test.v1.Maps.Fixed64KeysEntry
-	32,  // 12: crossgate.test.v1.Maps.sfixed32_keys:type_name -> crossgate.test.v1.Maps.Sfixed32KeysEntry
-	33,  // 13: crossgate.test.v1.Maps.sfixed64_keys:type_name -> crossgate.test.v1.Maps.Sfixed64KeysEntry
-	34,  // 14: crossgate.test.v1.Maps.bool_keys:type_name -> crossgate.test.v1.Maps.BoolKeysEntry
-	35,  // 15: crossgate.test.v1.Maps.string_keys:type_name -> crossgate.test.v1.Maps.StringKeysEntry
-	36,  // 16: crossgate.test.v1.Maps.double_values:type_name -> crossgate.test.v1.Maps.DoubleValuesEntry
-	37,  // 17: crossgate.test.v1.Maps.int64_values:type_name -> crossgate.test.v1.Maps.Int64ValuesEntry
-	38,  // 18: crossgate.test.v1.Maps.bool_values:type_name -> crossgate.test.v1.Maps.BoolValuesEntry
-	39,  // 19: crossgate.test.v1.Maps.bytes_values:type_name -> crossgate.test.v1.Maps.BytesValuesEntry
-	40,  // 20: crossgate.test.v1.Maps.kind_values:type_name -> crossgate.test.v1.Maps.KindValuesEntry
-	41,  // 21: crossgate.test.v1.Maps.message_values:type_name -> crossgate.test.v1.Maps.MessageValuesEntry
-	42,  // 22: crossgate.test.v1.Maps.timestamp_values:type_name -> crossgate.test.v1.Maps.TimestampValuesEntry
+	25,  // 4: crossgate.test.v1.Maps.int32_keys:type_name -> crossgate.test.v1.Maps.Int32KeysEntry
+	26,  // 5: crossgate.test.v1.Maps.int64_keys:type_name -> crossgate.test.v1.Maps.Int64KeysEntry
+	27,  // 6: crossgate.test.v1.Maps.uint32_keys:type_name -> crossgate.test.v1.Maps.Uint32KeysEntry
+	28,  // 7: crossgate.test.v1.Maps.uint64_keys:type_name -> crossgate.test.v1.Maps.Uint64KeysEntry
+	29,  // 8: crossgate.test.v1.Maps.sint32_keys:type_name -> crossgate.test.v1.Maps.Sint32KeysEntry
+	30,  // 9: crossgate.test.v1.Maps.sint64_keys:type_name -> crossgate.test.v1.Maps.Sint64KeysEntry
+	31,  // 10: crossgate.test.v1.Maps.fixed32_keys:type_name -> crossgate.test.v1.Maps.Fixed32KeysEntry
+	32,  // 11: crossgate.test.v1.Maps.fixed64_keys:type_name -> crossgate.test.v1.Maps.Fixed64KeysEntry
+	33,  // 12: crossgate.test.v1.Maps.sfixed32_keys:type_name -> crossgate.test.v1.Maps.Sfixed32KeysEntry
+	34,  // 13: crossgate.test.v1.Maps.sfixed64_keys:type_name -> crossgate.test.v1.Maps.Sfixed64KeysEntry
+	35,  // 14: crossgate.test.v1.Maps.bool_keys:type_name -> crossgate.test.v1.Maps.BoolKeysEntry
+	36,  // 15: crossgate.test.v1.Maps.string_keys:type_name -> crossgate.test.v1.Maps.StringKeysEntry
+	37,  // 16: crossgate.test.v1.Maps.double_values:type_name -> crossgate.test.v1.Maps.DoubleValuesEntry
+	38,  // 17: crossgate.test.v1.Maps.int64_values:type_name -> crossgate.test.v1.Maps.Int64ValuesEntry
+	39,  // 18: crossgate.test.v1.Maps.bool_values:type_name -> crossgate.test.v1.Maps.BoolValuesEntry
+	40,  // 19: crossgate.test.v1.Maps.bytes_values:type_name -> crossgate.test.v1.Maps.BytesValuesEntry
+	41,  // 20: crossgate.test.v1.Maps.kind_values:type_name -> crossgate.test.v1.Maps.KindValuesEntry
+	42,  // 21: crossgate.test.v1.Maps.message_values:type_name -> crossgate.test.v1.Maps.MessageValuesEntry
+	43,  // 22: crossgate.test.v1.Maps.timestamp_values:type_name -> crossgate.test.v1.Maps.TimestampValuesEntry
 	0,   // 23: crossgate.test.v1.Oneofs.kind:type_name -> crossgate.test.v1.Kind
 	7,   // 24: crossgate.test.v1.Oneofs.nested:type_name -> crossgate.test.v1.Nested
-	50,  // 25: crossgate.test.v1.Oneofs.time:type_name -> google.protobuf.Timestamp
-	51,  // 26: crossgate.test.v1.Oneofs.null:type_name -> google.protobuf.NullValue
+	51,  // 25: crossgate.test.v1.Oneofs.time:type_name -> google.protobuf.Timestamp
+	52,  // 26: crossgate.test.v1.Oneofs.null:type_name -> google.protobuf.NullValue
 	0,   // 27: crossgate.test.v1.Nested.kind:type_name -> crossgate.test.v1.Kind
-	43,  // 28: crossgate.test.v1.Nested.deep:type_name -> crossgate.test.v1.Nested.Deep
-	43,  // 29: crossgate.test.v1.Nested.deeps:type_name -> crossgate.test.v1.Nested.Deep
+	44,  // 28: crossgate.test.v1.Nested.deep:type_name -> crossgate.test.v1.Nested.Deep
+	44,  // 29: crossgate.test.v1.Nested.deeps:type_name -> crossgate.test.v1.Nested.Deep
 	8,   // 30: crossgate.test.v1.Recursive.child:type_name -> crossgate.test.v1.Recursive
 	8,   // 31: crossgate.test.v1.Recursive.children:type_name -> crossgate.test.v1.Recursive
-	45,  // 32: crossgate.test.v1.Recursive.named:type_name -> crossgate.test.v1.Recursive.NamedEntry
+	46,  // 32: crossgate.test.v1.Recursive.named:type_name -> crossgate.test.v1.Recursive.NamedEntry
 	0,   // 33: crossgate.test.v1.Enums.kind:type_name -> crossgate.test.v1.Kind
 	0,   // 34: crossgate.test.v1.Enums.maybe:type_name -> crossgate.test.v1.Kind
 	0,   // 35: crossgate.test.v1.Enums.kinds:type_name -> crossgate.test.v1.Kind
 	1,   // 36: crossgate.test.v1.Enums.inner:type_name -> crossgate.test.v1.Enums.Inner
-	51,  // 37: crossgate.test.v1.Enums.null:type_name -> google.protobuf.NullValue
-	50,  // 38: crossgate.test.v1.Times.timestamp:type_name -> google.protobuf.Timestamp
-	52,  // 39: crossgate.test.v1.Times.duration:type_name -> google.protobuf.Duration
-	53,  // 40: crossgate.test.v1.Times.mask:type_name -> google.protobuf.FieldMask
-	50,  // 41: crossgate.test.v1.Times.timestamps:type_name -> google.protobuf.Timestamp
-	52,  // 42: crossgate.test.v1.Times.durations:type_name -> google.protobuf.Duration
-	54,  // 43: crossgate.test.v1.Times.empty:type_name -> google.protobuf.Empty
-	55,  // 44: crossgate.test.v1.Wrappers.double_value:type_name -> google.protobuf.DoubleValue
-	56,  // 45: crossgate.test.v1.Wrappers.float_value:type_name -> google.protobuf.FloatValue
-	57,  // 46: crossgate.test.v1.Wrappers.int64_value:type_name -> google.protobuf.Int64Value
-	58,  // 47: crossgate.test.v1.Wrappers.uint64_value:type_name -> google.protobuf.UInt64Value
-	59,  // 48: crossgate.test.v1.Wrappers.int32_value:type_name -> google.protobuf.Int32Value
-	60,  // 49: crossgate.test.v1.Wrappers.uint32_value:type_name -> google.protobuf.UInt32Value
-	61,  // 50: crossgate.test.v1.Wrappers.bool_value:type_name -> google.protobuf.BoolValue
-	62,  // 51: crossgate.test.v1.Wrappers.string_value:type_name -> google.protobuf.StringValue
-	63,  // 52: crossgate.test.v1.Wrappers.bytes_value:type_name -> google.protobuf.BytesValue
-	57,  // 53: crossgate.test.v1.Wrappers.int64_values:type_name -> google.protobuf.Int64Value
-	62,  // 54: crossgate.test.v1.Wrappers.string_values:type_name -> google.protobuf.StringValue
-	64,  // 55: crossgate.test.v1.Dynamics.struct:type_name -> google.protobuf.Struct
-	65,  // 56: crossgate.test.v1.Dynamics.value:type_name -> google.protobuf.Value
-	66,  // 57: crossgate.test.v1.Dynamics.list:type_name -> google.protobuf.ListValue
-	67,  // 58: crossgate.test.v1.Dynamics.any:type_name -> google.protobuf.Any
-	67,  // 59: crossgate.test.v1.Dynamics.anys:type_name -> google.protobuf.Any
-	65,  // 60: crossgate.test.v1.Dynamics.values:type_name -> google.protobuf.Value
-	46,  // 61: crossgate.test.v1.Dynamics.value_map:type_name -> crossgate.test.v1.Dynamics.ValueMapEntry
+	52,  // 37: crossgate.test.v1.Enums.null:type_name -> google.protobuf.NullValue
+	51,  // 38: crossgate.test.v1.Times.timestamp:type_name -> google.protobuf.Timestamp
+	53,  // 39: crossgate.test.v1.Times.duration:type_name -> google.protobuf.Duration
+	54,  // 40: crossgate.test.v1.Times.mask:type_name -> google.protobuf.FieldMask
+	51,  // 41: crossgate.test.v1.Times.timestamps:type_name -> google.protobuf.Timestamp
+	53,  // 42: crossgate.test.v1.Times.durations:type_name -> google.protobuf.Duration
+	55,  // 43: crossgate.test.v1.Times.empty:type_name -> google.protobuf.Empty
+	56,  // 44: crossgate.test.v1.Wrappers.double_value:type_name -> google.protobuf.DoubleValue
+	57,  // 45: crossgate.test.v1.Wrappers.float_value:type_name -> google.protobuf.FloatValue
+	58,  // 46: crossgate.test.v1.Wrappers.int64_value:type_name -> google.protobuf.Int64Value
+	59,  // 47: crossgate.test.v1.Wrappers.uint64_value:type_name -> google.protobuf.UInt64Value
+	60,  // 48: crossgate.test.v1.Wrappers.int32_value:type_name -> google.protobuf.Int32Value
+	61,  // 49: crossgate.test.v1.Wrappers.uint32_value:type_name -> google.protobuf.UInt32Value
+	62,  // 50: crossgate.test.v1.Wrappers.bool_value:type_name -> google.protobuf.BoolValue
+	63,  // 51: crossgate.test.v1.Wrappers.string_value:type_name -> google.protobuf.StringValue
+	64,  // 52: crossgate.test.v1.Wrappers.bytes_value:type_name -> google.protobuf.BytesValue
+	58,  // 53: crossgate.test.v1.Wrappers.int64_values:type_name -> google.protobuf.Int64Value
+	63,  // 54: crossgate.test.v1.Wrappers.string_values:type_name -> google.protobuf.StringValue
+	65,  // 55: crossgate.test.v1.Dynamics.struct:type_name -> google.protobuf.Struct
+	66,  // 56: crossgate.test.v1.Dynamics.value:type_name -> google.protobuf.Value
+	67,  // 57: crossgate.test.v1.Dynamics.list:type_name -> google.protobuf.ListValue
+	68,  // 58: crossgate.test.v1.Dynamics.any:type_name -> google.protobuf.Any
+	68,  // 59: crossgate.test.v1.Dynamics.anys:type_name -> google.protobuf.Any
+	66,  // 60: crossgate.test.v1.Dynamics.values:type_name -> google.protobuf.Value
+	47,  // 61: crossgate.test.v1.Dynamics.value_map:type_name -> crossgate.test.v1.Dynamics.ValueMapEntry
 	0,   // 62: crossgate.test.v1.Bound.kind:type_name -> crossgate.test.v1.Kind
 	0,   // 63: crossgate.test.v1.Bound.kinds:type_name -> crossgate.test.v1.Kind
 	7,   // 64: crossgate.test.v1.Bound.nested:type_name -> crossgate.test.v1.Nested
-	47,  // 65: crossgate.test.v1.Bound.labels:type_name -> crossgate.test.v1.Bound.LabelsEntry
-	50,  // 66: crossgate.test.v1.Bound.time:type_name -> google.protobuf.Timestamp
-	52,  // 67: crossgate.test.v1.Bound.duration:type_name -> google.protobuf.Duration
-	53,  // 68: crossgate.test.v1.Bound.mask:type_name -> google.protobuf.FieldMask
-	57,  // 69: crossgate.test.v1.Bound.wrapped:type_name -> google.protobuf.Int64Value
-	52,  // 70: crossgate.test.v1.CountRequest.interval:type_name -> google.protobuf.Duration
-	67,  // 71: crossgate.test.v1.FailRequest.details:type_name -> google.protobuf.Any
-	52,  // 72: crossgate.test.v1.WaitRequest.time:type_name -> google.protobuf.Duration
-	49,  // 73: crossgate.test.v1.InspectResponse.metadata:type_name -> crossgate.test.v1.InspectResponse.MetadataEntry
-	52,  // 74: crossgate.test.v1.InspectResponse.time_left:type_name -> google.protobuf.Duration
-	0,   // 75: crossgate.test.v1.Maps.KindValuesEntry.value:type_name -> crossgate.test.v1.Kind
-	7,   // 76: crossgate.test.v1.Maps.MessageValuesEntry.value:type_name -> crossgate.test.v1.Nested
-	50,  // 77: crossgate.test.v1.Maps.TimestampValuesEntry.value:type_name -> google.protobuf.Timestamp
-	44,  // 78: crossgate.test.v1.Nested.Deep.deeper:type_name -> crossgate.test.v1.Nested.Deep.Deeper
-	44,  // 79: crossgate.test.v1.Nested.Deep.more:type_name -> crossgate.test.v1.Nested.Deep.Deeper
-	0,   // 80: crossgate.test.v1.Nested.Deep.Deeper.kind:type_name -> crossgate.test.v1.Kind
-	8,   // 81: crossgate.test.v1.Recursive.NamedEntry.value:type_name -> crossgate.test.v1.Recursive
-	65,  // 82: crossgate.test.v1.Dynamics.ValueMapEntry.value:type_name -> google.protobuf.Value
-	48,  // 83: crossgate.test.v1.InspectResponse.MetadataEntry.value:type_name -> crossgate.test.v1.InspectResponse.Values
-	2,   // 84: crossgate.test.v1.Echo.EchoScalars:input_type -> crossgate.test.v1.Scalars
-	3,   // 85: crossgate.test.v1.Echo.EchoOptionals:input_type -> crossgate.test.v1.Optionals
-	4,   // 86: crossgate.test.v1.Echo.EchoRepeateds:input_type -> crossgate.test.v1.Repeateds
-	5,   // 87: crossgate.test.v1.Echo.EchoMaps:input_type -> crossgate.test.v1.Maps
-	6,   // 88: crossgate.test.v1.Echo.EchoOneofs:input_type -> crossgate.test.v1.Oneofs
-	7,   // 89: crossgate.test.v1.Echo.EchoNested:input_type -> crossgate.test.v1.Nested
-	8,   // 90: crossgate.test.v1.Echo.EchoRecursive:input_type -> crossgate.test.v1.Recursive
-	9,   // 91: crossgate.test.v1.Echo.EchoEnums:input_type -> crossgate.test.v1.Enums
-	10,  // 92: crossgate.test.v1.Echo.EchoTimes:input_type -> crossgate.test.v1.Times
-	11,  // 93: crossgate.test.v1.Echo.EchoWrappers:input_type -> crossgate.test.v1.Wrappers
-	12,  // 94: crossgate.test.v1.Echo.EchoDynamics:input_type -> crossgate.test.v1.Dynamics
-	13,  // 95: crossgate.test.v1.Echo.EchoNames:input_type -> crossgate.test.v1.Names
-	64,  // 96: crossgate.test.v1.Echo.EchoStruct:input_type -> google.protobuf.Struct
-	65,  // 97: crossgate.test.v1.Echo.EchoValue:input_type -> google.protobuf.Value
-	66,  // 98: crossgate.test.v1.Echo.EchoListValue:input_type -> google.protobuf.ListValue
-	50,  // 99: crossgate.test.v1.Echo.EchoTimestamp:input_type -> google.protobuf.Timestamp
-	67,  // 100: crossgate.test.v1.Echo.EchoAny:input_type -> google.protobuf.Any
-	62,  // 101: crossgate.test.v1.Echo.EchoStringValue:input_type -> google.protobuf.StringValue
-	54,  // 102: crossgate.test.v1.Echo.EchoEmpty:input_type -> google.protobuf.Empty
-	14,  // 103: crossgate.test.v1.Echo.EchoUnbound:input_type -> crossgate.test.v1.Bound
-	14,  // 104: crossgate.test.v1.Bindings.GetOne:input_type -> crossgate.test.v1.Bound
-	14,  // 105: crossgate.test.v1.Bindings.GetTwo:input_type -> crossgate.test.v1.Bound
-	14,  // 106: crossgate.test.v1.Bindings.GetRest:input_type -> crossgate.test.v1.Bound
-	14,  // 107: crossgate.test.v1.Bindings.GetInside:input_type -> crossgate.test.v1.Bound
-	14,  // 108: crossgate.test.v1.Bindings.GetAnonymous:input_type -> crossgate.test.v1.Bound
-	2,   // 109: crossgate.test.v1.Bindings.GetTyped:input_type -> crossgate.test.v1.Scalars
-	14,  // 110: crossgate.test.v1.Bindings.GetKind:input_type -> crossgate.test.v1.Bound
-	14,  // 111: crossgate.test.v1.Bindings.PostAll:input_type -> crossgate.test.v1.Bound
-	14,  // 112: crossgate.test.v1.Bindings.PutAll:input_type -> crossgate.test.v1.Bound
-	14,  // 113: crossgate.test.v1.Bindings.PostField:input_type -> crossgate.test.v1.Bound
-	14,  // 114: crossgate.test.v1.Bindings.PatchInside:input_type -> crossgate.test.v1.Bound
-	14,  // 115: crossgate.test.v1.Bindings.PutString:input_type -> crossgate.test.v1.Bound
-	14,  // 116: crossgate.test.v1.Bindings.Delete:input_type -> crossgate.test.v1.Bound
-	14,  // 117: crossgate.test.v1.Bindings.Poke:input_type -> crossgate.test.v1.Bound
-	14,  // 118: crossgate.test.v1.Bindings.CountThings:input_type -> crossgate.test.v1.Bound
-	14,  // 119: crossgate.test.v1.Bindings.Describe:input_type -> crossgate.test.v1.Bound
-	14,  // 120: crossgate.test.v1.Bindings.GetMessageField:input_type -> crossgate.test.v1.Bound
-	14,  // 121: crossgate.test.v1.Bindings.GetRepeatedField:input_type -> crossgate.test.v1.Bound
-	14,  // 122: crossgate.test.v1.Bindings.PostStringField:input_type -> crossgate.test.v1.Bound
-	14,  // 123: crossgate.test.v1.Bindings.Many:input_type -> crossgate.test.v1.Bound
-	15,  // 124: crossgate.test.v1.Streams.Count:input_type -> crossgate.test.v1.CountRequest
-	17,  // 125: crossgate.test.v1.Streams.Sum:input_type -> crossgate.test.v1.SumRequest
-	19,  // 126: crossgate.test.v1.Streams.Talk:input_type -> crossgate.test.v1.TalkMessage
-	20,  // 127: crossgate.test.v1.Control.Fail:input_type -> crossgate.test.v1.FailRequest
-	21,  // 128: crossgate.test.v1.Control.Wait:input_type -> crossgate.test.v1.WaitRequest
-	22,  // 129: crossgate.test.v1.Control.Inspect:input_type -> crossgate.test.v1.InspectRequest
-	2,   // 130: crossgate.test.v1.Echo.EchoScalars:output_type -> crossgate.test.v1.Scalars
-	3,   // 131: crossgate.test.v1.Echo.EchoOptionals:output_type -> crossgate.test.v1.Optionals
-	4,   // 132: crossgate.test.v1.Echo.EchoRepeateds:output_type -> crossgate.test.v1.Repeateds
-	5,   // 133: crossgate.test.v1.Echo.EchoMaps:output_type -> crossgate.test.v1.Maps
-	6,   // 134: crossgate.test.v1.Echo.EchoOneofs:output_type -> crossgate.test.v1.Oneofs
-	7,   // 135: crossgate.test.v1.Echo.EchoNested:output_type -> crossgate.test.v1.Nested
-	8,   // 136: crossgate.test.v1.Echo.EchoRecursive:output_type -> crossgate.test.v1.Recursive
-	9,   // 137: crossgate.test.v1.Echo.EchoEnums:output_type -> crossgate.test.v1.Enums
-	10,  // 138: crossgate.test.v1.Echo.EchoTimes:output_type -> crossgate.test.v1.Times
-	11,  // 139: crossgate.test.v1.Echo.EchoWrappers:output_type -> crossgate.test.v1.Wrappers
-	12,  // 140: crossgate.test.v1.Echo.EchoDynamics:output_type -> crossgate.test.v1.Dynamics
-	13,  // 141: crossgate.test.v1.Echo.EchoNames:output_type -> crossgate.test.v1.Names
-	64,  // 142: crossgate.test.v1.Echo.EchoStruct:output_type -> google.protobuf.Struct
-	65,  // 143: crossgate.test.v1.Echo.EchoValue:output_type -> google.protobuf.Value
-	66,  // 144: crossgate.test.v1.Echo.EchoListValue:output_type -> google.protobuf.ListValue
-	50,  // 145: crossgate.test.v1.Echo.EchoTimestamp:output_type -> google.protobuf.Timestamp
-	67,  // 146: crossgate.test.v1.Echo.EchoAny:output_type -> google.protobuf.Any
-	62,  // 147: crossgate.test.v1.Echo.EchoStringValue:output_type -> google.protobuf.StringValue
-	54,  // 148: crossgate.test.v1.Echo.EchoEmpty:output_type -> google.protobuf.Empty
-	14,  // 149: crossgate.test.v1.Echo.EchoUnbound:output_type -> crossgate.test.v1.Bound
-	14,  // 150: crossgate.test.v1.Bindings.GetOne:output_type -> crossgate.test.v1.Bound
-	14,  // 151: crossgate.test.v1.Bindings.GetTwo:output_type -> crossgate.test.v1.Bound
-	14,  // 152: crossgate.test.v1.Bindings.GetRest:output_type -> crossgate.test.v1.Bound
-	14,  // 153: crossgate.test.v1.Bindings.GetInside:output_type -> crossgate.test.v1.Bound
-	14,  // 154: crossgate.test.v1.Bindings.GetAnonymous:output_type -> crossgate.test.v1.Bound
-	2,   // 155: crossgate.test.v1.Bindings.GetTyped:output_type -> crossgate.test.v1.Scalars
-	14,  // 156: crossgate.test.v1.Bindings.GetKind:output_type -> crossgate.test.v1.Bound
-	14,  // 157: crossgate.test.v1.Bindings.PostAll:output_type -> crossgate.test.v1.Bound
-	14,  // 158: crossgate.test.v1.Bindings.PutAll:output_type -> crossgate.test.v1.Bound
-	14,  // 159: crossgate.test.v1.Bindings.PostField:output_type -> crossgate.test.v1.Bound
-	14,  // 160: crossgate.test.v1.Bindings.PatchInside:output_type -> crossgate.test.v1.Bound
-	14,  // 161: crossgate.test.v1.Bindings.PutString:output_type -> crossgate.test.v1.Bound
-	54,  // 162: crossgate.test.v1.Bindings.Delete:output_type -> google.protobuf.Empty
-	14,  // 163: crossgate.test.v1.Bindings.Poke:output_type -> crossgate.test.v1.Bound
-	14,  // 164: crossgate.test.v1.Bindings.CountThings:output_type -> crossgate.test.v1.Bound
-	14,  // 165: crossgate.test.v1.Bindings.Describe:output_type -> crossgate.test.v1.Bound
-	14,  // 166: crossgate.test.v1.Bindings.GetMessageField:output_type -> crossgate.test.v1.Bound
-	14,  // 167: crossgate.test.v1.Bindings.GetRepeatedField:output_type -> crossgate.test.v1.Bound
-	14,  // 168: crossgate.test.v1.Bindings.PostStringField:output_type -> crossgate.test.v1.Bound
-	14,  // 169: crossgate.test.v1.Bindings.Many:output_type -> crossgate.test.v1.Bound
-	16,  // 170: crossgate.test.v1.Streams.Count:output_type -> crossgate.test.v1.CountResponse
-	18,  // 171: crossgate.test.v1.Streams.Sum:output_type -> crossgate.test.v1.SumResponse
-	19,  // 172: crossgate.test.v1.Streams.Talk:output_type -> crossgate.test.v1.TalkMessage
-	54,  // 173: crossgate.test.v1.Control.Fail:output_type -> google.protobuf.Empty
-	54,  // 174: crossgate.test.v1.Control.Wait:output_type -> google.protobuf.Empty
-	23,  // 175: crossgate.test.v1.Control.Inspect:output_type -> crossgate.test.v1.InspectResponse
-	130, // [130:176] is the sub-list for method output_type
-	84,  // [84:130] is the sub-list for method input_type
-	84,  // [84:84] is the sub-list for extension type_name
-	84,  // [84:84] is the sub-list for extension extendee
-	0,   // [0:84] is the sub-list for field type_name
+	48,  // 65: crossgate.test.v1.Bound.labels:type_name -> crossgate.test.v1.Bound.LabelsEntry
+	51,  // 66: crossgate.test.v1.Bound.time:type_name -> google.protobuf.Timestamp
+	53,  // 67: crossgate.test.v1.Bound.duration:type_name -> google.protobuf.Duration
+	54,  // 68: crossgate.test.v1.Bound.mask:type_name -> google.protobuf.FieldMask
+	58,  // 69: crossgate.test.v1.Bound.wrapped:type_name -> google.protobuf.Int64Value
+	14,  // 70: crossgate.test.v1.UpdateThingRequest.thing:type_name -> crossgate.test.v1.Bound
+	54,  // 71: crossgate.test.v1.UpdateThingRequest.update_mask:type_name -> google.protobuf.FieldMask
+	53,  // 72: crossgate.test.v1.CountRequest.interval:type_name -> google.protobuf.Duration
+	68,  // 73: crossgate.test.v1.FailRequest.details:type_name -> google.protobuf.Any
+	53,  // 74: crossgate.test.v1.WaitRequest.time:type_name -> google.protobuf.Duration
+	50,  // 75: crossgate.test.v1.InspectResponse.metadata:type_name -> crossgate.test.v1.InspectResponse.MetadataEntry
+	53,  // 76: crossgate.test.v1.InspectResponse.time_left:type_name -> google.protobuf.Duration
+	0,   // 77: crossgate.test.v1.Maps.KindValuesEntry.value:type_name -> crossgate.test.v1.Kind
+	7,   // 78: crossgate.test.v1.Maps.MessageValuesEntry.value:type_name -> crossgate.test.v1.Nested
+	51,  // 79: crossgate.test.v1.Maps.TimestampValuesEntry.value:type_name -> google.protobuf.Timestamp
+	45,  // 80: crossgate.test.v1.Nested.Deep.deeper:type_name -> crossgate.test.v1.Nested.Deep.Deeper
+	45,  // 81: crossgate.test.v1.Nested.Deep.more:type_name -> crossgate.test.v1.Nested.Deep.Deeper
+	0,   // 82: crossgate.test.v1.Nested.Deep.Deeper.kind:type_name -> crossgate.test.v1.Kind
+	8,   // 83: crossgate.test.v1.Recursive.NamedEntry.value:type_name -> crossgate.test.v1.Recursive
+	66,  // 84: crossgate.test.v1.Dynamics.ValueMapEntry.value:type_name -> google.protobuf.Value
+	49,  // 85: crossgate.test.v1.InspectResponse.MetadataEntry.value:type_name -> crossgate.test.v1.InspectResponse.Values
+	2,   // 86: crossgate.test.v1.Echo.EchoScalars:input_type -> crossgate.test.v1.Scalars
+	3,   // 87: crossgate.test.v1.Echo.EchoOptionals:input_type -> crossgate.test.v1.Optionals
+	4,   // 88: crossgate.test.v1.Echo.EchoRepeateds:input_type -> crossgate.test.v1.Repeateds
+	5,   // 89: crossgate.test.v1.Echo.EchoMaps:input_type -> crossgate.test.v1.Maps
+	6,   // 90: crossgate.test.v1.Echo.EchoOneofs:input_type -> crossgate.test.v1.Oneofs
+	7,   // 91: crossgate.test.v1.Echo.EchoNested:input_type -> crossgate.test.v1.Nested
+	8,   // 92: crossgate.test.v1.Echo.EchoRecursive:input_type -> crossgate.test.v1.Recursive
+	9,   // 93: crossgate.test.v1.Echo.EchoEnums:input_type -> crossgate.test.v1.Enums
+	10,  // 94: crossgate.test.v1.Echo.EchoTimes:input_type -> crossgate.test.v1.Times
+	11,  // 95: crossgate.test.v1.Echo.EchoWrappers:input_type -> crossgate.test.v1.Wrappers
+	12,  // 96: crossgate.test.v1.Echo.EchoDynamics:input_type -> crossgate.test.v1.Dynamics
+	13,  // 97: crossgate.test.v1.Echo.EchoNames:input_type -> crossgate.test.v1.Names
+	65,  // 98: crossgate.test.v1.Echo.EchoStruct:input_type -> google.protobuf.Struct
+	66,  // 99: crossgate.test.v1.Echo.EchoValue:input_type -> google.protobuf.Value
+	67,  // 100: crossgate.test.v1.Echo.EchoListValue:input_type -> google.protobuf.ListValue
+	51,  // 101: crossgate.test.v1.Echo.EchoTimestamp:input_type -> google.protobuf.Timestamp
+	68,  // 102: crossgate.test.v1.Echo.EchoAny:input_type -> google.protobuf.Any
+	63,  // 103: crossgate.test.v1.Echo.EchoStringValue:input_type -> google.protobuf.StringValue
+	55,  // 104: crossgate.test.v1.Echo.EchoEmpty:input_type -> google.protobuf.Empty
+	14,  // 105: crossgate.test.v1.Echo.EchoUnbound:input_type -> crossgate.test.v1.Bound
+	14,  // 106: crossgate.test.v1.Bindings.GetOne:input_type -> crossgate.test.v1.Bound
+	14,  // 107: crossgate.test.v1.Bindings.GetTwo:input_type -> crossgate.test.v1.Bound
+	14,  // 108: crossgate.test.v1.Bindings.GetRest:input_type -> crossgate.test.v1.Bound
+	14,  // 109: crossgate.test.v1.Bindings.GetInside:input_type -> crossgate.test.v1.Bound
+	14,  // 110: crossgate.test.v1.Bindings.GetAnonymous:input_type -> crossgate.test.v1.Bound
+	2,   // 111: crossgate.test.v1.Bindings.GetTyped:input_type -> crossgate.test.v1.Scalars
+	14,  // 112: crossgate.test.v1.Bindings.GetKind:input_type -> crossgate.test.v1.Bound
+	14,  // 113: crossgate.test.v1.Bindings.PostAll:input_type -> crossgate.test.v1.Bound
+	14,  // 114: crossgate.test.v1.Bindings.PutAll:input_type -> crossgate.test.v1.Bound
+	14,  // 115: crossgate.test.v1.Bindings.PostField:input_type -> crossgate.test.v1.Bound
+	14,  // 116: crossgate.test.v1.Bindings.PatchInside:input_type -> crossgate.test.v1.Bound
+	15,  // 117: crossgate.test.v1.Bindings.UpdateThing:input_type -> crossgate.test.v1.UpdateThingRequest
+	14,  // 118: crossgate.test.v1.Bindings.PutLabels:input_type -> crossgate.test.v1.Bound
+	14,  // 119: crossgate.test.v1.Bindings.GetFile:input_type -> crossgate.test.v1.Bound
+	14,  // 120: crossgate.test.v1.Bindings.PutString:input_type -> crossgate.test.v1.Bound
+	14,  // 121: crossgate.test.v1.Bindings.Delete:input_type -> crossgate.test.v1.Bound
+	14,  // 122: crossgate.test.v1.Bindings.Poke:input_type -> crossgate.test.v1.Bound
+	14,  // 123: crossgate.test.v1.Bindings.CountThings:input_type -> crossgate.test.v1.Bound
+	14,  // 124: crossgate.test.v1.Bindings.Describe:input_type -> crossgate.test.v1.Bound
+	14,  // 125: crossgate.test.v1.Bindings.GetMessageField:input_type -> crossgate.test.v1.Bound
+	14,  // 126: crossgate.test.v1.Bindings.GetRepeatedField:input_type -> crossgate.test.v1.Bound
+	14,  // 127: crossgate.test.v1.Bindings.PostStringField:input_type -> crossgate.test.v1.Bound
+	14,  // 128: crossgate.test.v1.Bindings.Many:input_type -> crossgate.test.v1.Bound
+	16,  // 129: crossgate.test.v1.Streams.Count:input_type -> crossgate.test.v1.CountRequest
+	18,  // 130: crossgate.test.v1.Streams.Sum:input_type -> crossgate.test.v1.SumRequest
+	20,  // 131: crossgate.test.v1.Streams.Talk:input_type -> crossgate.test.v1.TalkMessage
+	21,  // 132: crossgate.test.v1.Control.Fail:input_type -> crossgate.test.v1.FailRequest
+	22,  // 133: crossgate.test.v1.Control.Wait:input_type -> crossgate.test.v1.WaitRequest
+	23,  // 134: crossgate.test.v1.Control.Inspect:input_type -> crossgate.test.v1.InspectRequest
+	2,   // 135: crossgate.test.v1.Echo.EchoScalars:output_type -> crossgate.test.v1.Scalars
+	3,   // 136: crossgate.test.v1.Echo.EchoOptionals:output_type -> crossgate.test.v1.Optionals
+	4,   // 137: crossgate.test.v1.Echo.EchoRepeateds:output_type -> crossgate.test.v1.Repeateds
+	5,   // 138: crossgate.test.v1.Echo.EchoMaps:output_type -> crossgate.test.v1.Maps
+	6,   // 139: crossgate.test.v1.Echo.EchoOneofs:output_type -> crossgate.test.v1.Oneofs
+	7,   // 140: crossgate.test.v1.Echo.EchoNested:output_type -> crossgate.test.v1.Nested
+	8,   // 141: crossgate.test.v1.Echo.EchoRecursive:output_type -> crossgate.test.v1.Recursive
+	9,   // 142: crossgate.test.v1.Echo.EchoEnums:output_type -> crossgate.test.v1.Enums
+	10,  // 143: crossgate.test.v1.Echo.EchoTimes:output_type -> crossgate.test.v1.Times
+	11,  // 144: crossgate.test.v1.Echo.EchoWrappers:output_type -> crossgate.test.v1.Wrappers
+	12,  // 145: crossgate.test.v1.Echo.EchoDynamics:output_type -> crossgate.test.v1.Dynamics
+	13,  // 146: crossgate.test.v1.Echo.EchoNames:output_type -> crossgate.test.v1.Names
+	65,  // 147: crossgate.test.v1.Echo.EchoStruct:output_type -> google.protobuf.Struct
+	66,  // 148: crossgate.test.v1.Echo.EchoValue:output_type -> google.protobuf.Value
+	67,  // 149: crossgate.test.v1.Echo.EchoListValue:output_type -> google.protobuf.ListValue
+	51,  // 150: crossgate.test.v1.Echo.EchoTimestamp:output_type -> google.protobuf.Timestamp
+	68,  // 151: crossgate.test.v1.Echo.EchoAny:output_type -> google.protobuf.Any
+	63,  // 152: crossgate.test.v1.Echo.EchoStringValue:output_type -> google.protobuf.StringValue
+	55,  // 153: crossgate.test.v1.Echo.EchoEmpty:output_type -> google.protobuf.Empty
+	14,  // 154: crossgate.test.v1.Echo.EchoUnbound:output_type -> crossgate.test.v1.Bound
+	14,  // 155: crossgate.test.v1.Bindings.GetOne:output_type -> crossgate.test.v1.Bound
+	14,  // 156: crossgate.test.v1.Bindings.GetTwo:output_type -> crossgate.test.v1.Bound
+	14,  // 157: crossgate.test.v1.Bindings.GetRest:output_type -> crossgate.test.v1.Bound
+	14,  // 158: crossgate.test.v1.Bindings.GetInside:output_type -> crossgate.test.v1.Bound
+	14,  // 159: crossgate.test.v1.Bindings.GetAnonymous:output_type -> crossgate.test.v1.Bound
+	2,   // 160: crossgate.test.v1.Bindings.GetTyped:output_type -> crossgate.test.v1.Scalars
+	14,  // 161: crossgate.test.v1.Bindings.GetKind:output_type -> crossgate.test.v1.Bound
+	14,  // 162: crossgate.test.v1.Bindings.PostAll:output_type -> crossgate.test.v1.Bound
+	14,  // 163: crossgate.test.v1.Bindings.PutAll:output_type -> crossgate.test.v1.Bound
+	14,  // 164: crossgate.test.v1.Bindings.PostField:output_type -> crossgate.test.v1.Bound
+	14,  // 165: crossgate.test.v1.Bindings.PatchInside:output_type -> crossgate.test.v1.Bound
+	15,  // 166: crossgate.test.v1.Bindings.UpdateThing:output_type -> crossgate.test.v1.UpdateThingRequest
+	14,  // 167: crossgate.test.v1.Bindings.PutLabels:output_type -> crossgate.test.v1.Bound
+	69,  // 168: crossgate.test.v1.Bindings.GetFile:output_type -> google.api.HttpBody
+	14,  // 169: crossgate.test.v1.Bindings.PutString:output_type -> crossgate.test.v1.Bound
+	55,  // 170: crossgate.test.v1.Bindings.Delete:output_type -> google.protobuf.Empty
+	14,  // 171: crossgate.test.v1.Bindings.Poke:output_type -> crossgate.test.v1.Bound
+	14,  // 172: crossgate.test.v1.Bindings.CountThings:output_type -> crossgate.test.v1.Bound
+	14,  // 173: crossgate.test.v1.Bindings.Describe:output_type -> crossgate.test.v1.Bound
+	14,  // 174: crossgate.test.v1.Bindings.GetMessageField:output_type -> crossgate.test.v1.Bound
+	14,  // 175: crossgate.test.v1.Bindings.GetRepeatedField:output_type -> crossgate.test.v1.Bound
+	14,  // 176: crossgate.test.v1.Bindings.PostStringField:output_type -> crossgate.test.v1.Bound
+	14,  // 177: crossgate.test.v1.Bindings.Many:output_type -> crossgate.test.v1.Bound
+	17,  // 178: crossgate.test.v1.Streams.Count:output_type -> crossgate.test.v1.CountResponse
+	19,  // 179: crossgate.test.v1.Streams.Sum:output_type -> crossgate.test.v1.SumResponse
+	20,  // 180: crossgate.test.v1.Streams.Talk:output_type -> crossgate.test.v1.TalkMessage
+	55,  // 181: crossgate.test.v1.Control.Fail:output_type -> google.protobuf.Empty
+	55,  // 182: crossgate.test.v1.Control.Wait:output_type -> google.protobuf.Empty
+	24,  // 183: crossgate.test.v1.Control.Inspect:output_type -> crossgate.test.v1.InspectResponse
+	135, // [135:184] is the sub-list for method output_type
+	86,  // [86:135] is the sub-list for method input_type
+	86,  // [86:86] is the sub-list for extension type_name
+	86,  // [86:86] is the sub-list for extension extendee
+	0,   // [0:86] is the sub-list for field type_name
 }
 
 func init() { file_integration_testproto_test_proto_init() }
@@ -3279,7 +3349,7 @@ func file_integration_testproto_test_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_integration_testproto_test_proto_rawDesc), len(file_integration_testproto_test_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   48,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

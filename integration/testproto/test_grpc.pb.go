@@ -10,6 +10,7 @@ package testproto
 
 import (
 	context "context"
+	httpbody "google.golang.org/genproto/googleapis/api/httpbody"
 	grpc "google.golang.org/grpc"
 	codes "google.golang.org/grpc/codes"
 	status "google.golang.org/grpc/status"
@@ -871,6 +872,9 @@ const (
 	Bindings_PutAll_FullMethodName           = "/crossgate.test.v1.Bindings/PutAll"
 	Bindings_PostField_FullMethodName        = "/crossgate.test.v1.Bindings/PostField"
 	Bindings_PatchInside_FullMethodName      = "/crossgate.test.v1.Bindings/PatchInside"
+	Bindings_UpdateThing_FullMethodName      = "/crossgate.test.v1.Bindings/UpdateThing"
+	Bindings_PutLabels_FullMethodName        = "/crossgate.test.v1.Bindings/PutLabels"
+	Bindings_GetFile_FullMethodName          = "/crossgate.test.v1.Bindings/GetFile"
 	Bindings_PutString_FullMethodName        = "/crossgate.test.v1.Bindings/PutString"
 	Bindings_Delete_FullMethodName           = "/crossgate.test.v1.Bindings/Delete"
 	Bindings_Poke_FullMethodName             = "/crossgate.test.v1.Bindings/Poke"
@@ -910,6 +914,12 @@ type BindingsClient interface {
 	PostField(ctx context.Context, in *Bound, opts ...grpc.CallOption) (*Bound, error)
 	// A variable inside the field that is the body.
 	PatchInside(ctx context.Context, in *Bound, opts ...grpc.CallOption) (*Bound, error)
+	// The body is a resource, and a mask says which of its fields to update.
+	UpdateThing(ctx context.Context, in *UpdateThingRequest, opts ...grpc.CallOption) (*UpdateThingRequest, error)
+	// The body is a map, a list, a number.
+	PutLabels(ctx context.Context, in *Bound, opts ...grpc.CallOption) (*Bound, error)
+	// The answer is the data, of the kind that the note says.
+	GetFile(ctx context.Context, in *Bound, opts ...grpc.CallOption) (*httpbody.HttpBody, error)
 	// The body is a string field.
 	PutString(ctx context.Context, in *Bound, opts ...grpc.CallOption) (*Bound, error)
 	Delete(ctx context.Context, in *Bound, opts ...grpc.CallOption) (*emptypb.Empty, error)
@@ -1047,6 +1057,36 @@ func (c *bindingsClient) PatchInside(ctx context.Context, in *Bound, opts ...grp
 	return out, nil
 }
 
+func (c *bindingsClient) UpdateThing(ctx context.Context, in *UpdateThingRequest, opts ...grpc.CallOption) (*UpdateThingRequest, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateThingRequest)
+	err := c.cc.Invoke(ctx, Bindings_UpdateThing_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *bindingsClient) PutLabels(ctx context.Context, in *Bound, opts ...grpc.CallOption) (*Bound, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Bound)
+	err := c.cc.Invoke(ctx, Bindings_PutLabels_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *bindingsClient) GetFile(ctx context.Context, in *Bound, opts ...grpc.CallOption) (*httpbody.HttpBody, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(httpbody.HttpBody)
+	err := c.cc.Invoke(ctx, Bindings_GetFile_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *bindingsClient) PutString(ctx context.Context, in *Bound, opts ...grpc.CallOption) (*Bound, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Bound)
@@ -1165,6 +1205,12 @@ type BindingsServer interface {
 	PostField(context.Context, *Bound) (*Bound, error)
 	// A variable inside the field that is the body.
 	PatchInside(context.Context, *Bound) (*Bound, error)
+	// The body is a resource, and a mask says which of its fields to update.
+	UpdateThing(context.Context, *UpdateThingRequest) (*UpdateThingRequest, error)
+	// The body is a map, a list, a number.
+	PutLabels(context.Context, *Bound) (*Bound, error)
+	// The answer is the data, of the kind that the note says.
+	GetFile(context.Context, *Bound) (*httpbody.HttpBody, error)
 	// The body is a string field.
 	PutString(context.Context, *Bound) (*Bound, error)
 	Delete(context.Context, *Bound) (*emptypb.Empty, error)
@@ -1224,6 +1270,15 @@ func (UnimplementedBindingsServer) PostField(context.Context, *Bound) (*Bound, e
 }
 func (UnimplementedBindingsServer) PatchInside(context.Context, *Bound) (*Bound, error) {
 	return nil, status.Error(codes.Unimplemented, "method PatchInside not implemented")
+}
+func (UnimplementedBindingsServer) UpdateThing(context.Context, *UpdateThingRequest) (*UpdateThingRequest, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateThing not implemented")
+}
+func (UnimplementedBindingsServer) PutLabels(context.Context, *Bound) (*Bound, error) {
+	return nil, status.Error(codes.Unimplemented, "method PutLabels not implemented")
+}
+func (UnimplementedBindingsServer) GetFile(context.Context, *Bound) (*httpbody.HttpBody, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetFile not implemented")
 }
 func (UnimplementedBindingsServer) PutString(context.Context, *Bound) (*Bound, error) {
 	return nil, status.Error(codes.Unimplemented, "method PutString not implemented")
@@ -1471,6 +1526,60 @@ func _Bindings_PatchInside_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Bindings_UpdateThing_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateThingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BindingsServer).UpdateThing(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Bindings_UpdateThing_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BindingsServer).UpdateThing(ctx, req.(*UpdateThingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Bindings_PutLabels_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(Bound)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BindingsServer).PutLabels(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Bindings_PutLabels_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BindingsServer).PutLabels(ctx, req.(*Bound))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Bindings_GetFile_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(Bound)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BindingsServer).GetFile(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Bindings_GetFile_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BindingsServer).GetFile(ctx, req.(*Bound))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Bindings_PutString_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(Bound)
 	if err := dec(in); err != nil {
@@ -1683,6 +1792,18 @@ var Bindings_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PatchInside",
 			Handler:    _Bindings_PatchInside_Handler,
+		},
+		{
+			MethodName: "UpdateThing",
+			Handler:    _Bindings_UpdateThing_Handler,
+		},
+		{
+			MethodName: "PutLabels",
+			Handler:    _Bindings_PutLabels_Handler,
+		},
+		{
+			MethodName: "GetFile",
+			Handler:    _Bindings_GetFile_Handler,
 		},
 		{
 			MethodName: "PutString",

@@ -3,6 +3,7 @@ package testserver
 import (
 	"context"
 
+	"google.golang.org/genproto/googleapis/api/httpbody"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/crossgate/crossgate/integration/testproto"
@@ -55,6 +56,18 @@ func (bindings) PostField(_ context.Context, r *testproto.Bound) (*testproto.Bou
 
 func (bindings) PatchInside(_ context.Context, r *testproto.Bound) (*testproto.Bound, error) {
 	return r, nil
+}
+
+func (bindings) UpdateThing(_ context.Context, r *testproto.UpdateThingRequest) (*testproto.UpdateThingRequest, error) {
+	return r, nil
+}
+
+func (bindings) PutLabels(_ context.Context, r *testproto.Bound) (*testproto.Bound, error) {
+	return r, nil
+}
+
+func (bindings) GetFile(_ context.Context, r *testproto.Bound) (*httpbody.HttpBody, error) {
+	return &httpbody.HttpBody{ContentType: r.GetNote(), Data: r.GetData()}, nil
 }
 
 func (bindings) PutString(_ context.Context, r *testproto.Bound) (*testproto.Bound, error) {
