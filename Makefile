@@ -95,7 +95,8 @@ generate: generate-protos ## Generate all generated files again
 generate-protos: $(TOOLS)/protoc-gen-go
 	@go run ./proto/internal/imports > bin/imports.binpb
 	$(PROTOC) -I proto $$(cd proto && find * -name '*.proto' | sort)
-	protoc --descriptor_set_in=bin/imports.binpb --include_source_info --descriptor_set_out=demo/shop.binpb -I proto crossgate/demo/v1/shop.proto
+	mkdir -p $(OUT)/demo
+	protoc --descriptor_set_in=bin/imports.binpb --include_source_info --descriptor_set_out=$(OUT)/demo/shop.binpb -I proto crossgate/demo/v1/shop.proto
 	$(PROTOC) -I . --grpc-gateway_out=$(OUT) --grpc-gateway_opt=module=$(MODULE) integration/testproto/test.proto
 
 # The documentation page's UI: the files of an npm package that package-lock.json pins, with what says which they are.

@@ -195,7 +195,7 @@ func (c *compiler) grpc(cfg *config.Route, policy *admission.Policy, r *route) {
 	}
 	g.description = &described{
 		name: cfg.Name, hosts: cfg.Match.Hosts, conditions: len(cfg.Match.Headers),
-		api: openapi.Route{JSON: g.options.JSON, Framing: g.options.Streams.Framing, Auth: policy.Auth, Limited: len(cfg.RateLimits) > 0},
+		api: openapi.Route{JSON: g.options.JSON, Framing: g.options.Streams.Framing, Forms: g.options.Forms, Auth: policy.Auth, Limited: len(cfg.RateLimits) > 0},
 	}
 	c.described = append(c.described, g.description)
 	seen := map[protoreflect.FullName]bool{}

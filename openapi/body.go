@@ -51,6 +51,9 @@ func (c *call) requestBody() *RequestBody {
 		return body
 	}
 	body.Content.Set(jsonType, media)
+	if c.Forms != transcoder.RefuseForms && md != nil && !c.Method.Descriptor.IsStreamingClient() {
+		c.forms(body, md)
+	}
 	if c.Method.Descriptor.IsStreamingClient() {
 		body.Description = paragraphs(body.Description, "A stream of messages: JSON values one after the other, each of this schema.")
 		body.Content.Set(linesType, media)

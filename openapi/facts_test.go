@@ -148,6 +148,31 @@ func TestBodies(t *testing.T) {
 	}
 }
 
+func TestForms(t *testing.T) {
+	r := route(load(t, features), codec.Options{})
+	_, without := build(t, api(r))
+	r.Forms = transcoder.SameOriginForms
+	_, doc := build(t, api(r))
+	form := books + "post > requestBody > content > application/x-www-form-urlencoded > schema > "
+	file := oneBook + "put > requestBody > content > multipart/form-data > schema > "
+	for _, f := range []fact{
+		{"a form's fields are named as parameters are", form + "properties > title", `{"type":"string","minLength":1,"maxLength":200}`},
+		{"and are required as they are", form + "required", `["title"]`},
+		{"bytes are text in an URL-encoded form", form + "properties > picture > contentEncoding", `"base64"`},
+		{"and a file in one of several parts", file + "properties > picture", `{"type":"string","format":"binary"}`},
+		{"what the path has is in no form", file + "properties > name", "absent"},
+		{"forms of other origins are refused", oneBook + "put > requestBody > description", `"Forms are not taken from pages of other origins."`},
+		{"a stream is no form", "paths > /v1/books:import > post > requestBody > content > multipart/form-data", "absent"},
+		{"nor is a body of any type", "paths > /v1/shelves/{shelf}/books/{book}/cover > put > requestBody > content > multipart/form-data", "absent"},
+	} {
+		f.check(t, doc)
+	}
+	fact{"a route that refuses forms describes none", books + "post > requestBody > content > multipart/form-data", "absent"}.check(t, without)
+	if err := specification(t).Validate(doc); err != nil {
+		t.Errorf("not valid: %v", err)
+	}
+}
+
 // TestStreamsHaveTheFramingOfTheRouteFirst looks at the order too: tools take the first.
 func TestStreamsHaveTheFramingOfTheRouteFirst(t *testing.T) {
 	set := load(t, features)

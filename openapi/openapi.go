@@ -28,6 +28,8 @@ type Route struct {
 	JSON codec.Options
 	// Framing is how the route's streams stand in a body for clients that name no other.
 	Framing transcoder.Framing
+	// Forms says whether request messages may come as HTML forms.
+	Forms transcoder.Forms
 	// Auth is what the route asks of its callers, nil for nothing.
 	Auth *auth.Policy
 	// Limited says that the route has rate limits.

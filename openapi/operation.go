@@ -147,7 +147,7 @@ func (c *call) parameters() []*Parameter {
 	if c.Rule.Body == "*" {
 		return list
 	}
-	q := query{call: c}
+	q := query{call: c, bound: c.bound}
 	q.walk(c.Method.Descriptor.Input(), nil)
 	return slices.Concat(list, q.list)
 }

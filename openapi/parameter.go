@@ -67,8 +67,9 @@ func (r *route) parameterSchema(fd protoreflect.FieldDescriptor) *Schema {
 // query collects the parameters for fields that neither path nor body binds.
 type query struct {
 	*call
-	list []*Parameter
-	on   []protoreflect.FullName // the messages that the path leads through: a recursive one is entered once
+	bound []fieldPath // what comes by other ways
+	list  []*Parameter
+	on    []protoreflect.FullName // the messages that the path leads through: a recursive one is entered once
 }
 
 func (q *query) walk(md protoreflect.MessageDescriptor, to fieldPath) {
