@@ -20,8 +20,7 @@ import (
 )
 
 // BenchmarkREST is one unary call, socket to socket, through Crossgate and through grpc-gateway v2's generated handler,
-// with the ratio of the two. Backend and client are in the same process and count on both sides: rig/transcode counts the
-// gateway's CPU alone.
+// with the ratio of the two. Backend and client are in the same process and count on both sides.
 func BenchmarkREST(b *testing.B) {
 	backend := testserver.Start(b)
 	g := rig.StartGateway(b, fmt.Sprintf(`
