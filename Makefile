@@ -69,7 +69,7 @@ fuzz: ## Run each fuzz target for FUZZTIME, 10s unless told
 
 .PHONY: fuzz-codec
 fuzz-codec: ## Give EXECUTIONS random inputs, 100 million unless told, to the JSON codec and to protojson and compare (SEED=7 for others)
-	@GOGC=400 go test -run '^TestRandomInput' -v -timeout 0 ./transcoder/codec -executions $(EXECUTIONS) -seed $(SEED)
+	@GOGC=off GOMEMLIMIT=1GiB go test -run '^TestRandomInput' -v -timeout 0 ./transcoder/codec -executions $(EXECUTIONS) -seed $(SEED)
 
 .PHONY: bench-codec
 bench-codec: ## Print the table of transcoder/codec/BENCHMARKS.md and whether it holds what is required; takes two minutes

@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"bytes"
 	"encoding/json"
 	"testing"
 
@@ -148,6 +149,42 @@ func TestNothingIsAllocatedWhenTheDestinationIsLargeEnough(t *testing.T) {
 			})
 			if allocs > 0 {
 				t.Errorf("%s, direction %d: %v allocations", r.name, i, allocs)
+			}
+		}
+	}
+}
+
+func TestNothingIsAllocatedWhateverTheTypeAndTheOrder(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes pools forget")
+	}
+	p := compileAll(t, Options{}, Limits{})
+	for name, text := range map[string]string{
+		"many fields, spelled as other writers do": `{"optional_int32" : 1e2, "optionalFloat": 0.1, "optionalDouble": "1.5e-7", "repeatedFloat": [3.4028235e38, 1e-3],
+			"optionalBytes": "_-8", "optionalUint64": 18446744073709551615, "optionalInt64": "-9223372036854775808", "optionalNestedEnum": "BAZ"}`,
+		"strings with escapes":   `{"optionalString": "a\nb\u00e9\ud83d\ude00", "repeatedString": ["\u0022"], "mapStringString": {"a\tb": "c\\d"}}`,
+		"google.protobuf.Any":    `{"optionalAny": {"@type": "type.googleapis.com/google.protobuf.Duration", "value": "1.5s"}}`,
+		"well-known types":       `{"optionalTimestamp": "2026-01-02T03:04:05.5+01:00", "optionalStruct": {"a": [1, null, {"b": "c"}]}, "optionalFieldMask": "aB,c.d"}`,
+		"maps of every key":      `{"mapInt32Int32": {"1": 2, "-3": 4}, "mapBoolBool": {"true": false}, "mapStringNestedMessage": {"a": {"a": 1}}, "mapUint64Uint64": {"5": "6"}}`,
+		"messages within others": `{"recursiveMessage": {"recursiveMessage": {"optionalNestedMessage": {"corecursive": {"optionalInt32": 1}}}}}`,
+	} {
+		dst, text := make([]byte, 0, 4096), []byte(text)
+		wire, err := p.AppendWire(nil, text)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		disordered := append(bytes.Clone(wire), wire...)
+		for way, run := range map[string]func() error{
+			"to wire bytes":         func() error { _, err := p.AppendWire(dst, text); return err },
+			"to JSON":               func() error { _, err := p.AppendJSON(dst, wire); return err },
+			"to JSON, out of order": func() error { _, err := p.AppendJSON(dst, disordered); return err },
+		} {
+			if allocs := testing.AllocsPerRun(20, func() {
+				if err := run(); err != nil {
+					t.Error(err)
+				}
+			}); allocs > 0 {
+				t.Errorf("%s, %s: %v allocations", name, way, allocs)
 			}
 		}
 	}

@@ -195,7 +195,7 @@ func (r *filler) message(md protoreflect.MessageDescriptor, depth int) *dynamicp
 	}
 	few := 0.5
 	if md.Fields().Len() > 20 {
-		few = 0.1
+		few = []float64{0.02, 0.05, 0.1}[r.IntN(3)]
 	}
 	for i := range md.Fields().Len() {
 		fd := md.Fields().Get(i)
@@ -323,8 +323,8 @@ func (r *filler) string() string {
 	for range r.IntN(4) {
 		b.WriteString(parts[r.IntN(len(parts))])
 	}
-	if r.IntN(50) == 0 {
-		b.WriteString(strings.Repeat("long ", 50+r.IntN(5000)))
+	if r.IntN(200) == 0 {
+		b.WriteString(strings.Repeat("long ", 10+r.IntN(500)))
 	}
 	return b.String()
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 
@@ -169,10 +170,9 @@ func (w *twin) sameText(x, y proto.Message) bool {
 	return err == nil && sameJSON(a, b) == nil
 }
 
-// sameJSON reports how two texts differ in value; x has no spaces, most often. Numbers are equal when they are spelled alike.
+// sameJSON reports how two texts differ in value. Numbers are equal when they are spelled alike.
 func sameJSON(x, y []byte) error {
-	var compact bytes.Buffer
-	if json.Compact(&compact, y) == nil && bytes.Equal(x, compact.Bytes()) {
+	if json.Valid(x) && bytes.Equal(sortedJSON(x), sortedJSON(y)) {
 		return nil
 	}
 	a, err := parseJSON(x)
@@ -187,6 +187,48 @@ func sameJSON(x, y []byte) error {
 		return fmt.Errorf("values differ")
 	}
 	return nil
+}
+
+// sortedJSON is a text without spaces and with the members of objects in the order of their spelling, so that most texts that are equal need
+// not be parsed.
+func sortedJSON(text []byte) []byte {
+	out, _ := appendSorted(nil, text, 0)
+	return out
+}
+
+func appendSorted(out, text []byte, i int) ([]byte, int) {
+	for i < len(text) && isSpace(text[i]) {
+		i++
+	}
+	start := i
+	switch {
+	case i == len(text):
+	case text[i] == '"':
+		i = stringEnd(text, i)
+	case text[i] == '{' || text[i] == '[':
+		var members [][]byte
+		for i++; i < len(text) && text[i] != text[start]+2; { // "}" is two behind "{", and "]" behind "["
+			var m []byte
+			m, i = appendSorted(nil, text, i)
+			if i < len(text) && text[i] == ':' {
+				m, i = appendSorted(append(m, ':'), text, i+1)
+			}
+			members = append(members, m)
+			for i < len(text) && (isSpace(text[i]) || text[i] == ',') {
+				i++
+			}
+		}
+		if text[start] == '{' {
+			slices.SortFunc(members, bytes.Compare)
+		}
+		out = append(append(out, text[start]), bytes.Join(members, []byte{','})...)
+		return append(out, text[start]+2), i + 1
+	default:
+		for i < len(text) && !bytes.ContainsRune([]byte(",:]} \n\t\r"), rune(text[i])) {
+			i++
+		}
+	}
+	return append(out, text[start:i]...), i
 }
 
 // parseJSON is like json.Unmarshal, but refuses a name that comes twice.

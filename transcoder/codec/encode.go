@@ -23,6 +23,7 @@ type encoder struct {
 
 	keys    keySet
 	records []record
+	joint   []byte             // well-known types that came in pieces, as one
 	exts    []protowire.Number // extensions seen in the messages that are open
 }
 
@@ -51,7 +52,7 @@ func newEncoder(c *Compiler) *encoder {
 func (e *encoder) begin(dst, wire []byte, indexed bool) {
 	e.depth, e.limit = e.c.limits.Depth, len(dst)+e.c.limits.Output
 	e.inAny, e.indexed, e.repeats = 0, indexed, 1<<20+64*len(wire)
-	e.records, e.exts = e.records[:0], e.exts[:0]
+	e.records, e.exts, e.joint = e.records[:0], e.exts[:0], e.joint[:0]
 	e.keys.reset()
 }
 
@@ -60,6 +61,9 @@ func (e *encoder) free() {
 	clear(e.records[:cap(e.records)])
 	if cap(e.records) > maxKept/32 {
 		e.records = nil
+	}
+	if cap(e.joint) > maxKept {
+		e.joint = nil
 	}
 	e.keys.shrink()
 	encoders.Put(e)

@@ -39,9 +39,11 @@ func (e *encoder) segments(out []byte, p *Program, lo, hi int) ([]byte, error) {
 		}
 	} else {
 		var b []byte
+		joint := len(e.joint)
 		if b, err = e.joined(p, lo, hi); err == nil {
 			out, err = e.known(out, p, b)
 		}
+		e.joint = e.joint[:joint]
 	}
 	e.depth++
 	if len(out) > e.limit {
@@ -55,7 +57,7 @@ func (e *encoder) joined(p *Program, lo, hi int) ([]byte, error) {
 	if hi-lo == 1 {
 		return e.records[lo].data, nil
 	}
-	var b []byte
+	start := len(e.joint)
 	for _, r := range e.records[lo:hi] {
 		if e.repeats -= len(r.data); e.repeats < 0 {
 			return nil, errDepth
@@ -63,9 +65,9 @@ func (e *encoder) joined(p *Program, lo, hi int) ([]byte, error) {
 		if err := e.checkMessage(p, r.data); err != nil {
 			return nil, err
 		}
-		b = append(b, r.data...)
+		e.joint = append(e.joint, r.data...)
 	}
-	return b, nil
+	return e.joint[start:], nil
 }
 
 func (e *encoder) sorted(out []byte, p *Program, lo, hi int) ([]byte, error) {

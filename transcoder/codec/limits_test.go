@@ -3,6 +3,7 @@ package codec
 import (
 	"bytes"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +91,28 @@ func TestOutputIsLimited(t *testing.T) {
 	}
 	if out, err := p.AppendWire(nil, []byte(`{"repeatedNestedMessage":[{"a":1}`+strings.Repeat(`,{"a":1}`, 100_000)+`]}`)); err == nil {
 		t.Errorf("%d bytes were written with a limit of 100,000", len(out))
+	}
+}
+
+func TestALengthPrefixAllocatesNothingBeforeTheBytesAreThere(t *testing.T) {
+	p := compileAll(t, Options{}, Limits{})
+	huge := []byte{0xff, 0xff, 0xff, 0xff, 0x07} // 2^31-1
+	for name, start := range map[string][]byte{
+		"a string": {0x72}, "bytes": {0x7a}, "a message": {0x92, 1}, "a packed list": {0xfa, 1}, "a list of strings": {0xe2, 2},
+		"a map": {0xc2, 3}, "a Struct": {0x82, 0x13}, "an Any": {0xfa, 0x12}, "an unknown field": {0xc2, 0x3e},
+		"a string in a message": {0xda, 1, 10, 0x72},
+	} {
+		wire := append(bytes.Clone(start), huge...)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := p.AppendJSON(nil, wire)
+		runtime.ReadMemStats(&after)
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+		if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+			t.Errorf("%s: %d bytes allocated for %d", name, n, len(wire))
+		}
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	executions = flag.Int("executions", 40_000, "how many random inputs are given to the codec and to the reference")
+	executions = flag.Int("executions", 80_000, "how many random inputs are given to the codec and to the reference")
 	seed       = flag.Uint64("seed", 1, "where the random inputs begin")
 )
 
@@ -31,34 +31,42 @@ type trials struct {
 	started   time.Time
 }
 
-// TestRandomInputIsTreatedAsTheReferenceTreatsIt goes over all types, with inputs that are right and such that are wrong in some
-// way. make fuzz-codec runs it for a hundred million inputs.
+// TestRandomInputIsTreatedAsTheReferenceTreatsIt goes over all types with all options, and then on at random, with inputs that are right and
+// such that are wrong in some way. make fuzz-codec runs it for a hundred million inputs.
 func TestRandomInputIsTreatedAsTheReferenceTreatsIt(t *testing.T) {
 	c := theCorpus()
 	r := trials{
 		filler: &filler{rand.New(rand.NewPCG(*seed, 2)), c}, t: t, started: time.Now(),
 		twins: newTwins(), requests: newRequestTwins(t), responses: newResponseTwins(),
 	}
-	for round := 0; r.done < rounds(*executions); round++ {
-		for i, md := range c.messages {
-			if round > 0 && i%8 != 0 { // the more fields a type has, the more there is to try
-				md = c.rich[r.IntN(len(c.rich))]
-			}
-			r.message(md)
-			r.request()
+	for options := range rounds(len(twinOptions)) {
+		for _, md := range c.messages {
+			r.message(md, options)
 		}
+	}
+	for r.done < rounds(*executions) {
+		md := c.messages[r.IntN(len(c.messages))]
+		if r.IntN(8) > 0 { // the more fields a type has, the more there is to try
+			md = c.rich[r.IntN(len(c.rich))]
+		}
+		options := r.IntN(len(twinOptions))
+		if twinOptions[options].EmitUnpopulated && r.IntN(3) > 0 {
+			options = 0 // the others print less, so that more can be tried
+		}
+		r.message(md, options)
+		r.request()
 	}
 	t.Logf("%d inputs", r.done)
 }
 
-func (r *trials) message(md protoreflect.MessageDescriptor) {
-	w := r.twins.pick(r.t, string(md.FullName()), uint8(r.IntN(len(twinOptions))))
-	m := r.filler.message(md, []int{0, 0, 1, 1, 1, 2, 2, 3}[r.IntN(8)])
+func (r *trials) message(md protoreflect.MessageDescriptor, options int) {
+	w := r.twins.pick(r.t, string(md.FullName()), uint8(options))
+	m := r.filler.message(md, []int{0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 3}[r.IntN(12)])
 	wire, err := proto.MarshalOptions{AllowPartial: true, Deterministic: true}.Marshal(m)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	few := max(1, 6-len(wire)/200)
+	few := max(1, 12-len(wire)/100)
 	r.json(w, wire)
 	r.response(md, wire)
 	for range few {
