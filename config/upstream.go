@@ -18,6 +18,9 @@ type Upstream struct {
 	ConnectTimeout Duration `yaml:"connect_timeout" default:"5s" min:"1ms"`
 	// The largest message accepted from a backend.
 	MaxMessageSize Size `yaml:"max_message_size" default:"16MiB" min:"1" max:"1GiB"`
+	// How much of a stream a backend may send before its client has taken what came (the HTTP/2 window). It is the memory that
+	// a slow client costs, besides one message, and with a far backend what a stream moves in each round trip.
+	StreamWindow Size `yaml:"stream_window" default:"256KiB" min:"64KiB" max:"2MiB"`
 }
 
 // ClientTLS is TLS towards a backend.

@@ -302,9 +302,15 @@ func (s *shop) answer(md protoreflect.MessageDescriptor, text string) proto.Mess
 	return m
 }
 
-// stream echoes a chat and counts an upload. An item titled "fail" ends either, one titled "stop" ends them well.
+// stream echoes a chat, which it begins where x-greet says so, and counts an upload. An item titled "fail" ends either,
+// one titled "stop" ends them well.
 func (s *shop) stream(md protoreflect.MethodDescriptor, stream grpc.ServerStream) error {
 	title := md.Input().Fields().ByName("title")
+	if in, _ := metadata.FromIncomingContext(stream.Context()); in.Get("x-greet") != nil {
+		if err := stream.SendMsg(s.answer(md.Output(), `{"title":"hello"}`)); err != nil {
+			return err
+		}
+	}
 	for n := 0; ; n++ {
 		item := dynamicpb.NewMessage(md.Input())
 		if err := stream.RecvMsg(item); err != nil {

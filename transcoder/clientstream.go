@@ -34,8 +34,15 @@ func (m *Method) serveClientStream(ctx context.Context, w http.ResponseWriter, r
 	if m.rawIn == nil {
 		in.decoder = json.NewDecoder(in)
 	}
-	// The first message is read before the backend is called, so that a broken one calls nothing.
-	first, err := in.first()
+	// The first message is read before the backend is called, so that a broken one calls nothing. But it may be the backend
+	// of a bidirectional stream that speaks first.
+	later := m.stream.ServerStreams && m.hasBody
+	var first []byte
+	if later && r.ContentLength != 0 {
+		err = m.checkContent(r)
+	} else if !later {
+		first, err = in.first()
+	}
 	if err != nil {
 		m.fail(w, r, err)
 		return
@@ -50,7 +57,11 @@ func (m *Method) serveClientStream(ctx context.Context, w http.ResponseWriter, r
 	sent := make(chan struct{})
 	go func() { // ends with the body, with the stream, or when the deadline below cuts its read short
 		defer close(sent)
-		in.run(first)
+		var err error
+		if later {
+			first, err = in.first()
+		}
+		in.run(first, err)
 	}()
 	if m.stream.ServerStreams {
 		m.relay(ctx, cancel, w, r, in.stream, in)
@@ -203,9 +214,12 @@ func (s *sender) next() ([]byte, error) {
 	return s.message(s.value)
 }
 
-// run sends first and then the rest. What goes wrong here ends the call, and is what the client is told.
-func (s *sender) run(first []byte) {
-	err := s.sendAll(first)
+// run sends first, unless it was not to be had, and then the rest. What goes wrong here ends the call, and is what the
+// client is told.
+func (s *sender) run(first []byte, err error) {
+	if err == nil {
+		err = s.sendAll(first)
+	}
 	switch {
 	case err == nil:
 		err = s.stream.CloseSend()

@@ -63,7 +63,7 @@ func (m *Method) relay(ctx context.Context, cancel context.CancelFunc, w http.Re
 		defer close(received)
 		y.receive(ctx)
 	}()
-	release := y.limitWrites(ctx)
+	release := LimitWrites(ctx, y.rc)
 	y.write()
 	release()
 	cancel()
@@ -75,12 +75,13 @@ func (m *Method) relay(ctx context.Context, cancel context.CancelFunc, w http.Re
 	}
 }
 
-// limitWrites bounds how long a client that reads nothing can hold on to a call that is over.
-func (y *relay) limitWrites(ctx context.Context) (release func()) {
+// LimitWrites bounds how long a client that reads nothing can hold on to a call that is over: from the end of ctx it has
+// five seconds to take what is left. release must be called before the handler returns.
+func LimitWrites(ctx context.Context, rc *http.ResponseController) (release func()) {
 	fired := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(fired)
-		_ = y.rc.SetWriteDeadline(time.Now().Add(lastWrite))
+		_ = rc.SetWriteDeadline(time.Now().Add(lastWrite))
 	})
 	return func() {
 		if !stop() {

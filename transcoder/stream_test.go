@@ -211,3 +211,28 @@ func TestAClientThatStopsSendingEndsTheChat(t *testing.T) {
 		}
 	}
 }
+
+// TestTheBackendOfAChatMaySpeakFirst sends nothing before the backend's first message.
+func TestTheBackendOfAChatMaySpeakFirst(t *testing.T) {
+	s := startShop(t, nil)
+	for _, two := range []bool{false, true} {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		body, send := io.Pipe()
+		r, err := http.NewRequestWithContext(ctx, "POST", s.gateway.URL+"/v1/chat", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Grpc-Metadata-X-Greet", "1")
+		answer, err := testClient(t, two).Do(r)
+		if err != nil {
+			t.Fatalf("HTTP/2 %v: %v", two, err)
+		}
+		if line, err := bufio.NewReader(answer.Body).ReadString('\n'); err != nil || line != "{\"title\":\"hello\"}\n" {
+			t.Errorf("HTTP/2 %v: %q, %v", two, line, err)
+		}
+		send.Close()
+		answer.Body.Close()
+		cancel()
+		<-s.ended
+	}
+}

@@ -31,6 +31,10 @@ type endpoint struct {
 
 const userAgent = "crossgate"
 
+// connWindow is how much of all streams of a connection may be on its way. It holds nothing: grpc-go gives it back when
+// it reads, whoever takes what was read.
+const connWindow = 16 << 20
+
 func newEndpoint(address string, cfg *config.Upstream, tls *clientTLS) (*endpoint, error) {
 	e := &endpoint{address: address, scheme: "http"}
 	creds := insecure.NewCredentials()
@@ -50,6 +54,7 @@ func newEndpoint(address string, cfg *config.Upstream, tls *clientTLS) (*endpoin
 		DialContext:        d.dial,
 		DialTLSContext:     d.dialTLS,
 		DisableCompression: true, // the body is the backend's, untouched
+		HTTP2:              &http.HTTP2Config{MaxReceiveBufferPerStream: int(cfg.StreamWindow)},
 	}
 	own := unary.Options{Authority: address, TLS: tls != nil, UserAgent: userAgent, MaxMessageSize: int(cfg.MaxMessageSize)}
 	dial := d.dial
@@ -72,6 +77,9 @@ func newEndpoint(address string, cfg *config.Upstream, tls *clientTLS) (*endpoin
 				MinConnectTimeout: cfg.ConnectTimeout.Std(),
 			}),
 			grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawCodec{}), grpc.MaxCallRecvMsgSize(int(cfg.MaxMessageSize))),
+			// Left alone, grpc-go has windows grow, and with them what it holds for each slow client.
+			grpc.WithInitialWindowSize(int32(cfg.StreamWindow)),
+			grpc.WithInitialConnWindowSize(connWindow),
 			grpc.WithDisableServiceConfig(),
 			grpc.WithDisableRetry(),
 			grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) { return d.dial(ctx, "tcp", address) }),

@@ -72,6 +72,22 @@ func Run(t testing.TB, name string, args ...string) *Process {
 // Signal sends a signal to the process.
 func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
 
+// Memory returns the process's resident memory, in bytes.
+func (p *Process) Memory(t testing.TB) int64 {
+	t.Helper()
+	// proc_pid_statm(5): the second number is the resident pages.
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	var size, resident int64
+	if _, err := fmt.Sscan(string(text), &size, &resident); err != nil {
+		t.Error(err)
+	}
+	return resident * int64(os.Getpagesize())
+}
+
 // Kill ends the process with SIGKILL and waits until it is gone. It may be called again.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill()

@@ -194,7 +194,10 @@ var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return 
 func (c *call) relay(take func([]byte) error) error {
 	buf := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buf)
-	for {
+	for pieces := 0; ; pieces++ {
+		if pieces == 1 { // the answers of most calls are one, whose write does not wait
+			defer transcoder.LimitWrites(c.ctx, c.rc)()
+		}
 		n, err := c.answer.Body.Read(*buf)
 		if n > 0 {
 			if err := take((*buf)[:n]); err != nil {
