@@ -63,6 +63,54 @@ func TestDifferential(t *testing.T) {
 	g := rig.StartGateway(t, fmt.Sprintf(besidePeer, backend.Address, "grpc: {upstream: test, unknown_query: ignore, json: {unknown: ignore}}"))
 	peer := grpcGateway(t, backend.Address)
 
+	for _, r := range exchanges() {
+		code, got := r.send(t, g.URL)
+		peerCode, want := r.send(t, peer)
+		if code != peerCode {
+			t.Errorf("%s %s %s: status %d, grpc-gateway %d: %s", r.method, r.path, r.body, code, peerCode, got)
+			continue
+		}
+		if peerCode >= 400 {
+			got, want = onlyCode(got), onlyCode(want)
+		}
+		if !sameJSON(got, want) {
+			t.Errorf("%s %s %s:\n%s\ngrpc-gateway\n%s", r.method, r.path, r.body, got, want)
+		}
+	}
+}
+
+// TestIntendedDifferences holds the requests that the two answer differently, on purpose, and why.
+func TestIntendedDifferences(t *testing.T) {
+	backend := testserver.Start(t)
+	g := rig.StartGateway(t, fmt.Sprintf(besidePeer, backend.Address, "grpc: {upstream: test}"))
+	peer := grpcGateway(t, backend.Address)
+	for _, c := range []struct {
+		why          string
+		request      exchange
+		ours, theirs int
+	}{
+		{"a variable of one segment is decoded whole, %2F too (google/api/http.proto)", exchange{"GET", "/bind/v1/one/x%2Fy", ""}, 200, 404},
+		{"** matches zero segments (google/api/http.proto)", exchange{"GET", "/bind/v1/files/a", ""}, 200, 404},
+		{"base64 without padding is base64 (the protobuf JSON mapping)", exchange{"GET", "/test/v1/scalars?bytesValue=aGk", ""}, 200, 400},
+		{"a query parameter that is no field is refused unless the route ignores it", exchange{"GET", "/bind/v1/one/x?nothing=1", ""}, 400, 200},
+		{"a field that the message does not have is refused unless the route ignores it", exchange{"POST", "/bind/v1/all", `{"nothing":1}`}, 400, 200},
+		{"an integer that is the body may be a string, as the protobuf JSON mapping has it", exchange{"PUT", "/bind/v1/number/x", `"7"`}, 200, 400},
+		{"a map has no syntax of its own in a query", exchange{"GET", "/bind/v1/one/x?labels[a]=b", ""}, 400, 200},
+		{"there are no query parameters beside a body that is the whole message", exchange{"POST", "/bind/v1/all?note=n", "{}"}, 400, 200},
+		{"a path that takes other methods is 405 (RFC 9110), not 501", exchange{"DELETE", "/bind/v1/all", ""}, 405, 501},
+	} {
+		if got, body := c.request.send(t, g.URL); got != c.ours {
+			t.Errorf("%s: %d, want %d: %s", c.why, got, c.ours, body)
+		}
+		if got, body := c.request.send(t, peer); got != c.theirs {
+			t.Errorf("%s: grpc-gateway answers %d, not %d any more: %s", c.why, got, c.theirs, body)
+		}
+	}
+}
+
+// exchanges are the requests that the differential tests send: of each kind of binding and field, well made and not, and
+// random messages of each type.
+func exchanges() []exchange {
 	requests := []exchange{
 		{"GET", "/bind/v1/one/x", ""},
 		{"GET", "/bind/v1/one/x?note=n&tags=a&tags=b&kind=KIND_TWO&nested.name=inner&nested.count=7", ""},
@@ -146,49 +194,7 @@ func TestDifferential(t *testing.T) {
 			requests = append(requests, exchange{"POST", "/test/v1/" + path, string(body)})
 		}
 	}
-	for _, r := range requests {
-		code, got := r.send(t, g.URL)
-		peerCode, want := r.send(t, peer)
-		if code != peerCode {
-			t.Errorf("%s %s %s: status %d, grpc-gateway %d: %s", r.method, r.path, r.body, code, peerCode, got)
-			continue
-		}
-		if peerCode >= 400 {
-			got, want = onlyCode(got), onlyCode(want)
-		}
-		if !sameJSON(got, want) {
-			t.Errorf("%s %s %s:\n%s\ngrpc-gateway\n%s", r.method, r.path, r.body, got, want)
-		}
-	}
-}
-
-// TestIntendedDifferences holds the requests that the two answer differently, on purpose, and why.
-func TestIntendedDifferences(t *testing.T) {
-	backend := testserver.Start(t)
-	g := rig.StartGateway(t, fmt.Sprintf(besidePeer, backend.Address, "grpc: {upstream: test}"))
-	peer := grpcGateway(t, backend.Address)
-	for _, c := range []struct {
-		why          string
-		request      exchange
-		ours, theirs int
-	}{
-		{"a variable of one segment is decoded whole, %2F too (google/api/http.proto)", exchange{"GET", "/bind/v1/one/x%2Fy", ""}, 200, 404},
-		{"** matches zero segments (google/api/http.proto)", exchange{"GET", "/bind/v1/files/a", ""}, 200, 404},
-		{"base64 without padding is base64 (the protobuf JSON mapping)", exchange{"GET", "/test/v1/scalars?bytesValue=aGk", ""}, 200, 400},
-		{"a query parameter that is no field is refused unless the route ignores it", exchange{"GET", "/bind/v1/one/x?nothing=1", ""}, 400, 200},
-		{"a field that the message does not have is refused unless the route ignores it", exchange{"POST", "/bind/v1/all", `{"nothing":1}`}, 400, 200},
-		{"an integer that is the body may be a string, as the protobuf JSON mapping has it", exchange{"PUT", "/bind/v1/number/x", `"7"`}, 200, 400},
-		{"a map has no syntax of its own in a query", exchange{"GET", "/bind/v1/one/x?labels[a]=b", ""}, 400, 200},
-		{"there are no query parameters beside a body that is the whole message", exchange{"POST", "/bind/v1/all?note=n", "{}"}, 400, 200},
-		{"a path that takes other methods is 405 (RFC 9110), not 501", exchange{"DELETE", "/bind/v1/all", ""}, 405, 501},
-	} {
-		if got, body := c.request.send(t, g.URL); got != c.ours {
-			t.Errorf("%s: %d, want %d: %s", c.why, got, c.ours, body)
-		}
-		if got, body := c.request.send(t, peer); got != c.theirs {
-			t.Errorf("%s: grpc-gateway answers %d, not %d any more: %s", c.why, got, c.theirs, body)
-		}
-	}
+	return requests
 }
 
 func (e *exchange) send(t *testing.T, base string) (int, []byte) {
