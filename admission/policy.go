@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/textproto"
 	"strconv"
 	"strings"
@@ -18,7 +19,7 @@ import (
 
 // Stores keep the buckets of limits.
 type Stores struct {
-	Memory ratelimit.Store
+	Memory ratelimit.Store // nil for one of each policy's own
 	Redis  ratelimit.Store // nil where there is none
 	// Revoked are credentials that are refused before their time; nil for none.
 	Revoked *auth.Revocations
@@ -60,7 +61,9 @@ func CompilePolicy(r *config.Route, providers *auth.Providers, stores Stores) (*
 	var messages []config.RateLimit
 	switch {
 	case r.WebSocket != nil:
-		messages = r.WebSocket.MessageRateLimits
+		if messages = r.WebSocket.MessageRateLimits; messages == nil {
+			messages = config.DefaultMessageRateLimits
+		}
 	case r.GRPC != nil && r.GRPC.WebSocket != nil:
 		messages = r.GRPC.WebSocket.MessageRateLimits
 	}
@@ -136,7 +139,12 @@ func (l *limits) add(name string, c *config.RateLimit, stores Stores) error {
 		l.redis, l.redisKeep = append(l.redis, r), stores.Redis
 		return nil
 	}
-	l.memory, l.memStore = append(l.memory, r), stores.Memory
+	if l.memStore == nil {
+		if l.memStore = stores.Memory; l.memStore == nil {
+			l.memStore = ratelimit.NewMemory()
+		}
+	}
+	l.memory = append(l.memory, r)
 	return nil
 }
 
@@ -222,16 +230,20 @@ func (r *rule) appendKey(b []byte, t *Ticket, h http.Header, connection string) 
 			return append(append(b, 'h'), value[:min(len(value), maxKeyHeader)]...)
 		}
 	}
-	b = append(b, 'i')
+	return t.Subscriber().AppendTo(append(b, 'i'))
+}
+
+// Subscriber returns the address that the client is counted by: one subscriber has an IPv4 address, or a /64 of IPv6 at
+// least (RFC 6177).
+func (t *Ticket) Subscriber() netip.Addr {
 	// An IPv4 client of a listener for both is ::ffff:192.0.2.1: all of IPv4 is in that one /64.
 	client := t.Client.Unmap()
 	if client.Is6() {
-		// One subscriber holds a /64 at least (RFC 6177).
 		if p, err := client.Prefix(64); err == nil {
-			return p.Addr().AppendTo(b)
+			return p.Addr()
 		}
 	}
-	return client.AppendTo(b)
+	return client
 }
 
 // maxKeyHeader bounds what a caller can make a store hold.

@@ -1,5 +1,7 @@
 package config
 
+import "time"
+
 // WebSocketRoute connects browsers to a service on the bus.
 type WebSocketRoute struct {
 	Pos Position `yaml:"-"`
@@ -14,12 +16,18 @@ type WebSocketRoute struct {
 	Delivery string `yaml:"delivery" default:"at_most_once" enum:"at_most_once,at_least_once"`
 	// Which channels clients may subscribe to. The first pattern that fits decides; none: denied.
 	Channels []Channel `yaml:"channels"`
-	// How often a client may send. Every rule must have room for the message; per connection is a key here too.
+	// How often a client may send. Every rule must have room for the message; per connection is a key here too. Left out: 1000/s per connection, with a burst of 5000.
 	MessageRateLimits []RateLimit `yaml:"message_rate_limits"`
 	// The largest message from a client.
 	MaxMessageSize Size `yaml:"max_message_size" default:"64KiB" min:"1" max:"64MiB"`
 	// The most subscriptions of a connection.
 	MaxSubscriptions int `yaml:"max_subscriptions" default:"128" min:"1"`
+	// The most connections of the route on one node.
+	MaxConnections int `yaml:"max_connections" default:"200000" min:"1"`
+	// The most connections of one user of the route on one node. Anonymous ones are not counted.
+	MaxConnectionsPerUser int `yaml:"max_connections_per_user" default:"10000" min:"1"`
+	// The most connections of the route from one IP address, or one /64 of IPv6, on one node.
+	MaxConnectionsPerIP int `yaml:"max_connections_per_ip" default:"20000" min:"1"`
 	// The most bytes that wait for a slow client; beyond it the connection is closed with code 4008.
 	QueueSize Size `yaml:"queue_size" default:"1MiB" min:"1KiB"`
 	// How often an idle connection is pinged.
@@ -29,6 +37,9 @@ type WebSocketRoute struct {
 	// How long a message with an id waits for the service's reply.
 	ReplyTimeout Duration `yaml:"reply_timeout" default:"10s" min:"10ms"`
 }
+
+// DefaultMessageRateLimits hold where a route has no message_rate_limits.
+var DefaultMessageRateLimits = []RateLimit{{Per: "connection", Rate: Rate{Events: 1000, Per: time.Second}, Burst: 5000, Store: "memory"}}
 
 // Channel is who may do what with the channels of a pattern.
 type Channel struct {

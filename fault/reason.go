@@ -22,6 +22,8 @@ const (
 	PermissionDenied
 	RateLimitExceeded
 	LimitsUnavailable
+	TooManyConnections
+	ConnectionsExhausted
 	InvalidRequest
 	ValidationFailed
 	UnsupportedMediaType
@@ -62,6 +64,8 @@ var table = [reasons]struct {
 	PermissionDenied:          {"PERMISSION_DENIED", codes.PermissionDenied, http.StatusForbidden, "The caller may not do this"},
 	RateLimitExceeded:         {"RATE_LIMIT_EXCEEDED", codes.ResourceExhausted, http.StatusTooManyRequests, "Too many requests"},
 	LimitsUnavailable:         {"LIMITS_UNAVAILABLE", codes.Unavailable, http.StatusServiceUnavailable, "The limits cannot be checked"},
+	TooManyConnections:        {"TOO_MANY_CONNECTIONS", codes.ResourceExhausted, http.StatusTooManyRequests, "Too many connections"},
+	ConnectionsExhausted:      {"CONNECTIONS_EXHAUSTED", codes.Unavailable, http.StatusServiceUnavailable, "The node takes no more connections"},
 	InvalidRequest:            {"INVALID_REQUEST", codes.InvalidArgument, http.StatusBadRequest, "The request does not fit the method"},
 	ValidationFailed:          {"VALIDATION_FAILED", codes.InvalidArgument, http.StatusBadRequest, "The request breaks a rule of its message"},
 	UnsupportedMediaType:      {"UNSUPPORTED_MEDIA_TYPE", codes.InvalidArgument, http.StatusUnsupportedMediaType, "The content type or encoding is not supported"},

@@ -71,7 +71,9 @@ func serveWebSocket(n *wsbridge.Node, route *wsbridge.Route, metrics wsbridge.Me
 		ticket := x.ticket
 		x.ticket = new(admission.Ticket)
 		x.leave()
-		n.Serve(&x.w, x.r, ticket, route, metrics)
+		if e := n.Serve(&x.w, x.r, ticket, route, metrics); e != nil {
+			x.fail(e)
+		}
 	}
 }
 
@@ -81,6 +83,8 @@ type socketMetrics struct{ *telemetry.RouteMetrics }
 func (m socketMetrics) Opened()     { m.WebSocketOpen.Inc() }
 func (m socketMetrics) MessageIn()  { m.WebSocketIn.Inc() }
 func (m socketMetrics) MessageOut() { m.WebSocketOut.Inc() }
+
+func (m socketMetrics) Limited(limit string) { m.WebSocketLimited(limit) }
 
 func (m socketMetrics) Closed(code int) {
 	m.WebSocketOpen.Dec()

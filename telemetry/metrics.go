@@ -12,6 +12,7 @@ type metrics struct {
 	wsOpen    *prometheus.GaugeVec
 	wsFrames  *prometheus.CounterVec
 	wsCloses  *prometheus.CounterVec
+	wsLimits  *prometheus.CounterVec
 	BusUp     prometheus.Gauge
 	BusBreaks prometheus.Counter
 	BusDrops  *prometheus.CounterVec
@@ -44,6 +45,7 @@ func newMetrics() metrics {
 		wsOpen:    gauges("websocket_connections", "Open WebSocket sessions.", "route"),
 		wsFrames:  counter("websocket_messages_total", "WebSocket messages, in from clients and out to them.", "route", "direction"),
 		wsCloses:  counter("websocket_closes_total", "Closed WebSocket sessions, by close code.", "route", "code"),
+		wsLimits:  counter("websocket_limited_total", "What the limits of WebSocket sessions have refused, by limit.", "route", "limit"),
 		BusUp:     gauge("bus_connected", "1 while the bus subscription stands, else 0."),
 		BusBreaks: prometheus.NewCounter(prometheus.CounterOpts{Name: "crossgate_bus_disconnects_total", Help: "Times the bus subscription broke."}),
 		BusDrops:  counter("bus_dropped_total", "Messages from the bus that nobody got, by reason.", "reason"),
@@ -56,7 +58,7 @@ func newMetrics() metrics {
 
 func (m *metrics) all() []prometheus.Collector {
 	return []prometheus.Collector{m.requests, m.duration, m.bytesIn, m.bytesOut, m.refusals, m.wsOpen, m.wsFrames,
-		m.wsCloses, m.BusUp, m.BusBreaks, m.BusDrops, m.reloads, m.reloadAt, m.services, m.buildInfo}
+		m.wsCloses, m.wsLimits, m.BusUp, m.BusBreaks, m.BusDrops, m.reloads, m.reloadAt, m.services, m.buildInfo}
 }
 
 // Reloaded counts a snapshot that was installed (ok) or refused.

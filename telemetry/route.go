@@ -92,6 +92,7 @@ func (t *Telemetry) Retain(names map[string]bool) {
 		t.wsOpen.DeletePartialMatch(gone)
 		t.wsFrames.DeletePartialMatch(gone)
 		t.wsCloses.DeletePartialMatch(gone)
+		t.wsLimits.DeletePartialMatch(gone)
 	}
 }
 
@@ -172,6 +173,9 @@ func (r *RouteMetrics) WebSocketClosed(code int) {
 	}
 	r.create(r.t.wsCloses, label).Inc()
 }
+
+// WebSocketLimited counts what one of the limits of WebSocket sessions has refused. Their names come from the bridge.
+func (r *RouteMetrics) WebSocketLimited(limit string) { r.create(r.t.wsLimits, limit).Inc() }
 
 // InFlight adds n, 1 or -1, to the requests being served.
 func (t *Telemetry) InFlight(n int64) { t.serving.Add(n) }

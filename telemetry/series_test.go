@@ -23,6 +23,7 @@ func TestARouteThatIsGoneLeavesNoSeriesWhateverStillUsesIt(t *testing.T) {
 	gone.Observe(REST, 200, 0, 1, 1)
 	gone.Observe(WebSocket, 418, 0, 1, 1)
 	gone.WebSocketClosed(1001)
+	gone.WebSocketLimited("subscriptions")
 	gone.WebSocketOpen.Dec()
 	gone.Refused(RefusedLimit)
 	if strings.Contains(scrape(t, tel), `"gone"`) {
@@ -60,6 +61,7 @@ func exercise(tel *Telemetry) {
 	r := tel.Route("shop")
 	r.Observe(REST, 200, 0, 0, 0)
 	r.WebSocketClosed(1000)
+	r.WebSocketLimited("subscriptions")
 	tel.BusDrops.WithLabelValues("malformed").Inc()
 	tel.Reloaded(true)
 	tel.Reloaded(false)

@@ -60,6 +60,7 @@ func (c *counts) Closed(code int)              { c.add(fmt.Sprint("closed ", cod
 func (c *counts) MessageIn()                   { c.add("in") }
 func (c *counts) MessageOut()                  { c.add("out") }
 func (c *counts) Refused(f *admission.Refusal) { c.add("refused") }
+func (c *counts) Limited(limit string)         { c.add("limited " + limit) }
 func (c *counts) BusState(up bool)             { c.add(fmt.Sprint("up ", up)) }
 func (c *counts) BusDropped(reason string)     { c.add(reason) }
 
@@ -120,7 +121,9 @@ routes:
 			http.Error(w, refusal.Reason, http.StatusForbidden)
 			return
 		}
-		g.Serve(w, r, ticket, route, g)
+		if e := g.Serve(w, r, ticket, route, g); e != nil {
+			http.Error(w, e.Message, e.Reason.HTTPStatus())
+		}
 	}))
 	t.Cleanup(func() {
 		g.Close()

@@ -53,6 +53,7 @@ func (s *session) refused(id json.RawMessage, f *admission.Refusal) {
 	case admission.PermissionDenied:
 		code = codePermissionDenied
 	case admission.LimitExceeded:
+		s.limited(limitMessageRate)
 		code = codeResourceExhausted
 	}
 	s.refuse(id, code, f.Reason)
@@ -108,6 +109,7 @@ func (s *session) enter(ctx context.Context, r *request) {
 		return
 	}
 	if len(s.channels) >= s.route.maxSubscriptions {
+		s.limited(limitSubscriptions)
 		s.refuse(r.ID, codeResourceExhausted, "the connection has as many subscriptions as the route allows")
 		return
 	}

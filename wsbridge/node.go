@@ -16,6 +16,7 @@ import (
 
 	"github.com/crossgate/crossgate/admission"
 	"github.com/crossgate/crossgate/auth"
+	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/wsbridge/bus"
 )
 
@@ -26,6 +27,8 @@ type Metrics interface {
 	MessageIn()
 	MessageOut()
 	Refused(*admission.Refusal)
+	// Limited counts what one of the session's limits has refused.
+	Limited(limit string)
 }
 
 // NodeMetrics are the counters of the node.
@@ -76,6 +79,7 @@ type Node struct {
 	ctx      context.Context // of what runs for no session; ends with Close
 	stop     context.CancelFunc
 	settler  settler
+	census   census
 
 	revocations *auth.Revocations
 
@@ -137,21 +141,25 @@ func (n *Node) Connections() int {
 }
 
 // Serve upgrades an admitted request and returns; its session is served from then on without the request. The ticket is
-// the session's.
-func (n *Node) Serve(w http.ResponseWriter, r *http.Request, ticket *admission.Ticket, route *Route, metrics Metrics) {
+// the session's. An error has not been written.
+func (n *Node) Serve(w http.ResponseWriter, r *http.Request, ticket *admission.Ticket, route *Route, metrics Metrics) *fault.Error {
 	if !route.origins.Allow(r) {
-		http.Error(w, "this origin may not connect", http.StatusForbidden)
-		return
+		return fault.New(fault.PermissionDenied, "this origin may not connect")
 	}
 	n.mu.Lock()
 	if n.draining {
 		n.mu.Unlock()
-		http.Error(w, "the gateway is going away", http.StatusServiceUnavailable)
-		return
+		return fault.New(fault.ShuttingDown, "the gateway is going away")
 	}
 	n.work.Add(1)
 	n.mu.Unlock()
-	s := &session{node: n, route: route, id: uuid.NewString(), ticket: ticket, metrics: metrics, user: ticket.Identity.User}
+	user, address := ticket.Identity.User, ticket.Subscriber()
+	if over := n.census.enter(route, user, address); over != "" {
+		n.work.Done()
+		metrics.Limited(string(over))
+		return over.tooMany()
+	}
+	s := &session{node: n, route: route, id: uuid.NewString(), ticket: ticket, metrics: metrics, user: user}
 	s.wire.limit, s.wire.timeout = route.queueSize, route.pingTimeout
 	s.wire.spawn, s.wire.overflow = n.spawn, s.overflow
 	conn, err := websocket.Accept(&upgrade{w, &s.wire}, r, &websocket.AcceptOptions{
@@ -160,8 +168,9 @@ func (n *Node) Serve(w http.ResponseWriter, r *http.Request, ticket *admission.T
 		CompressionMode:    websocket.CompressionDisabled,
 	})
 	if err != nil {
+		n.census.leave(route, user, address)
 		n.work.Done()
-		return // Accept has answered
+		return nil // Accept has answered
 	}
 	s.conn, s.raw = conn, route.raw && conn.Subprotocol() == ""
 	metrics.Opened()
@@ -182,7 +191,9 @@ func (n *Node) Serve(w http.ResponseWriter, r *http.Request, ticket *admission.T
 		n.mu.Lock()
 		delete(n.sessions, s.id)
 		n.mu.Unlock()
+		n.census.leave(route, user, address)
 	}()
+	return nil
 }
 
 // spawn runs f in a goroutine that Close waits for.

@@ -27,6 +27,7 @@ type pendingReply struct {
 func (s *session) deliver(ctx context.Context, m *bus.Inbound, id json.RawMessage, decide func(*bus.Outbound)) {
 	waits := len(id) > 0 || decide != nil
 	if waits && !s.expect(m.ID, id, decide) {
+		s.limited(limitPendingReplies)
 		s.refuse(id, codeResourceExhausted, "too many messages wait for a reply")
 		return
 	}

@@ -18,6 +18,9 @@ type Route struct {
 	decisions        *decisions
 	maxMessage       int64
 	maxSubscriptions int
+	maxConnections   int
+	maxPerUser       int
+	maxPerIP         int
 	queueSize        int
 	pingInterval     time.Duration
 	pingTimeout      time.Duration
@@ -34,6 +37,9 @@ func CompileRoute(name string, cfg *config.WebSocketRoute) *Route {
 		origins:          admission.CompileOrigins(cfg.Origins),
 		maxMessage:       int64(cfg.MaxMessageSize),
 		maxSubscriptions: cfg.MaxSubscriptions,
+		maxConnections:   cfg.MaxConnections,
+		maxPerUser:       cfg.MaxConnectionsPerUser,
+		maxPerIP:         cfg.MaxConnectionsPerIP,
 		queueSize:        int(cfg.QueueSize),
 		pingInterval:     cfg.PingInterval.Std(),
 		pingTimeout:      cfg.PingTimeout.Std(),

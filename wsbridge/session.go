@@ -154,6 +154,7 @@ func (s *session) codeOf(err error) websocket.StatusCode {
 	case s.wire.failed.Load():
 		return CloseUnresponsive
 	case errors.Is(err, websocket.ErrMessageTooBig):
+		s.limited(limitMessageSize)
 		fault = websocket.CloseError{Code: websocket.StatusMessageTooBig, Reason: "the message is too large"}
 	case errors.As(err, &fault):
 		if s.closedByClient(err) {
@@ -196,8 +197,11 @@ func (s *session) sendLater(frame []byte) {
 	}
 }
 
+func (s *session) limited(by limit) { s.metrics.Limited(string(by)) }
+
 // overflow ends a session for which too much waits.
 func (s *session) overflow() {
+	s.limited(limitQueueSize)
 	s.end(CloseSlowConsumer, "slow consumer: more waits than the queue holds")
 }
 
