@@ -120,15 +120,6 @@ type field struct {
 	desc protoreflect.FieldDescriptor
 }
 
-// enum is a compiled enum.
-type enum struct {
-	byName  table
-	numbers []int32  // of the names in byName
-	dense   [][]byte // what is printed, by number; nil where the number has no name
-	sparse  map[int32][]byte
-	null    bool
-}
-
 func (p *Program) String() string { return fmt.Sprintf("codec.Program(%s)", p.name) }
 
 // Name is the full name of the message type.
