@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -196,4 +197,36 @@ func TestProgramsAreCompiledOnceForEachType(t *testing.T) {
 	if p.field(27).msg != p {
 		t.Error("a recursive type does not lead to itself")
 	}
+}
+
+func TestProgramsAreForManyGoroutines(t *testing.T) {
+	c := NewCompiler(Options{Resolver: theCorpus().types}, Limits{})
+	p, err := c.Compile(theCorpus().message(t, proto3All))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Types that Any names and extensions are compiled as they come.
+	texts := []string{
+		`{"optionalAny":{"@type":"type.googleapis.com/google.protobuf.Duration","value":"1.500s"}}`,
+		`{"optionalAny":{"@type":"type.googleapis.com/protobuf_test_messages.proto3.ForeignMessage","c":5}}`,
+		`{"optionalAny":{"@type":"type.googleapis.com/protobuf_test_messages.proto2.TestAllTypesProto2","[protobuf_test_messages.proto2.extension_int32]":1}}`,
+		`{"mapStringString":{"a":"b"},"optionalStruct":{"c":[1,"d"]}}`,
+	}
+	var running sync.WaitGroup
+	for range 8 {
+		running.Go(func() {
+			for range 50 {
+				for _, text := range texts {
+					wire, err := p.AppendWire(nil, []byte(text))
+					if err != nil {
+						t.Error(err)
+					}
+					if again, err := p.AppendJSON(nil, wire); err != nil || string(again) != text {
+						t.Errorf("%s became %s, %v", text, again, err)
+					}
+				}
+			}
+		})
+	}
+	running.Wait()
 }

@@ -151,6 +151,26 @@ func TestRequestsAreTheReferences(t *testing.T) {
 	}
 }
 
+func TestParametersOfScalarsAllocateNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes pools forget")
+	}
+	md := message(t, "Item")
+	r, err := new(Wire).CompileRequest(md, "owner", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := params(t, md, []string{"owner.id=7", "title=x", "count=5", "owner.boss.id=b", "tags=a", "tags=b", "kind=BOOK", "ok=true", "exact=1.5"})
+	dst, body := make([]byte, 0, 1000), []byte(`{"displayName":"Ada","boss":{"displayName":"Bo"}}`)
+	if allocs := testing.AllocsPerRun(100, func() {
+		if _, err := r.AppendWire(dst, body, list); err != nil {
+			t.Error(err)
+		}
+	}); allocs > 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+}
+
 // responseTwins are the responses of the codec and of the reference, made as they are asked for.
 type responseTwins struct {
 	mu   sync.Mutex
