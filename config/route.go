@@ -72,6 +72,8 @@ type GRPCRoute struct {
 	ForwardHeaders []string `yaml:"forward_headers"`
 	// Response metadata handed to the client as plain headers; the rest comes as Grpc-Metadata-*.
 	ReturnHeaders []string `yaml:"return_headers"`
+	// Whether requests of every protocol must hold to the buf.validate rules in their descriptors. Services without descriptors are not served then.
+	Validate bool `yaml:"validate" default:"false"`
 }
 
 // JSON says how messages become JSON. The defaults are grpc-gateway's.

@@ -22,6 +22,7 @@ import (
 	"github.com/crossgate/crossgate/transcoder"
 	"github.com/crossgate/crossgate/transcoder/codec"
 	"github.com/crossgate/crossgate/transcoder/rpc"
+	"github.com/crossgate/crossgate/transcoder/validation"
 	"github.com/crossgate/crossgate/upstream"
 	"github.com/crossgate/crossgate/wsbridge"
 )
@@ -50,11 +51,14 @@ type compiler struct {
 
 	described  []*described // the gRPC routes
 	documented []*docs      // the routes with their documentation
+
+	validators  map[descriptors.Resolver]*validation.Compiler // by source
+	brokenRules map[string]bool                               // that have been reported
 }
 
 // compile makes a snapshot. Its errors are config.Errors: all of them, with the places of both where two routes clash.
 func compile(p parts) (*Snapshot, error) {
-	c := &compiler{parts: p}
+	c := &compiler{parts: p, validators: map[descriptors.Resolver]*validation.Compiler{}, brokenRules: map[string]bool{}}
 	names := map[string]bool{}
 	for i := range p.config.Routes {
 		names[p.config.Routes[i].Name] = true
@@ -244,7 +248,11 @@ func (g *grpcRoute) pattern(pattern string, seen map[protoreflect.FullName]bool)
 		g.errs.Add(g.cfg.GRPC.Pos, fmt.Errorf("route %s: services: %q is no service name", g.cfg.Name, pattern))
 		return
 	}
-	t := &target{route: g.route, kind: "grpc", calls: "/" + pattern + "/*", upstream: g.cfg.GRPC.Upstream, serve: serveRPC(rpc.NewUndescribed(g.rpc), nil)}
+	h := rpc.NewUndescribed(g.rpc)
+	if g.cfg.GRPC.Validate {
+		h = nil // what is not described cannot be checked
+	}
+	t := &target{route: g.route, kind: "grpc", calls: "/" + pattern + "/*", upstream: g.cfg.GRPC.Upstream, serve: serveRPC(h, nil)}
 	g.add(g.cfg, g.policy, t, []string{http.MethodPost}, template, pattern)
 }
 
@@ -253,12 +261,18 @@ func (g *grpcRoute) service(s *descriptors.Service) {
 		name := string(m.Descriptor.FullName())
 		options := g.options
 		options.KeepUpdateMask = slices.ContainsFunc(g.cfg.GRPC.KeepUpdateMask, func(s string) bool { return descriptors.Selects(s, name) })
+		var ok bool
+		if options.Rules, ok = g.validation(m); !ok {
+			continue
+		}
 		own, err := transcoder.CompileRPC(m, options)
 		if err != nil {
 			g.errs.Add(g.cfg.GRPC.Pos, err)
 			continue
 		}
-		h, err := rpc.New(m, g.rpc)
+		calls := g.rpc
+		calls.Rules = options.Rules
+		h, err := rpc.New(m, calls)
 		if err != nil {
 			g.errs.Add(g.cfg.GRPC.Pos, err)
 			continue

@@ -45,12 +45,12 @@ func serveREST(m *transcoder.Method) func(*exchange) {
 	}
 }
 
-// serveRPC answers at a method's own path: RPC protocols by h, other JSON by m, which is nil where the method's
-// descriptors are not known (yet).
+// serveRPC answers at a method's own path: RPC protocols by h, which is nil where they must not pass undescribed, other
+// JSON by m, which is nil where the method's descriptors are not known (yet).
 func serveRPC(h *rpc.Handler, m *transcoder.Method) func(*exchange) {
 	return func(x *exchange) {
 		switch {
-		case x.protocol != rpc.None:
+		case x.protocol != rpc.None && h != nil:
 			x.code = h.Serve(&x.w, x.r, x.protocol)
 		case m != nil:
 			m.Serve(&x.w, x.r, nil)

@@ -21,7 +21,7 @@ var rooms = []string{
 
 // floors is the same order inside a room that has several packages.
 var floors = map[string][]string{
-	"transcoder": {"transcoder/codec", "transcoder", "transcoder/rpc"},
+	"transcoder": {"transcoder/codec", "transcoder/validation", "transcoder", "transcoder/rpc"},
 	"openapi":    {"openapi", "openapi/page"},
 	"wsbridge":   {"wsbridge/bus", "wsbridge/service", "wsbridge"},
 }

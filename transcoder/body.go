@@ -95,8 +95,17 @@ func (m *Method) readRequest(body []byte, params []codec.Param, r *http.Request,
 	return body, params, err
 }
 
-// appendRequest appends the wire bytes of a request message.
+// appendRequest appends the wire bytes of a request message that holds to its rules.
 func (m *Method) appendRequest(dst []byte, r *http.Request, body []byte, params []codec.Param) ([]byte, error) {
+	start := len(dst)
+	dst, err := m.appendUnchecked(dst, r, body, params)
+	if err != nil {
+		return dst, err
+	}
+	return dst, m.options.Rules.Check(dst[start:])
+}
+
+func (m *Method) appendUnchecked(dst []byte, r *http.Request, body []byte, params []codec.Param) ([]byte, error) {
 	if m.rawIn == nil {
 		return m.request.AppendWire(dst, body, params)
 	}

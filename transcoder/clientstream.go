@@ -160,7 +160,7 @@ func (s *sender) first() ([]byte, error) {
 }
 
 func (s *sender) message(value []byte) ([]byte, error) {
-	wire, err := s.method.request.AppendWire(nil, value, s.params)
+	wire, err := s.method.appendRequest(nil, s.request, value, s.params)
 	if wire == nil {
 		wire = []byte{} // an empty message is a message
 	}
@@ -184,7 +184,11 @@ func (s *sender) nextChunk() ([]byte, error) {
 		case first && (n > 0 || errors.Is(err, io.EOF)):
 			return s.method.appendRequest(nil, s.request, s.chunk[:n], s.params)
 		case n > 0:
-			return s.method.rawIn.append(nil, "", s.chunk[:n], nil)
+			wire, err := s.method.rawIn.append(nil, "", s.chunk[:n], nil)
+			if err == nil {
+				err = s.method.options.Rules.Check(wire)
+			}
+			return wire, err
 		case errors.Is(err, io.EOF):
 			return nil, err
 		case err != nil:

@@ -14,6 +14,7 @@ import (
 	"github.com/crossgate/crossgate/descriptors"
 	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/transcoder/codec"
+	"github.com/crossgate/crossgate/transcoder/validation"
 	"github.com/crossgate/crossgate/upstream"
 )
 
@@ -43,6 +44,8 @@ type Options struct {
 	ReturnHeaders []string
 	// Streams is how the messages of a server stream stand in a body.
 	Streams StreamOptions
+	// Rules are what each request message must hold to; nil for none.
+	Rules *validation.Rules
 	// MaxBodySize bounds a request's body, and each message of a stream; 0 is 4 MiB.
 	MaxBodySize int64
 	// Timeout bounds a call, and a stream as a whole; 0 for none.

@@ -72,16 +72,7 @@ func (c *call) send(header http.Header, body io.ReadCloser) error {
 	if c.timeout > 0 {
 		header["Grpc-Timeout"] = []string{transcoder.FormatTimeout(c.timeout)}
 	}
-	answer, err := c.handler.options.Backend.RoundTrip((&http.Request{
-		Method:        http.MethodPost,
-		URL:           &url.URL{Path: c.r.URL.Path, RawPath: c.r.URL.RawPath},
-		Host:          c.r.Host,
-		Header:        header,
-		Body:          body,
-		ContentLength: -1,
-		Proto:         "HTTP/2.0",
-		ProtoMajor:    2,
-	}).WithContext(c.ctx))
+	answer, err := c.roundTrip(header, body)
 	if c.http1 != nil && !c.http1.ended.Load() {
 		// net/http would look for the next request in what the client still sends of this one.
 		c.w.Header()["Connection"] = []string{"close"}
@@ -96,6 +87,30 @@ func (c *call) send(header http.Header, body io.ReadCloser) error {
 		return e
 	}
 	return nil
+}
+
+// roundTrip asks the backend, with messages that hold to the method's rules.
+func (c *call) roundTrip(header http.Header, body io.ReadCloser) (*http.Response, error) {
+	if c.handler.options.Rules != nil {
+		rest := &checked{ReadCloser: body, call: c, encoding: header.Get("Grpc-Encoding")}
+		// A stream's first message may be long in coming, and the backend may be the one to begin.
+		if !c.handler.method.Descriptor.IsStreamingClient() {
+			if err := rest.first(); err != nil {
+				return nil, err
+			}
+		}
+		body = rest
+	}
+	return c.handler.options.Backend.RoundTrip((&http.Request{
+		Method:        http.MethodPost,
+		URL:           &url.URL{Path: c.r.URL.Path, RawPath: c.r.URL.RawPath},
+		Host:          c.r.Host,
+		Header:        header,
+		Body:          body,
+		ContentLength: -1,
+		Proto:         "HTTP/2.0",
+		ProtoMajor:    2,
+	}).WithContext(c.ctx))
 }
 
 var teTrailers = []string{"trailers"}

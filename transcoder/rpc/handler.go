@@ -9,6 +9,7 @@ import (
 
 	"github.com/crossgate/crossgate/descriptors"
 	"github.com/crossgate/crossgate/transcoder/codec"
+	"github.com/crossgate/crossgate/transcoder/validation"
 )
 
 // Backend passes an HTTP/2 request of gRPC through to where it is served, and its answer back, both untouched.
@@ -26,6 +27,8 @@ type Options struct {
 	MaxAnswer int64
 	// Timeout bounds a call, and a stream as a whole; 0 for none.
 	Timeout time.Duration
+	// Rules are what each message of a client must hold to; nil for none.
+	Rules *validation.Rules
 	// Codec translates Connect's JSON.
 	Codec codec.Codec
 	JSON  codec.Options
