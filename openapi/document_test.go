@@ -21,8 +21,19 @@ import (
 
 var update = flag.Bool("update", false, "write golden files again")
 
-// load compiles descriptor sources, given as a configuration gives them.
+// sets are what load has compiled.
+var sets = map[string]*descriptors.Set{}
+
+// load compiles a descriptor source, given as a configuration gives it, once for all tests.
 func load(t testing.TB, source string) *descriptors.Set {
+	t.Helper()
+	if sets[source] == nil {
+		sets[source] = compile(t, source)
+	}
+	return sets[source]
+}
+
+func compile(t testing.TB, source string) *descriptors.Set {
 	t.Helper()
 	here, err := filepath.Abs(".")
 	if err != nil {
@@ -108,6 +119,10 @@ func specification(t testing.TB) *jsonschema.Schema {
 // schema does not have.
 func TestDocumentsAreValid(t *testing.T) {
 	spec := specification(t)
+	draft, err := jsonschema.NewCompiler().Compile("https://json-schema.org/draft/2020-12/schema")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, source := range map[string]string{
 		"the demo shop": shop, "the test API": testAPI, "etcd": etcd, "the benchmark's": benchmark, "one of everything": features,
 	} {
@@ -116,6 +131,12 @@ func TestDocumentsAreValid(t *testing.T) {
 				_, doc := build(t, api(route(load(t, source), o)))
 				if err := spec.Validate(doc); err != nil {
 					t.Errorf("not valid: %v", err)
+				}
+				schemas, _ := object(doc["components"])["schemas"].(map[string]any)
+				for name, s := range schemas {
+					if err := draft.Validate(s); err != nil {
+						t.Errorf("schema %s is no JSON Schema: %v", name, err)
+					}
 				}
 				check := checker{T: t, doc: doc, seen: map[string]bool{}}
 				check.document()
@@ -129,7 +150,7 @@ func TestADocumentIsTheSameEachTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var first []byte
 			for range 3 {
-				text, err := openapi.Build(api(route(load(t, source), codec.Options{}))).AppendJSON(nil)
+				text, err := openapi.Build(api(route(compile(t, source), codec.Options{}))).AppendJSON(nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -179,28 +200,16 @@ type checker struct {
 
 func (c *checker) document() {
 	c.references(c.doc)
-	metaschema := jsonschema.NewCompiler()
-	draft, err := metaschema.Compile("https://json-schema.org/draft/2020-12/schema")
-	if err != nil {
-		c.Fatal(err)
-	}
-	schemas, _ := object(c.doc["components"])["schemas"].(map[string]any)
-	for name, s := range schemas {
-		if err := draft.Validate(s); err != nil {
-			c.Errorf("schema %s is no JSON Schema: %v", name, err)
-		}
-	}
 	shapes := map[string]string{}
 	for path, item := range object(c.doc["paths"]) {
 		params := map[string]bool{}
 		shape := ""
-		for i, part := range strings.FieldsFunc(path, func(r rune) bool { return r == '{' || r == '}' }) {
+		for part := range strings.FieldsFuncSeq(path, func(r rune) bool { return r == '{' || r == '}' }) {
 			if strings.Contains(path, "{"+part+"}") {
 				params[part] = true
 				shape += "{}"
 				continue
 			}
-			_ = i
 			shape += part
 		}
 		if other := shapes[shape]; other != "" {

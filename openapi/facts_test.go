@@ -302,7 +302,7 @@ func TestAnotherDefinitionOfTheSameName(t *testing.T) {
 	} {
 		f.check(t, doc)
 	}
-	_, again := build(t, api(a, route(load(t, features), codec.Options{})))
+	_, again := build(t, api(a, route(compile(t, features), codec.Options{})))
 	fact{"the same definition loaded twice is one schema", "components > schemas > features.v1.Genre-2", "absent"}.check(t, again)
 }
 

@@ -49,9 +49,10 @@ func schemeOf(place auth.Place) SecurityScheme {
 	switch {
 	case place.Cookie != "":
 		return SecurityScheme{Type: "apiKey", In: "cookie", Name: place.Cookie, Description: what + "."}
-	case place.Header == "Authorization" && place.Scheme != "":
-		s := SecurityScheme{Type: "http", Scheme: strings.ToLower(place.Scheme), Description: what + "."}
-		if s.Scheme == "bearer" && !place.APIKey {
+	case place.Header == "Authorization" && strings.EqualFold(place.Scheme, "bearer"):
+		// Other schemes are registered names (OpenAPI 3.1, section 4.8.27.1), which no gateway's own is.
+		s := SecurityScheme{Type: "http", Scheme: "bearer", Description: what + "."}
+		if !place.APIKey {
 			s.BearerFormat = "JWT"
 		}
 		return s

@@ -49,7 +49,7 @@ func TestSecurity(t *testing.T) {
 		{"not what only WebSocket upgrades have", "components > securitySchemes > tokens-3", "absent"},
 		{"a key in its header", "components > securitySchemes > keys", `{"type":"apiKey","in":"header","name":"X-Api-Key","description":"An API key."}`},
 		{"a key behind a word", "components > securitySchemes > odd", `{"type":"apiKey","in":"header","name":"X-Token","description":"An API key, after ` + "`Shop`" + ` and a space."}`},
-		{"another scheme of Authorization", "components > securitySchemes > odd-2", `{"type":"http","scheme":"apikey","description":"An API key."}`},
+		{"another scheme of Authorization", "components > securitySchemes > odd-2", `{"type":"apiKey","in":"header","name":"Authorization","description":"An API key, after ` + "`ApiKey`" + ` and a space."}`},
 		{"without a credential 401", oneBook + "get > responses > 401 > $ref", `"#/components/responses/Unauthenticated"`},
 		{"not allowed 403", oneBook + "get > responses > 403 > $ref", `"#/components/responses/PermissionDenied"`},
 		{"too often 429", oneBook + "get > responses > 429 > $ref", `"#/components/responses/TooManyRequests"`},

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 
+	"github.com/crossgate/crossgate/openapi"
 	"github.com/crossgate/crossgate/transcoder/codec"
 )
 
@@ -121,39 +122,43 @@ func TestSchemasRefuse(t *testing.T) {
 func TestExamplesAreGoodRequests(t *testing.T) {
 	for name, source := range map[string]string{"the demo shop": shop, "the test API": testAPI, "etcd": etcd, "one of everything": features, "a wide one": "{protos: {root: testdata/wide}}"} {
 		t.Run(name, func(t *testing.T) {
-			set := load(t, source)
 			tested := 0
 			for _, o := range []codec.Options{{EmitUnpopulated: true}, {ProtoNames: true, EnumNumbers: true}} {
-				r := route(set, o)
+				r := route(load(t, source), o)
+				bindings := map[string]openapi.Binding{} // by operation id
 				for _, b := range r.Bindings {
-					one := r
-					one.Bindings = r.Bindings[:0:0]
-					one.Bindings = append(one.Bindings, b)
-					_, doc := build(t, api(one))
-					for path, item := range object(doc["paths"]) {
-						for method, operation := range object(item) {
-							media := object(at(t, operation, "requestBody > content > application/json"))
-							if media["example"] == nil {
-								continue
-							}
-							tested++
-							text, err := json.Marshal(media["example"])
-							if err != nil {
-								t.Fatal(err)
-							}
-							if err := schemasOf(t, doc)(pointer("paths", path, method, "requestBody", "content", "application/json", "schema")).Validate(media["example"]); err != nil {
-								t.Errorf("%s %s: %v\n%s", method, path, err, text)
-							}
-							request, err := codec.Reference.CompileRequest(b.Method.Descriptor.Input(), b.Rule.Body, codec.Options{})
-							if err != nil {
-								t.Fatal(err)
-							}
-							if _, err := request.AppendWire(nil, text, nil); err != nil {
-								t.Errorf("%s %s: %v\n%s", method, path, err, text)
-							}
-							if len(text) > 20_000 {
-								t.Errorf("%s %s: an example of %d bytes", method, path, len(text))
-							}
+					id := string(b.Method.Descriptor.FullName())
+					for n := 2; bindings[id].Method != nil; n++ {
+						id = fmt.Sprintf("%s.%d", b.Method.Descriptor.FullName(), n)
+					}
+					bindings[id] = b
+				}
+				_, doc := build(t, api(r))
+				schema := schemasOf(t, doc)
+				for path, item := range object(doc["paths"]) {
+					for method, operation := range object(item) {
+						media := object(at(t, operation, "requestBody > content > application/json"))
+						if media["example"] == nil {
+							continue
+						}
+						tested++
+						text, err := json.Marshal(media["example"])
+						if err != nil {
+							t.Fatal(err)
+						}
+						if err := schema(pointer("paths", path, method, "requestBody", "content", "application/json", "schema")).Validate(media["example"]); err != nil {
+							t.Errorf("%s %s: %v\n%s", method, path, err, text)
+						}
+						b := bindings[object(operation)["operationId"].(string)]
+						request, err := codec.Reference.CompileRequest(b.Method.Descriptor.Input(), b.Rule.Body, codec.Options{})
+						if err != nil {
+							t.Fatal(err)
+						}
+						if _, err := request.AppendWire(nil, text, nil); err != nil {
+							t.Errorf("%s %s: %v\n%s", method, path, err, text)
+						}
+						if len(text) > 20_000 {
+							t.Errorf("%s %s: an example of %d bytes", method, path, len(text))
 						}
 					}
 				}
