@@ -137,7 +137,7 @@ func (c *compiler) add(cfg *config.Route, policy *admission.Policy, t *target, m
 		origin += ": " + what
 	}
 	path := template.String()
-	if cfg.Match.PathPrefix == path {
+	if parts := template.Parts(); strings.HasSuffix(path, "/") && parts[len(parts)-1].Multi {
 		path += "**"
 	}
 	c.rules = append(c.rules, routing.Rule[*admission.Route]{

@@ -49,8 +49,7 @@ type view struct {
 func (c *compiler) docs(cfg *config.Route, policy *admission.Policy, r *route) {
 	d := &docs{config: cfg.Docs, views: map[string]*view{}}
 	c.documented = append(c.documented, d)
-	add := func(path, calls string, serve func(*exchange)) {
-		template, err := routing.ExactPath(path)
+	add := func(template *routing.Template, err error, calls string, serve func(*exchange)) {
 		if err != nil {
 			c.errs.Add(cfg.Docs.Pos, fmt.Errorf("route %s: %w", cfg.Name, err))
 			return
@@ -58,7 +57,8 @@ func (c *compiler) docs(cfg *config.Route, policy *admission.Policy, r *route) {
 		t := &target{route: r, kind: "docs", protocol: telemetry.REST, calls: calls, serve: serve}
 		c.add(cfg, policy, t, []string{http.MethodGet}, template, calls)
 	}
-	add(cfg.Docs.OpenAPI, "docs:openapi", d.serve)
+	template, err := routing.ExactPath(cfg.Docs.OpenAPI)
+	add(template, err, "docs:openapi", d.serve)
 	if cfg.Docs.Page == "off" {
 		return
 	}
@@ -70,12 +70,28 @@ func (c *compiler) docs(cfg *config.Route, policy *admission.Policy, r *route) {
 	document := newStaticFile("text/html; charset=utf-8", html)
 	document.header["Content-Security-Policy"] = []string{page.Policy(cfg.Docs.Servers)}
 	document.header["Referrer-Policy"] = []string{"no-referrer"}
-	add(cfg.Docs.Page, "docs:page", document.serve)
+	template, err = routing.ExactPath(cfg.Docs.Page)
+	add(template, err, "docs:page", document.serve)
+	template, err = routing.PathPrefix(cfg.Docs.Page + "/")
+	add(template, err, "docs:page", servePageFiles(cfg.Docs.Page+"/"))
+}
+
+// servePageFiles answers with the files below a page.
+func servePageFiles(prefix string) func(*exchange) {
+	files := map[string]staticFile{}
 	for _, f := range page.Files() {
 		file := newStaticFile(f.Type, f.Content)
 		// The page asks for each by a URL with its digest.
 		file.header["Cache-Control"] = []string{"private, max-age=31536000, immutable"}
-		add(cfg.Docs.Page+"/"+f.Name, "docs:page", file.serve)
+		files[prefix+f.Name] = file
+	}
+	return func(x *exchange) {
+		file, ok := files[x.request.Path]
+		if !ok {
+			x.fail(fault.New(fault.NoRoute, "the page has no such file"))
+			return
+		}
+		file.serve(x)
 	}
 }
 

@@ -351,6 +351,7 @@ func TestDocumentationIsAdmittedAsAnyRoute(t *testing.T) {
 		{"/private/openapi.json", "admin.example.com", "wrong", 401, ""},
 		{"/private/openapi.json", "admin.example.com", "a-key-for-the-tests", 200, `"info":{"title":"Closed","version":"7"},"servers":[{"url":"https://admin.example.com"}]`},
 		{"/private/openapi.json", "admin.example.com", "a-key-for-the-tests", 429, ""},
+		{"/docs/NOTICE", "api.example.com", "", 200, "swagger-ui"},
 		{"/docs/nothing.js", "api.example.com", "", 404, ""},
 		{"/docs/", "api.example.com", "", 404, ""},
 	} {

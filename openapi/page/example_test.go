@@ -23,4 +23,7 @@ func ExampleHTML() {
 	// /docs/swagger-ui-bundle.js
 	// /docs/page.css
 	// /docs/page.js
+	// /docs/LICENSE
+	// /docs/NOTICE
+	// /docs/swagger-ui-bundle.js.LICENSE.txt
 }

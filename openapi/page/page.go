@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"html/template"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,17 @@ var styleUI []byte
 
 //go:embed dist/swagger-ui-bundle.js
 var scriptUI []byte
+
+// What the licence of the UI asks to be handed on with it, beside what is in its files.
+//
+//go:embed dist/LICENSE
+var licence []byte
+
+//go:embed dist/NOTICE
+var notice []byte
+
+//go:embed dist/swagger-ui-bundle.js.LICENSE.txt
+var licences []byte
 
 //go:embed page.css
 var style []byte
@@ -36,7 +48,7 @@ type File struct {
 	Digest string
 }
 
-// Files returns the files that a page loads. The caller must not change the slice.
+// Files returns the files that a page loads, and the licences of those. The caller must not change the slice.
 func Files() []File { return files() }
 
 var files = sync.OnceValue(func() []File {
@@ -45,6 +57,9 @@ var files = sync.OnceValue(func() []File {
 		{Name: "swagger-ui-bundle.js", Type: "text/javascript; charset=utf-8", Content: scriptUI},
 		{Name: "page.css", Type: "text/css; charset=utf-8", Content: style},
 		{Name: "page.js", Type: "text/javascript; charset=utf-8", Content: script},
+		{Name: "LICENSE", Type: "text/plain; charset=utf-8", Content: licence},
+		{Name: "NOTICE", Type: "text/plain; charset=utf-8", Content: notice},
+		{Name: "swagger-ui-bundle.js.LICENSE.txt", Type: "text/plain; charset=utf-8", Content: licences},
 	}
 	for i := range list {
 		sum := sha256.Sum256(list[i].Content)
@@ -65,9 +80,10 @@ func HTML(title, self, openapi string) ([]byte, error) {
 	}{Title: title, Document: relative(folder, openapi)}
 	for _, f := range Files() {
 		u := "./" + own + "/" + f.Name + "?v=" + f.Digest
-		if strings.HasSuffix(f.Name, ".css") {
+		switch path.Ext(f.Name) {
+		case ".css":
 			data.Styles = append(data.Styles, u)
-		} else {
+		case ".js":
 			data.Scripts = append(data.Scripts, u)
 		}
 	}
@@ -77,16 +93,16 @@ func HTML(title, self, openapi string) ([]byte, error) {
 }
 
 // relative returns the reference that leads from a folder to a path.
-func relative(folder, path string) string {
+func relative(folder, to string) string {
 	up := ""
-	for !strings.HasPrefix(path, folder) {
+	for !strings.HasPrefix(to, folder) {
 		folder = folder[:strings.LastIndexByte(strings.TrimSuffix(folder, "/"), '/')+1]
 		up += "../"
 	}
 	if up == "" {
 		up = "./"
 	}
-	return up + strings.TrimPrefix(path, folder)
+	return up + strings.TrimPrefix(to, folder)
 }
 
 // Policy returns the page's Content-Security-Policy: it may load its files and talk to where it came from, and to the
