@@ -39,6 +39,11 @@ func (g *Gateway) listenAdmin(ctx context.Context, cfg config.Admin) (*admin, er
 	}
 	a := &admin{gateway: g, socket: socket}
 	guard := newAdminGuard(cfg.Token.Reveal())
+	bridge, err := newAdminBridge(g, guard)
+	if err != nil {
+		socket.Close()
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", a.ready)
@@ -53,7 +58,12 @@ func (g *Gateway) listenAdmin(ctx context.Context, cfg config.Admin) (*admin, er
 	mux.HandleFunc("POST /v1/descriptorSets", guard.change(a.createSet))
 	mux.HandleFunc("POST /v1/descriptorSets/{name}", guard.change(a.rollbackSet)) // {name}:rollback
 	mux.HandleFunc("DELETE /v1/descriptorSets/{name}", guard.change(a.deleteSet))
+	mux.Handle("/", bridge)
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
 	a.server = &http.Server{
+		Protocols:         &protocols,
 		Handler:           mux,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,

@@ -47,6 +47,7 @@ type compiler struct {
 	upgrades map[string]upgrade // by what they match
 	bindings []Binding
 	warnings []string
+	bridged  []*wsbridge.Route
 	errs     config.Errors
 
 	described  []*described // the gRPC routes
@@ -80,7 +81,7 @@ func compile(p parts) (*Snapshot, error) {
 	})
 	return &Snapshot{
 		config: p.config, set: p.set, upstreams: p.upstreams, auth: p.auth, table: table, admitter: admission.New(table),
-		bindings: c.bindings, described: c.described, names: names, installed: time.Now(),
+		bindings: c.bindings, described: c.described, names: names, bridged: c.bridged, installed: time.Now(),
 		warnings: slices.Concat(c.warnings, p.set.Warnings, p.set.Pending),
 	}, nil
 }
@@ -97,7 +98,9 @@ func (c *compiler) route(cfg *config.Route) {
 		c.grpc(cfg, policy, r)
 	case cfg.WebSocket != nil:
 		t := &target{route: r, kind: "websocket", protocol: telemetry.WebSocket, calls: "websocket:" + cfg.WebSocket.Service}
-		t.serve = serveWebSocket(c.node, wsbridge.CompileRoute(cfg.Name, cfg.WebSocket), socketMetrics{r.metrics})
+		socket := wsbridge.CompileRoute(cfg.Name, cfg.WebSocket)
+		c.bridged = append(c.bridged, socket)
+		t.serve = serveWebSocket(c.node, socket, socketMetrics{r.metrics})
 		c.own(cfg, policy, t, []string{http.MethodGet})
 	case cfg.Docs != nil:
 		c.docs(cfg, policy, r)

@@ -10,6 +10,8 @@ import (
 	"github.com/crossgate/crossgate/descriptors"
 	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/upstream"
+	"github.com/crossgate/crossgate/wsbridge"
+	"github.com/crossgate/crossgate/wsbridge/bus"
 )
 
 // Snapshot is everything that requests are served from at one time: routes, policies, compiled methods and pools. It is
@@ -26,6 +28,7 @@ type Snapshot struct {
 	warnings  []string
 	installed time.Time
 	names     map[string]bool // of routes
+	bridged   []*wsbridge.Route
 
 	users [stripes]stripe
 }
@@ -98,4 +101,14 @@ func (g *Gateway) retire(s *Snapshot) {
 		}
 		s.close()
 	})
+}
+
+// history returns how much is kept of a channel: what the first route says that keeps any.
+func (s *Snapshot) history(channel string) bus.History {
+	for _, r := range s.bridged {
+		if h := r.History(channel); h.Size > 0 {
+			return h
+		}
+	}
+	return bus.History{}
 }

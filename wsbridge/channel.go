@@ -111,6 +111,39 @@ func fits(parts []channelPart, open bool, rest string, id *auth.Identity) bool {
 	return open || rest == ""
 }
 
+// fitsAnyone reports whether a channel is one of the rule's for some identity.
+func (c *channelRule) fitsAnyone(rest string) bool {
+	for i := range c.parts {
+		p := &c.parts[i]
+		if p.value == nil {
+			var ok bool
+			if rest, ok = strings.CutPrefix(rest, p.text); !ok {
+				return false
+			}
+			continue
+		}
+		end := len(rest)
+		if p.ends != 0 {
+			end = strings.IndexByte(rest, p.ends)
+		}
+		if end <= 0 {
+			return false
+		}
+		rest = rest[end:]
+	}
+	return c.open || rest == ""
+}
+
+// History returns how much the route keeps of a channel; of size 0 where it keeps nothing.
+func (r *Route) History(channel string) bus.History {
+	for i := range r.channels {
+		if c := &r.channels[i]; c.fitsAnyone(channel) {
+			return c.history
+		}
+	}
+	return bus.History{}
+}
+
 // isValue reports whether a text is an identity's value, or one of its values.
 func isValue(v any, text string) bool {
 	if text == "" {
@@ -131,9 +164,9 @@ func isValue(v any, text string) bool {
 	return false
 }
 
-// validChannel reports whether a name may be a channel's: 1 to 255 bytes, printable ASCII without spaces and braces, which
+// ValidChannel reports whether a name may be a channel's: 1 to 255 bytes, printable ASCII without spaces and braces, which
 // would take a channel and its history to different slots of a Redis Cluster.
-func validChannel(name string) bool {
+func ValidChannel(name string) bool {
 	if name == "" || len(name) > maxChannel {
 		return false
 	}

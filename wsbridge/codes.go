@@ -8,6 +8,8 @@ const (
 	CloseTokenExpired websocket.StatusCode = 4001
 	// CloseRevoked: the credentials were revoked. Connect with others.
 	CloseRevoked websocket.StatusCode = 4003
+	// CloseDisconnected: the service or an operator has ended the session.
+	CloseDisconnected websocket.StatusCode = 4005
 	// CloseSlowConsumer: more waited for the client than the route's queue_size.
 	CloseSlowConsumer websocket.StatusCode = 4008
 	// CloseUnresponsive: a ping was not answered in time.

@@ -88,7 +88,7 @@ func (s *session) rawMessage(ctx context.Context, kind websocket.MessageType, da
 }
 
 func (s *session) subscribe(ctx context.Context, r *request) {
-	if !validChannel(r.Channel) {
+	if !ValidChannel(r.Channel) {
 		s.refuse(r.ID, codeInvalidArgument, "channel: expected 1 to 255 printable ASCII characters without spaces and braces")
 		return
 	}

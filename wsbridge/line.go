@@ -314,3 +314,12 @@ func (l *line) leave(s *session) {
 	defer l.mu.Unlock()
 	delete(l.members, s)
 }
+
+// each calls f for every member, under a lock that keeps them from changing: f must not wait.
+func (l *line) each(f func(*session)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for s := range l.members {
+		f(s)
+	}
+}

@@ -54,6 +54,7 @@ type Bus interface {
 	Publish(ctx context.Context, channel string, payload []byte) (int64, error)
 	Enqueue(ctx context.Context, stream string, envelope []byte) error
 	ReadHistory(ctx context.Context, keys bus.Keys, channel string, since bus.Position, ttl time.Duration) (bus.Page, error)
+	PublishKept(ctx context.Context, keys bus.Keys, channel string, payload []byte, h bus.History, id string) (bus.Position, error)
 	Subscribe(ctx context.Context, channel string) error
 	Unsubscribe(channel string)
 	Revoke(ctx context.Context, key string, r bus.Revocation) error
@@ -80,6 +81,8 @@ type Node struct {
 	stop     context.CancelFunc
 	settler  settler
 	census   census
+
+	questions questions
 
 	revocations *auth.Revocations
 
@@ -113,7 +116,7 @@ func NewNode(o Options) *Node {
 	n.replyTo, n.channels = n.keys.Node(n.name), n.keys.Channel("")
 	b := bus.NewRedis(bus.One(o.Redis), n)
 	n.bus = b
-	for _, channel := range []string{n.replyTo, n.keys.All(), n.keys.Control()} {
+	for _, channel := range []string{n.replyTo, n.keys.All(), n.keys.Control(), n.keys.Peer(n.name)} {
 		// What is not confirmed now is subscribed to when Redis is there.
 		_ = b.Subscribe(context.Background(), channel)
 	}
@@ -159,7 +162,7 @@ func (n *Node) Serve(w http.ResponseWriter, r *http.Request, ticket *admission.T
 		metrics.Limited(string(over))
 		return over.tooMany()
 	}
-	s := &session{node: n, route: route, id: uuid.NewString(), ticket: ticket, metrics: metrics, user: user}
+	s := &session{node: n, route: route, id: uuid.NewString(), ticket: ticket, metrics: metrics, user: user, opened: uptime()}
 	s.wire.limit, s.wire.timeout = route.queueSize, route.pingTimeout
 	s.wire.spawn, s.wire.overflow = n.spawn, s.overflow
 	conn, err := websocket.Accept(&upgrade{w, &s.wire}, r, &websocket.AcceptOptions{
@@ -235,7 +238,7 @@ func (n *Node) Receive(channel string, published []byte) {
 	switch {
 	case channel == n.replyTo:
 		n.direct(published)
-	case channel == n.keys.Control():
+	case channel == n.keys.Control(), channel == n.keys.Peer(n.name):
 		n.control(published)
 	case channel == n.keys.All():
 		m := broadcast{payload: payloadOf(published)}

@@ -89,3 +89,13 @@ func (n *Node) loadRevocations() {
 		}
 	}
 }
+
+// Revocations returns those that are in force.
+func (n *Node) Revocations(ctx context.Context) ([]auth.Revocation, error) {
+	kept, err := n.bus.Revoked(ctx, n.keys.Revoked())
+	list := make([]auth.Revocation, len(kept))
+	for i, r := range kept {
+		list[i] = auth.Revocation(r)
+	}
+	return list, err
+}

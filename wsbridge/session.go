@@ -29,6 +29,7 @@ type session struct {
 	metrics Metrics
 	user    string
 	raw     bool
+	opened  time.Duration // as uptime
 
 	identity atomic.Pointer[auth.Identity] // the ticket's, for who has not the turn
 
@@ -273,7 +274,7 @@ func (s *session) finish(code websocket.StatusCode) {
 // a series.
 func countedCode(code websocket.StatusCode) int {
 	switch {
-	case code < 3000, code == CloseTokenExpired, code == CloseRevoked, code == CloseSlowConsumer, code == CloseUnresponsive, code == CloseDraining:
+	case code < 3000, code == CloseTokenExpired, code == CloseRevoked, code == CloseDisconnected, code == CloseSlowConsumer, code == CloseUnresponsive, code == CloseDraining:
 		return int(code)
 	}
 	return 3000

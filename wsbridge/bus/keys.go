@@ -22,6 +22,9 @@ func (k Keys) Channel(name string) string { return k.Prefix + "out:channel:" + n
 // Control is the channel of commands to every node.
 func (k Keys) Control() string { return k.Prefix + "control" }
 
+// Peer is the channel of commands and answers to one node.
+func (k Keys) Peer(node string) string { return k.Prefix + "node:" + node }
+
 // Revoked is the sorted set of revocations, by when they end.
 func (k Keys) Revoked() string { return k.Prefix + "revoked" }
 

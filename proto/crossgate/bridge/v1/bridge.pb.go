@@ -11,6 +11,7 @@
 package bridgev1
 
 import (
+	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	structpb "google.golang.org/protobuf/types/known/structpb"
@@ -493,11 +494,935 @@ func (x *Fanout) GetData() *structpb.Value {
 	return nil
 }
 
+// What to publish, and to whom.
+type PublishRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// To whom.
+	//
+	// Types that are valid to be assigned to Target:
+	//
+	//	*PublishRequest_Connection
+	//	*PublishRequest_User
+	//	*PublishRequest_Channel
+	//	*PublishRequest_Everyone
+	Target isPublishRequest_Target `protobuf_oneof:"target"`
+	// Types that are valid to be assigned to Payload:
+	//
+	//	*PublishRequest_Data
+	//	*PublishRequest_Json
+	//	*PublishRequest_Bytes
+	Payload isPublishRequest_Payload `protobuf_oneof:"payload"`
+	// Names the publication to a channel with history: what has the same id is published once.
+	RequestId     string `protobuf:"bytes,8,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishRequest) Reset() {
+	*x = PublishRequest{}
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishRequest) ProtoMessage() {}
+
+func (x *PublishRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishRequest.ProtoReflect.Descriptor instead.
+func (*PublishRequest) Descriptor() ([]byte, []int) {
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *PublishRequest) GetTarget() isPublishRequest_Target {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *PublishRequest) GetConnection() string {
+	if x != nil {
+		if x, ok := x.Target.(*PublishRequest_Connection); ok {
+			return x.Connection
+		}
+	}
+	return ""
+}
+
+func (x *PublishRequest) GetUser() string {
+	if x != nil {
+		if x, ok := x.Target.(*PublishRequest_User); ok {
+			return x.User
+		}
+	}
+	return ""
+}
+
+func (x *PublishRequest) GetChannel() string {
+	if x != nil {
+		if x, ok := x.Target.(*PublishRequest_Channel); ok {
+			return x.Channel
+		}
+	}
+	return ""
+}
+
+func (x *PublishRequest) GetEveryone() bool {
+	if x != nil {
+		if x, ok := x.Target.(*PublishRequest_Everyone); ok {
+			return x.Everyone
+		}
+	}
+	return false
+}
+
+func (x *PublishRequest) GetPayload() isPublishRequest_Payload {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
+
+func (x *PublishRequest) GetData() *structpb.Value {
+	if x != nil {
+		if x, ok := x.Payload.(*PublishRequest_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+func (x *PublishRequest) GetJson() string {
+	if x != nil {
+		if x, ok := x.Payload.(*PublishRequest_Json); ok {
+			return x.Json
+		}
+	}
+	return ""
+}
+
+func (x *PublishRequest) GetBytes() []byte {
+	if x != nil {
+		if x, ok := x.Payload.(*PublishRequest_Bytes); ok {
+			return x.Bytes
+		}
+	}
+	return nil
+}
+
+func (x *PublishRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+type isPublishRequest_Target interface {
+	isPublishRequest_Target()
+}
+
+type PublishRequest_Connection struct {
+	// A connection: connections/{connection}.
+	Connection string `protobuf:"bytes,1,opt,name=connection,proto3,oneof"`
+}
+
+type PublishRequest_User struct {
+	// Every connection of a user.
+	User string `protobuf:"bytes,2,opt,name=user,proto3,oneof"`
+}
+
+type PublishRequest_Channel struct {
+	// The subscribers of a channel. Where a route keeps its history, the payload is kept.
+	Channel string `protobuf:"bytes,3,opt,name=channel,proto3,oneof"`
+}
+
+type PublishRequest_Everyone struct {
+	// Everyone.
+	Everyone bool `protobuf:"varint,4,opt,name=everyone,proto3,oneof"`
+}
+
+func (*PublishRequest_Connection) isPublishRequest_Target() {}
+
+func (*PublishRequest_User) isPublishRequest_Target() {}
+
+func (*PublishRequest_Channel) isPublishRequest_Target() {}
+
+func (*PublishRequest_Everyone) isPublishRequest_Target() {}
+
+type isPublishRequest_Payload interface {
+	isPublishRequest_Payload()
+}
+
+type PublishRequest_Data struct {
+	// JSON. As in every google.protobuf.Value, numbers are of double precision.
+	Data *structpb.Value `protobuf:"bytes,5,opt,name=data,proto3,oneof"`
+}
+
+type PublishRequest_Json struct {
+	// JSON, as text that is sent byte for byte.
+	Json string `protobuf:"bytes,6,opt,name=json,proto3,oneof"`
+}
+
+type PublishRequest_Bytes struct {
+	// Any bytes.
+	Bytes []byte `protobuf:"bytes,7,opt,name=bytes,proto3,oneof"`
+}
+
+func (*PublishRequest_Data) isPublishRequest_Payload() {}
+
+func (*PublishRequest_Json) isPublishRequest_Payload() {}
+
+func (*PublishRequest_Bytes) isPublishRequest_Payload() {}
+
+type PublishResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where in the channel's history the payload is; left out where there is none.
+	Epoch         string `protobuf:"bytes,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Offset        uint64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishResponse) Reset() {
+	*x = PublishResponse{}
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishResponse) ProtoMessage() {}
+
+func (x *PublishResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishResponse.ProtoReflect.Descriptor instead.
+func (*PublishResponse) Descriptor() ([]byte, []int) {
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *PublishResponse) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+func (x *PublishResponse) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+type ListConnectionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The most connections to return: 100 unless said, 1000 at most.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The next_page_token of the page before.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only this user's.
+	User string `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
+	// Only those that subscribe to this channel.
+	Channel       string `protobuf:"bytes,4,opt,name=channel,proto3" json:"channel,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListConnectionsRequest) Reset() {
+	*x = ListConnectionsRequest{}
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListConnectionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListConnectionsRequest) ProtoMessage() {}
+
+func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListConnectionsRequest.ProtoReflect.Descriptor instead.
+func (*ListConnectionsRequest) Descriptor() ([]byte, []int) {
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListConnectionsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListConnectionsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListConnectionsRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *ListConnectionsRequest) GetChannel() string {
+	if x != nil {
+		return x.Channel
+	}
+	return ""
+}
+
+type ListConnectionsResponse struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Connections []*Connection          `protobuf:"bytes,1,rep,name=connections,proto3" json:"connections,omitempty"`
+	// For the next page; empty after the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// How many nodes have not answered in time: their connections are missing.
+	UnreachableNodes int32 `protobuf:"varint,3,opt,name=unreachable_nodes,json=unreachableNodes,proto3" json:"unreachable_nodes,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ListConnectionsResponse) Reset() {
+	*x = ListConnectionsResponse{}
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListConnectionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListConnectionsResponse) ProtoMessage() {}
+
+func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListConnectionsResponse.ProtoReflect.Descriptor instead.
+func (*ListConnectionsResponse) Descriptor() ([]byte, []int) {
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListConnectionsResponse) GetConnections() []*Connection {
+	if x != nil {
+		return x.Connections
+	}
+	return nil
+}
+
+func (x *ListConnectionsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListConnectionsResponse) GetUnreachableNodes() int32 {
+	if x != nil {
+		return x.UnreachableNodes
+	}
+	return 0
+}
+
+type GetConnectionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// connections/{connection}
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetConnectionRequest) Reset() {
+	*x = GetConnectionRequest{}
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetConnectionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetConnectionRequest) ProtoMessage() {}
+
+func (x *GetConnectionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetConnectionRequest.ProtoReflect.Descriptor instead.
+func (*GetConnectionRequest) Descriptor() ([]byte, []int) {
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *GetConnectionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// An open connection.
+type Connection struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// connections/{connection}
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The node that has it, and the route it came by.
+	Node  string `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	Route string `protobuf:"bytes,3,opt,name=route,proto3" json:"route,omitempty"`
+	// Who it is; empty for an anonymous one.
+	User string `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`
+	// The auth provider that vouches for the user, and the roles that it gave.
+	AuthProvider string   `protobuf:"bytes,5,opt,name=auth_provider,json=authProvider,proto3" json:"auth_provider,omitempty"`
+	Roles        []string `protobuf:"bytes,6,rep,name=roles,proto3" json:"roles,omitempty"`
+	// The client's IP address, after trusted proxies.
+	Address string `protobuf:"bytes,7,opt,name=address,proto3" json:"address,omitempty"`
+	// websocket, websocket-raw or sse.
+	Transport string `protobuf:"bytes,8,opt,name=transport,proto3" json:"transport,omitempty"`
+	// When it was opened, and when its credential expires.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// The channels that it subscribes to; of GetConnection only.
+	Channels []string `protobuf:"bytes,11,rep,name=channels,proto3" json:"channels,omitempty"`
+	// Bytes that wait for the client.
+	QueuedBytes   int64 `protobuf:"varint,12,opt,name=queued_bytes,json=queuedBytes,proto3" json:"queued_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Connection) Reset() {
+	*x = Connection{}
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Connection) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Connection) ProtoMessage() {}
+
+func (x *Connection) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Connection.ProtoReflect.Descriptor instead.
+func (*Connection) Descriptor() ([]byte, []int) {
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Connection) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Connection) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Connection) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *Connection) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Connection) GetAuthProvider() string {
+	if x != nil {
+		return x.AuthProvider
+	}
+	return ""
+}
+
+func (x *Connection) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *Connection) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Connection) GetTransport() string {
+	if x != nil {
+		return x.Transport
+	}
+	return ""
+}
+
+func (x *Connection) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Connection) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *Connection) GetChannels() []string {
+	if x != nil {
+		return x.Channels
+	}
+	return nil
+}
+
+func (x *Connection) GetQueuedBytes() int64 {
+	if x != nil {
+		return x.QueuedBytes
+	}
+	return 0
+}
+
+type DisconnectRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whom.
+	//
+	// Types that are valid to be assigned to Target:
+	//
+	//	*DisconnectRequest_Connection
+	//	*DisconnectRequest_User
+	Target isDisconnectRequest_Target `protobuf_oneof:"target"`
+	// The WebSocket close code, 1000 or 3000 to 4999: 4005 unless said.
+	Code int32 `protobuf:"varint,3,opt,name=code,proto3" json:"code,omitempty"`
+	// Told to the client, at most 123 bytes.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisconnectRequest) Reset() {
+	*x = DisconnectRequest{}
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisconnectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisconnectRequest) ProtoMessage() {}
+
+func (x *DisconnectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisconnectRequest.ProtoReflect.Descriptor instead.
+func (*DisconnectRequest) Descriptor() ([]byte, []int) {
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DisconnectRequest) GetTarget() isDisconnectRequest_Target {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *DisconnectRequest) GetConnection() string {
+	if x != nil {
+		if x, ok := x.Target.(*DisconnectRequest_Connection); ok {
+			return x.Connection
+		}
+	}
+	return ""
+}
+
+func (x *DisconnectRequest) GetUser() string {
+	if x != nil {
+		if x, ok := x.Target.(*DisconnectRequest_User); ok {
+			return x.User
+		}
+	}
+	return ""
+}
+
+func (x *DisconnectRequest) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *DisconnectRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type isDisconnectRequest_Target interface {
+	isDisconnectRequest_Target()
+}
+
+type DisconnectRequest_Connection struct {
+	// A connection: connections/{connection}.
+	Connection string `protobuf:"bytes,1,opt,name=connection,proto3,oneof"`
+}
+
+type DisconnectRequest_User struct {
+	// Every connection of a user.
+	User string `protobuf:"bytes,2,opt,name=user,proto3,oneof"`
+}
+
+func (*DisconnectRequest_Connection) isDisconnectRequest_Target() {}
+
+func (*DisconnectRequest_User) isDisconnectRequest_Target() {}
+
+type DisconnectResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many connections that were.
+	Disconnected int32 `protobuf:"varint,1,opt,name=disconnected,proto3" json:"disconnected,omitempty"`
+	// How many nodes have not answered in time.
+	UnreachableNodes int32 `protobuf:"varint,2,opt,name=unreachable_nodes,json=unreachableNodes,proto3" json:"unreachable_nodes,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *DisconnectResponse) Reset() {
+	*x = DisconnectResponse{}
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisconnectResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisconnectResponse) ProtoMessage() {}
+
+func (x *DisconnectResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisconnectResponse.ProtoReflect.Descriptor instead.
+func (*DisconnectResponse) Descriptor() ([]byte, []int) {
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *DisconnectResponse) GetDisconnected() int32 {
+	if x != nil {
+		return x.Disconnected
+	}
+	return 0
+}
+
+func (x *DisconnectResponse) GetUnreachableNodes() int32 {
+	if x != nil {
+		return x.UnreachableNodes
+	}
+	return 0
+}
+
+// Credentials that are refused before their time. Exactly one of user and token_id is set.
+type Revocation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose credentials: tokens that were issued at before_time or earlier, and whatever does not say when it was issued.
+	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// The jti of a token.
+	TokenId string `protobuf:"bytes,2,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`
+	// Now unless said.
+	BeforeTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=before_time,json=beforeTime,proto3" json:"before_time,omitempty"`
+	// When the last of the credentials has expired by itself: a day from now unless said.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Revocation) Reset() {
+	*x = Revocation{}
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Revocation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Revocation) ProtoMessage() {}
+
+func (x *Revocation) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
+func (*Revocation) Descriptor() ([]byte, []int) {
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Revocation) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Revocation) GetTokenId() string {
+	if x != nil {
+		return x.TokenId
+	}
+	return ""
+}
+
+func (x *Revocation) GetBeforeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BeforeTime
+	}
+	return nil
+}
+
+func (x *Revocation) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+type RevokeCredentialsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Revocation    *Revocation            `protobuf:"bytes,1,opt,name=revocation,proto3" json:"revocation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeCredentialsRequest) Reset() {
+	*x = RevokeCredentialsRequest{}
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeCredentialsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeCredentialsRequest) ProtoMessage() {}
+
+func (x *RevokeCredentialsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeCredentialsRequest.ProtoReflect.Descriptor instead.
+func (*RevokeCredentialsRequest) Descriptor() ([]byte, []int) {
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RevokeCredentialsRequest) GetRevocation() *Revocation {
+	if x != nil {
+		return x.Revocation
+	}
+	return nil
+}
+
+type ListRevocationsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRevocationsRequest) Reset() {
+	*x = ListRevocationsRequest{}
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRevocationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRevocationsRequest) ProtoMessage() {}
+
+func (x *ListRevocationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRevocationsRequest.ProtoReflect.Descriptor instead.
+func (*ListRevocationsRequest) Descriptor() ([]byte, []int) {
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{14}
+}
+
+type ListRevocationsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Revocations   []*Revocation          `protobuf:"bytes,1,rep,name=revocations,proto3" json:"revocations,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRevocationsResponse) Reset() {
+	*x = ListRevocationsResponse{}
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRevocationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRevocationsResponse) ProtoMessage() {}
+
+func (x *ListRevocationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRevocationsResponse.ProtoReflect.Descriptor instead.
+func (*ListRevocationsResponse) Descriptor() ([]byte, []int) {
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ListRevocationsResponse) GetRevocations() []*Revocation {
+	if x != nil {
+		return x.Revocations
+	}
+	return nil
+}
+
 var File_crossgate_bridge_v1_bridge_proto protoreflect.FileDescriptor
 
 const file_crossgate_bridge_v1_bridge_proto_rawDesc = "" +
 	"\n" +
-	" crossgate/bridge/v1/bridge.proto\x12\x13crossgate.bridge.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x04\n" +
+	" crossgate/bridge/v1/bridge.proto\x12\x13crossgate.bridge.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x04\n" +
 	"\aInbound\x12\f\n" +
 	"\x01v\x18\x01 \x01(\rR\x01v\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x125\n" +
@@ -539,7 +1464,88 @@ const file_crossgate_bridge_v1_bridge_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\"4\n" +
 	"\x06Fanout\x12*\n" +
-	"\x04data\x18\x01 \x01(\v2\x16.google.protobuf.ValueR\x04dataBCZAgithub.com/crossgate/crossgate/proto/crossgate/bridge/v1;bridgev1b\x06proto3"
+	"\x04data\x18\x01 \x01(\v2\x16.google.protobuf.ValueR\x04data\"\x92\x02\n" +
+	"\x0ePublishRequest\x12 \n" +
+	"\n" +
+	"connection\x18\x01 \x01(\tH\x00R\n" +
+	"connection\x12\x14\n" +
+	"\x04user\x18\x02 \x01(\tH\x00R\x04user\x12\x1a\n" +
+	"\achannel\x18\x03 \x01(\tH\x00R\achannel\x12\x1c\n" +
+	"\beveryone\x18\x04 \x01(\bH\x00R\beveryone\x12,\n" +
+	"\x04data\x18\x05 \x01(\v2\x16.google.protobuf.ValueH\x01R\x04data\x12\x14\n" +
+	"\x04json\x18\x06 \x01(\tH\x01R\x04json\x12\x16\n" +
+	"\x05bytes\x18\a \x01(\fH\x01R\x05bytes\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\b \x01(\tR\trequestIdB\b\n" +
+	"\x06targetB\t\n" +
+	"\apayload\"?\n" +
+	"\x0fPublishResponse\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x04R\x06offset\"\x82\x01\n" +
+	"\x16ListConnectionsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x12\n" +
+	"\x04user\x18\x03 \x01(\tR\x04user\x12\x18\n" +
+	"\achannel\x18\x04 \x01(\tR\achannel\"\xb1\x01\n" +
+	"\x17ListConnectionsResponse\x12A\n" +
+	"\vconnections\x18\x01 \x03(\v2\x1f.crossgate.bridge.v1.ConnectionR\vconnections\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
+	"\x11unreachable_nodes\x18\x03 \x01(\x05R\x10unreachableNodes\"*\n" +
+	"\x14GetConnectionRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x8a\x03\n" +
+	"\n" +
+	"Connection\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x14\n" +
+	"\x05route\x18\x03 \x01(\tR\x05route\x12\x12\n" +
+	"\x04user\x18\x04 \x01(\tR\x04user\x12#\n" +
+	"\rauth_provider\x18\x05 \x01(\tR\fauthProvider\x12\x14\n" +
+	"\x05roles\x18\x06 \x03(\tR\x05roles\x12\x18\n" +
+	"\aaddress\x18\a \x01(\tR\aaddress\x12\x1c\n" +
+	"\ttransport\x18\b \x01(\tR\ttransport\x12;\n" +
+	"\vcreate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12;\n" +
+	"\vexpire_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12\x1a\n" +
+	"\bchannels\x18\v \x03(\tR\bchannels\x12!\n" +
+	"\fqueued_bytes\x18\f \x01(\x03R\vqueuedBytes\"\x81\x01\n" +
+	"\x11DisconnectRequest\x12 \n" +
+	"\n" +
+	"connection\x18\x01 \x01(\tH\x00R\n" +
+	"connection\x12\x14\n" +
+	"\x04user\x18\x02 \x01(\tH\x00R\x04user\x12\x12\n" +
+	"\x04code\x18\x03 \x01(\x05R\x04code\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reasonB\b\n" +
+	"\x06target\"e\n" +
+	"\x12DisconnectResponse\x12\"\n" +
+	"\fdisconnected\x18\x01 \x01(\x05R\fdisconnected\x12+\n" +
+	"\x11unreachable_nodes\x18\x02 \x01(\x05R\x10unreachableNodes\"\xb5\x01\n" +
+	"\n" +
+	"Revocation\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x19\n" +
+	"\btoken_id\x18\x02 \x01(\tR\atokenId\x12;\n" +
+	"\vbefore_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"beforeTime\x12;\n" +
+	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"[\n" +
+	"\x18RevokeCredentialsRequest\x12?\n" +
+	"\n" +
+	"revocation\x18\x01 \x01(\v2\x1f.crossgate.bridge.v1.RevocationR\n" +
+	"revocation\"\x18\n" +
+	"\x16ListRevocationsRequest\"\\\n" +
+	"\x17ListRevocationsResponse\x12A\n" +
+	"\vrevocations\x18\x01 \x03(\v2\x1f.crossgate.bridge.v1.RevocationR\vrevocations2\xa3\x06\n" +
+	"\x06Bridge\x12x\n" +
+	"\aPublish\x12#.crossgate.bridge.v1.PublishRequest\x1a$.crossgate.bridge.v1.PublishResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/connections:publish\x12\x85\x01\n" +
+	"\x0fListConnections\x12+.crossgate.bridge.v1.ListConnectionsRequest\x1a,.crossgate.bridge.v1.ListConnectionsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/connections\x12}\n" +
+	"\rGetConnection\x12).crossgate.bridge.v1.GetConnectionRequest\x1a\x1f.crossgate.bridge.v1.Connection\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/{name=connections/*}\x12\x84\x01\n" +
+	"\n" +
+	"Disconnect\x12&.crossgate.bridge.v1.DisconnectRequest\x1a'.crossgate.bridge.v1.DisconnectResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/connections:disconnect\x12\x88\x01\n" +
+	"\x11RevokeCredentials\x12-.crossgate.bridge.v1.RevokeCredentialsRequest\x1a\x1f.crossgate.bridge.v1.Revocation\"#\x82\xd3\xe4\x93\x02\x1d:\n" +
+	"revocation\"\x0f/v1/revocations\x12\x85\x01\n" +
+	"\x0fListRevocations\x12+.crossgate.bridge.v1.ListRevocationsRequest\x1a,.crossgate.bridge.v1.ListRevocationsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/revocationsBCZAgithub.com/crossgate/crossgate/proto/crossgate/bridge/v1;bridgev1b\x06proto3"
 
 var (
 	file_crossgate_bridge_v1_bridge_proto_rawDescOnce sync.Once
@@ -554,30 +1560,62 @@ func file_crossgate_bridge_v1_bridge_proto_rawDescGZIP() []byte {
 }
 
 var file_crossgate_bridge_v1_bridge_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_crossgate_bridge_v1_bridge_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_crossgate_bridge_v1_bridge_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_crossgate_bridge_v1_bridge_proto_goTypes = []any{
-	(Inbound_Type)(0),             // 0: crossgate.bridge.v1.Inbound.Type
-	(*Inbound)(nil),               // 1: crossgate.bridge.v1.Inbound
-	(*Outbound)(nil),              // 2: crossgate.bridge.v1.Outbound
-	(*ReplyError)(nil),            // 3: crossgate.bridge.v1.ReplyError
-	(*Fanout)(nil),                // 4: crossgate.bridge.v1.Fanout
-	(*structpb.Struct)(nil),       // 5: google.protobuf.Struct
-	(*structpb.Value)(nil),        // 6: google.protobuf.Value
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(Inbound_Type)(0),                // 0: crossgate.bridge.v1.Inbound.Type
+	(*Inbound)(nil),                  // 1: crossgate.bridge.v1.Inbound
+	(*Outbound)(nil),                 // 2: crossgate.bridge.v1.Outbound
+	(*ReplyError)(nil),               // 3: crossgate.bridge.v1.ReplyError
+	(*Fanout)(nil),                   // 4: crossgate.bridge.v1.Fanout
+	(*PublishRequest)(nil),           // 5: crossgate.bridge.v1.PublishRequest
+	(*PublishResponse)(nil),          // 6: crossgate.bridge.v1.PublishResponse
+	(*ListConnectionsRequest)(nil),   // 7: crossgate.bridge.v1.ListConnectionsRequest
+	(*ListConnectionsResponse)(nil),  // 8: crossgate.bridge.v1.ListConnectionsResponse
+	(*GetConnectionRequest)(nil),     // 9: crossgate.bridge.v1.GetConnectionRequest
+	(*Connection)(nil),               // 10: crossgate.bridge.v1.Connection
+	(*DisconnectRequest)(nil),        // 11: crossgate.bridge.v1.DisconnectRequest
+	(*DisconnectResponse)(nil),       // 12: crossgate.bridge.v1.DisconnectResponse
+	(*Revocation)(nil),               // 13: crossgate.bridge.v1.Revocation
+	(*RevokeCredentialsRequest)(nil), // 14: crossgate.bridge.v1.RevokeCredentialsRequest
+	(*ListRevocationsRequest)(nil),   // 15: crossgate.bridge.v1.ListRevocationsRequest
+	(*ListRevocationsResponse)(nil),  // 16: crossgate.bridge.v1.ListRevocationsResponse
+	(*structpb.Struct)(nil),          // 17: google.protobuf.Struct
+	(*structpb.Value)(nil),           // 18: google.protobuf.Value
+	(*timestamppb.Timestamp)(nil),    // 19: google.protobuf.Timestamp
 }
 var file_crossgate_bridge_v1_bridge_proto_depIdxs = []int32{
-	0, // 0: crossgate.bridge.v1.Inbound.type:type_name -> crossgate.bridge.v1.Inbound.Type
-	5, // 1: crossgate.bridge.v1.Inbound.claims:type_name -> google.protobuf.Struct
-	6, // 2: crossgate.bridge.v1.Inbound.data:type_name -> google.protobuf.Value
-	7, // 3: crossgate.bridge.v1.Inbound.time:type_name -> google.protobuf.Timestamp
-	6, // 4: crossgate.bridge.v1.Outbound.data:type_name -> google.protobuf.Value
-	3, // 5: crossgate.bridge.v1.Outbound.error:type_name -> crossgate.bridge.v1.ReplyError
-	6, // 6: crossgate.bridge.v1.Fanout.data:type_name -> google.protobuf.Value
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	0,  // 0: crossgate.bridge.v1.Inbound.type:type_name -> crossgate.bridge.v1.Inbound.Type
+	17, // 1: crossgate.bridge.v1.Inbound.claims:type_name -> google.protobuf.Struct
+	18, // 2: crossgate.bridge.v1.Inbound.data:type_name -> google.protobuf.Value
+	19, // 3: crossgate.bridge.v1.Inbound.time:type_name -> google.protobuf.Timestamp
+	18, // 4: crossgate.bridge.v1.Outbound.data:type_name -> google.protobuf.Value
+	3,  // 5: crossgate.bridge.v1.Outbound.error:type_name -> crossgate.bridge.v1.ReplyError
+	18, // 6: crossgate.bridge.v1.Fanout.data:type_name -> google.protobuf.Value
+	18, // 7: crossgate.bridge.v1.PublishRequest.data:type_name -> google.protobuf.Value
+	10, // 8: crossgate.bridge.v1.ListConnectionsResponse.connections:type_name -> crossgate.bridge.v1.Connection
+	19, // 9: crossgate.bridge.v1.Connection.create_time:type_name -> google.protobuf.Timestamp
+	19, // 10: crossgate.bridge.v1.Connection.expire_time:type_name -> google.protobuf.Timestamp
+	19, // 11: crossgate.bridge.v1.Revocation.before_time:type_name -> google.protobuf.Timestamp
+	19, // 12: crossgate.bridge.v1.Revocation.expire_time:type_name -> google.protobuf.Timestamp
+	13, // 13: crossgate.bridge.v1.RevokeCredentialsRequest.revocation:type_name -> crossgate.bridge.v1.Revocation
+	13, // 14: crossgate.bridge.v1.ListRevocationsResponse.revocations:type_name -> crossgate.bridge.v1.Revocation
+	5,  // 15: crossgate.bridge.v1.Bridge.Publish:input_type -> crossgate.bridge.v1.PublishRequest
+	7,  // 16: crossgate.bridge.v1.Bridge.ListConnections:input_type -> crossgate.bridge.v1.ListConnectionsRequest
+	9,  // 17: crossgate.bridge.v1.Bridge.GetConnection:input_type -> crossgate.bridge.v1.GetConnectionRequest
+	11, // 18: crossgate.bridge.v1.Bridge.Disconnect:input_type -> crossgate.bridge.v1.DisconnectRequest
+	14, // 19: crossgate.bridge.v1.Bridge.RevokeCredentials:input_type -> crossgate.bridge.v1.RevokeCredentialsRequest
+	15, // 20: crossgate.bridge.v1.Bridge.ListRevocations:input_type -> crossgate.bridge.v1.ListRevocationsRequest
+	6,  // 21: crossgate.bridge.v1.Bridge.Publish:output_type -> crossgate.bridge.v1.PublishResponse
+	8,  // 22: crossgate.bridge.v1.Bridge.ListConnections:output_type -> crossgate.bridge.v1.ListConnectionsResponse
+	10, // 23: crossgate.bridge.v1.Bridge.GetConnection:output_type -> crossgate.bridge.v1.Connection
+	12, // 24: crossgate.bridge.v1.Bridge.Disconnect:output_type -> crossgate.bridge.v1.DisconnectResponse
+	13, // 25: crossgate.bridge.v1.Bridge.RevokeCredentials:output_type -> crossgate.bridge.v1.Revocation
+	16, // 26: crossgate.bridge.v1.Bridge.ListRevocations:output_type -> crossgate.bridge.v1.ListRevocationsResponse
+	21, // [21:27] is the sub-list for method output_type
+	15, // [15:21] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_crossgate_bridge_v1_bridge_proto_init() }
@@ -594,15 +1632,28 @@ func file_crossgate_bridge_v1_bridge_proto_init() {
 		(*Outbound_DataBase64)(nil),
 		(*Outbound_Error)(nil),
 	}
+	file_crossgate_bridge_v1_bridge_proto_msgTypes[4].OneofWrappers = []any{
+		(*PublishRequest_Connection)(nil),
+		(*PublishRequest_User)(nil),
+		(*PublishRequest_Channel)(nil),
+		(*PublishRequest_Everyone)(nil),
+		(*PublishRequest_Data)(nil),
+		(*PublishRequest_Json)(nil),
+		(*PublishRequest_Bytes)(nil),
+	}
+	file_crossgate_bridge_v1_bridge_proto_msgTypes[10].OneofWrappers = []any{
+		(*DisconnectRequest_Connection)(nil),
+		(*DisconnectRequest_User)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_crossgate_bridge_v1_bridge_proto_rawDesc), len(file_crossgate_bridge_v1_bridge_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   4,
+			NumMessages:   16,
 			NumExtensions: 0,
-			NumServices:   0,
+			NumServices:   1,
 		},
 		GoTypes:           file_crossgate_bridge_v1_bridge_proto_goTypes,
 		DependencyIndexes: file_crossgate_bridge_v1_bridge_proto_depIdxs,
