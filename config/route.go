@@ -23,6 +23,8 @@ type Route struct {
 	RateLimits []RateLimit `yaml:"rate_limits"`
 	// Which other web origins may call. Left out: none.
 	CORS *CORS `yaml:"cors"`
+	// How answers are compressed.
+	Compression Compression `yaml:"compression"`
 	// The longest time for a request, from its headers to its last byte; for a stream 0, no limit, is common.
 	Timeout Duration `yaml:"timeout" default:"30s"`
 	// The largest request body, and for gRPC the largest message.
@@ -97,9 +99,9 @@ type Streams struct {
 	Pos Position `yaml:"-"`
 
 	// What a client gets whose Accept header asks for nothing else: a line of JSON for each message, a line {"result":…} as
-	// from grpc-gateway, one JSON array, or server-sent events. By Accept: text/event-stream is events, application/json an
+	// from grpc-gateway, one JSON array, or server-sent events. By Accept: text/event-stream is sse, application/json an
 	// array (or results, where that is the route's framing), and application/x-ndjson lines.
-	Framing string `yaml:"framing" default:"ndjson" enum:"ndjson,result,array,events"`
+	Framing string `yaml:"framing" default:"ndjson" enum:"ndjson,result,array,sse"`
 	// The field of a message, a string or a whole number, that is the id of its event; dots lead into embedded messages.
 	// Left out, and for messages without that field: a running number. A client that comes again with Last-Event-ID
 	// has it handed on as metadata last-event-id.

@@ -40,6 +40,7 @@ func (v *validator) routes() {
 			v.words(a.Require, a.Pos, "require", func(string) error { return nil })
 		}
 		v.rateLimits(r.RateLimits, false)
+		v.compression(&r.Compression)
 	}
 }
 

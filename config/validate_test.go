@@ -424,6 +424,23 @@ c.yaml:8:35: ignored_query: "*" is not the name of a query parameter; expected o
 c.yaml:8:40: ignored_query: "a*b" is not the name of a query parameter; expected one as alt, or the start of some as utm_*
 c.yaml:9:29: return_headers: "X A" is not the name of a header; " " may not be in one
 `},
+		{"streams, WebSockets and compression of gRPC that cannot be", `
+upstreams: [{name: shop, endpoints: ["a:1"]}]
+routes:
+  - name: a
+    grpc:
+      upstream: shop
+      streams: {framing: sse, event_id: "a..b"}
+      websocket: {origins: [app.example.com], message_rate_limits: [{per: nobody, rate: 1/s}]}
+    compression: {encodings: [gzip, none, zip, gzip]}
+`, `
+c.yaml:6:41: event_id: "a..b" is not a field; expected name or name.name
+c.yaml:7:29: origins: "app.example.com" is not an origin; expected scheme://host[:port], as https://app.example.com, or *
+c.yaml:7:75: per: "nobody" is nobody to count for; expected ip, user, key, route, connection or header:NAME
+c.yaml:8:37: encodings: none stands alone
+c.yaml:8:43: encodings: "zip" is no encoding; expected zstd, br, gzip or none; did you mean "gzip"?
+c.yaml:8:48: encodings: "gzip" is in the list twice
+`},
 		{"answers that cannot be given", `
 routes:
   - {name: a, match: {path: /a}, respond: {body: a, file: a}}

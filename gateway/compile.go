@@ -92,7 +92,7 @@ func (c *compiler) route(cfg *config.Route) {
 		c.errs.Add(cfg.Pos, err)
 		return
 	}
-	r := &route{name: cfg.Name, cors: compileCORS(cfg.CORS), metrics: c.telemetry.Route(cfg.Name)}
+	r := &route{name: cfg.Name, cors: compileCORS(cfg.CORS), compression: compileCompression(&cfg.Compression), metrics: c.telemetry.Route(cfg.Name)}
 	switch {
 	case cfg.GRPC != nil:
 		c.grpc(cfg, policy, r)
@@ -212,7 +212,7 @@ func (c *compiler) grpc(cfg *config.Route, policy *admission.Policy, r *route) {
 }
 
 var framings = map[string]transcoder.Framing{
-	"ndjson": transcoder.Lines, "result": transcoder.Results, "array": transcoder.Array, "events": transcoder.Events,
+	"ndjson": transcoder.Lines, "result": transcoder.Results, "array": transcoder.Array, "sse": transcoder.Events,
 }
 
 var formsOf = map[string]transcoder.Forms{"same_origin": transcoder.SameOriginForms, "accept": transcoder.AcceptForms}

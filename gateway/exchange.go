@@ -136,6 +136,9 @@ func (x *exchange) enter(t *target) {
 	case t.ownPath() && x.r.Method == http.MethodGet:
 		x.protocol = rpc.ConnectGet
 	}
+	if x.protocol == rpc.None {
+		x.w.compress.ask(t.route.compression, x.r)
+	}
 }
 
 // preflight answers for the route that the announced method has, where that route lets other origins in. Preflights
@@ -178,6 +181,7 @@ func (x *exchange) leave() {
 
 // end counts and logs the request, and lets go of everything.
 func (x *exchange) end(g *Gateway) {
+	x.w.end()
 	x.leave()
 	g.telemetry.InFlight(-1)
 	status := x.w.status

@@ -5,6 +5,7 @@ import (
 
 	"github.com/crossgate/crossgate/admission"
 	"github.com/crossgate/crossgate/fault"
+	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/telemetry"
 	"github.com/crossgate/crossgate/transcoder"
 	"github.com/crossgate/crossgate/transcoder/rpc"
@@ -28,9 +29,17 @@ func (t *target) ownPath() bool { return t.kind == "rpc" || t.kind == "grpc" }
 
 // route is what one configured route means to the gateway, besides its policy.
 type route struct {
-	name    string
-	cors    *cors
-	metrics *telemetry.RouteMetrics
+	name        string
+	cors        *cors
+	compression *compression
+	metrics     *telemetry.RouteMetrics
+}
+
+// transcode answers with a transcoded call.
+func (x *exchange) transcode(m *transcoder.Method, vars routing.Vars) {
+	r, release := decompress(x.r)
+	defer release()
+	m.Serve(&x.w, r, vars)
 }
 
 // serveREST answers with a transcoded call.
@@ -41,7 +50,7 @@ func serveREST(m *transcoder.Method) func(*exchange) {
 			x.fail(fault.New(fault.WrongProtocol, "this path is a REST binding; call the method by its own path"))
 			return
 		}
-		m.Serve(&x.w, x.r, x.ticket.Vars)
+		x.transcode(m, x.ticket.Vars)
 	}
 }
 
@@ -53,7 +62,7 @@ func serveRPC(h *rpc.Handler, m *transcoder.Method) func(*exchange) {
 		case x.protocol != rpc.None && h != nil:
 			x.code = h.Serve(&x.w, x.r, x.protocol)
 		case m != nil:
-			m.Serve(&x.w, x.r, nil)
+			x.transcode(m, nil)
 		default:
 			x.fail(fault.New(fault.DescriptorsMissing, "no descriptors of this service have been loaded yet"))
 		}

@@ -16,7 +16,7 @@ var errTooLarge = fault.New(fault.MessageTooLarge, "the body is larger than the 
 // checkContent refuses a body in a form that the method does not take.
 func (m *Method) checkContent(r *http.Request) error {
 	if encoding := r.Header["Content-Encoding"]; len(encoding) > 0 && !strings.EqualFold(encoding[0], "identity") {
-		return fault.New(fault.UnsupportedMediaType, "content-encoding: a body must not be compressed")
+		return fault.New(fault.UnsupportedMediaType, "content-encoding: expected gzip or identity")
 	}
 	switch {
 	case m.rawIn != nil:
@@ -124,6 +124,9 @@ func readError(r *http.Request, err error) error {
 		return errTooLarge
 	case r.Context().Err() != nil:
 		return errClientGone
+	}
+	if own, ok := errors.AsType[*fault.Error](err); ok {
+		return own
 	}
 	return fault.New(fault.InvalidRequest, "the body ended early")
 }
