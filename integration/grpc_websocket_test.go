@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -146,16 +147,19 @@ func TestWebSocketCallsAreAdmittedLikeEveryRequest(t *testing.T) {
 		if code != 4108 || len(got) > 2 {
 			t.Errorf("%q, %d; want at most 2 and 4108", got, code)
 		}
-		_, metrics := ask(t, "GET", g.Admin+"/metrics", "")
-		for _, line := range []string{
-			`crossgate_refusals_total{reason="limit_exceeded",route="test"} 1`,
-			`crossgate_websocket_closes_total{code="4108",route="test"} 1`,
-			`crossgate_websocket_messages_total{direction="in",route="test"} 3`,
-		} {
-			if !strings.Contains(metrics, line) {
-				t.Errorf("no %s", line)
+		rig.Eventually(t, 10*time.Second, func() error { // the session's end is counted after the client has heard of it
+			_, metrics := ask(t, "GET", g.Admin+"/metrics", "")
+			for _, line := range []string{
+				`crossgate_refusals_total{reason="limit_exceeded",route="test"} 1`,
+				`crossgate_websocket_closes_total{code="4108",route="test"} 1`,
+				`crossgate_websocket_messages_total{direction="in",route="test"} 3`,
+			} {
+				if !strings.Contains(metrics, line) {
+					return errors.New("no " + line)
+				}
 			}
-		}
+			return nil
+		})
 	})
 }
 
