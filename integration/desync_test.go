@@ -19,6 +19,7 @@ import (
 func TestNothingFollowsAnAnswerThatComesBeforeTheRequestsEnd(t *testing.T) {
 	g := oneRoute(t, testserver.Start(t).Address, "", "")
 	for name, c := range map[string]struct{ path, contentType, bad string }{
+		"REST":     {"/stream/v1/talk", "application/x-ndjson", `{"text":"a"} {"text":1}`},
 		"gRPC-Web": {testproto.Streams_Talk_FullMethodName, "application/grpc-web", "\x80\x00\x00\x00\x00"},
 		"Connect":  {testproto.Streams_Talk_FullMethodName, "application/connect+json", "\x02\x00\x00\x00\x01{"},
 	} {

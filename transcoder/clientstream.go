@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"sync/atomic"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -30,7 +29,9 @@ func (m *Method) serveClientStream(ctx context.Context, w http.ResponseWriter, r
 		m.fail(w, r, err)
 		return
 	}
-	in := &sender{method: m, params: params, request: r, cancel: cancel}
+	body, w := NewDuplexBody(w, r)
+	defer body.End()
+	in := &sender{method: m, params: params, request: r, body: body, cancel: cancel}
 	if m.rawIn == nil {
 		in.decoder = json.NewDecoder(in)
 	}
@@ -51,11 +52,8 @@ func (m *Method) serveClientStream(ctx context.Context, w http.ResponseWriter, r
 		m.fail(w, r, err)
 		return
 	}
-	rc := http.NewResponseController(w)
-	// HTTP/1.1 has to be told that reading goes on while an answer is written.
-	_ = rc.EnableFullDuplex()
 	sent := make(chan struct{})
-	go func() { // ends with the body, with the stream, or when the deadline below cuts its read short
+	go func() { // ends with the body, which is closed below, or with the stream
 		defer close(sent)
 		var err error
 		if later {
@@ -69,14 +67,8 @@ func (m *Method) serveClientStream(ctx context.Context, w http.ResponseWriter, r
 		m.answerStream(w, r, in)
 	}
 	cancel()
-	select {
-	case <-sent:
-	default:
-		_ = rc.SetReadDeadline(time.Now())
-		<-sent
-	}
-	// net/http would read on to the end of the body after the handler, too late for its own bookkeeping, and panic.
-	_ = r.Body.Close()
+	_ = body.Close()
+	<-sent
 }
 
 // answerStream answers with the one message of a client stream.
@@ -124,6 +116,7 @@ type sender struct {
 	method  *Method
 	params  []codec.Param
 	request *http.Request
+	body    io.Reader
 	chunk   []byte // the piece of a raw body that is being sent; nil before the first
 	decoder *json.Decoder
 	value   json.RawMessage
@@ -138,7 +131,7 @@ func (s *sender) Read(p []byte) (int, error) {
 	if s.since > s.method.options.MaxBodySize {
 		return 0, errTooLarge
 	}
-	n, err := s.request.Body.Read(p)
+	n, err := s.body.Read(p)
 	s.since += int64(n)
 	return n, err
 }
@@ -179,7 +172,7 @@ func (s *sender) nextChunk() ([]byte, error) {
 		s.chunk = make([]byte, min(rawChunk, s.method.options.MaxBodySize))
 	}
 	for {
-		n, err := s.request.Body.Read(s.chunk)
+		n, err := s.body.Read(s.chunk)
 		switch {
 		case first && (n > 0 || errors.Is(err, io.EOF)):
 			return s.method.appendRequest(nil, s.request, s.chunk[:n], s.params)

@@ -25,8 +25,10 @@ type call struct {
 	cancel  context.CancelCauseFunc
 	timeout time.Duration // 0 for none
 	stop    context.CancelFunc
-	http1   *http1Body // nil where the request's body needs no care
-	answer  *http.Response
+
+	deadline time.Time              // zero for none
+	body     *transcoder.DuplexBody // nil where the request's body is not read while an answer is written
+	answer   *http.Response
 }
 
 // begin starts a call. Its deadline is the nearer of the caller's and the route's.
@@ -34,20 +36,17 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request, timeout time.Dur
 	c := &call{handler: h, w: w, rc: http.NewResponseController(w), r: r, timeout: timeout, stop: func() {}}
 	c.ctx, c.cancel = context.WithCancelCause(r.Context())
 	if timeout > 0 {
-		c.ctx, c.stop = context.WithTimeout(c.ctx, timeout)
+		c.deadline = time.Now().Add(timeout)
+		c.ctx, c.stop = context.WithDeadline(c.ctx, c.deadline.Add(deadlineGrace))
 	}
 	return c
 }
 
 // duplex returns the request's body to be sent while an answer is written.
 func (c *call) duplex() io.ReadCloser {
-	if c.r.ProtoMajor > 1 {
-		return c.r.Body
-	}
-	// HTTP/1.1 has to be told that reading goes on.
-	_ = c.rc.EnableFullDuplex()
-	c.http1 = newHTTP1Body(c.r, c.rc)
-	return c.http1
+	c.body, c.w = transcoder.NewDuplexBody(c.w, c.r)
+	c.rc = http.NewResponseController(c.w)
+	return c.body
 }
 
 // end lets go of everything.
@@ -57,8 +56,8 @@ func (c *call) end() {
 	if c.answer != nil {
 		_ = c.answer.Body.Close()
 	}
-	if c.http1 != nil {
-		c.http1.end()
+	if c.body != nil {
+		c.body.End()
 	}
 }
 
@@ -73,10 +72,6 @@ func (c *call) send(header http.Header, body io.ReadCloser) error {
 		header["Grpc-Timeout"] = []string{transcoder.FormatTimeout(c.timeout)}
 	}
 	answer, err := c.roundTrip(header, body)
-	if c.http1 != nil && !c.http1.ended.Load() {
-		// net/http would look for the next request in what the client still sends of this one.
-		c.w.Header()["Connection"] = []string{"close"}
-	}
 	if err != nil {
 		return c.failure(err)
 	}
@@ -120,9 +115,8 @@ func (c *call) failure(err error) error {
 	if own, ok := errors.AsType[*fault.Error](context.Cause(c.ctx)); ok {
 		return own
 	}
-	deadline, limited := c.ctx.Deadline()
 	switch {
-	case errors.Is(c.ctx.Err(), context.DeadlineExceeded), limited && time.Until(deadline) < deadlineSlack:
+	case errors.Is(c.ctx.Err(), context.DeadlineExceeded), c.timeout > 0 && time.Until(c.deadline) < deadlineSlack:
 		return fault.New(fault.DeadlineExceeded, "the deadline passed before the backend answered")
 	case c.ctx.Err() != nil:
 		return fault.New(fault.ClientGone, "the client went away")
@@ -133,9 +127,14 @@ func (c *call) failure(err error) error {
 	return fault.New(fault.UpstreamDisconnected, "the connection to the backend broke")
 }
 
-// deadlineSlack is how much sooner than ours a backend's clock may find that the same deadline has passed. It then resets
-// the stream.
-const deadlineSlack = 20 * time.Millisecond
+const (
+	// deadlineGrace is how much longer than the deadline that it was told a backend is waited for: what it says of a
+	// missed deadline says more than what we can.
+	deadlineGrace = 50 * time.Millisecond
+	// deadlineSlack is how much sooner than ours a backend's clock may find that the same deadline has passed. It then
+	// resets the stream.
+	deadlineSlack = 20 * time.Millisecond
+)
 
 // header returns the request headers that are metadata. Those that are about the connection to the client or the
 // message on it stay behind.

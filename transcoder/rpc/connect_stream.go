@@ -46,7 +46,7 @@ func (h *Handler) serveConnectStream(w http.ResponseWriter, r *http.Request) cod
 		}
 	}
 	if err := c.send(header, body); err != nil {
-		return refuseConnectStream(w, r, err)
+		return refuseConnectStream(c.w, r, err)
 	}
 	a := &connectStream{call: c, codec: codec, gzip: codec == "json" && slices.Contains(accept, "gzip")}
 	return a.serve()

@@ -34,6 +34,7 @@ func (h *Handler) serveGRPCWeb(w http.ResponseWriter, r *http.Request) codes.Cod
 		}
 	}
 	sent := c.duplex()
+	a.w = c.w
 	body := &passing{Reader: sent, Closer: sent, call: c, frames: frames{max: h.options.MaxMessage, known: flagCompressed}, strict: true}
 	if p == GRPCWebText {
 		body.Reader = newBase64Body(sent, c.fail)

@@ -20,8 +20,8 @@ const (
 )
 
 // Detect says which protocol a request speaks, by its Content-Type, which each of them has to itself. Two need more: a
-// POST of application/json is Connect's when it has a Connect-Protocol-Version, as the calls of Connect's clients do,
-// and a GET when its query says connect=v1.
+// POST of application/json, or of what is nobody's, is Connect's when it has a Connect-Protocol-Version, as the calls of
+// Connect's clients do, and a GET when its query says connect=v1.
 func Detect(r *http.Request) Protocol {
 	if r.Method == http.MethodGet {
 		if saysConnect(r.URL.RawQuery) {
@@ -34,8 +34,11 @@ func Detect(r *http.Request) Protocol {
 		return None
 	}
 	p, codec := parseContentType(values[0])
-	if p == Connect && codec == "json" && r.Header["Connect-Protocol-Version"] == nil {
-		return None
+	if p == None || p == Connect && codec == "json" {
+		if r.Header["Connect-Protocol-Version"] == nil {
+			return None
+		}
+		return Connect
 	}
 	return p
 }
