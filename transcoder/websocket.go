@@ -102,7 +102,7 @@ func (s *Socket) Serve(w http.ResponseWriter, r *http.Request, vars routing.Vars
 	first := make(chan []byte, 1)
 	if !m.hasBody {
 		// The request is whole already, and if it is none, then this is a plain HTTP error.
-		wire, err := asMessage(m.request.AppendWire(nil, nil, params))
+		wire, err := asMessage(m.appendRequest(nil, r, nil, params))
 		if err != nil {
 			m.fail(w, r, err)
 			return

@@ -153,6 +153,9 @@ func (c *socketCall) take(kind websocket.MessageType, data []byte) error {
 		c.binary.Store(kind == websocket.MessageBinary)
 	}
 	wire, err := c.decode(kind, data)
+	if err == nil {
+		err = c.method.options.Rules.Check(wire)
+	}
 	if err != nil {
 		return err
 	}
