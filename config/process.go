@@ -16,10 +16,24 @@ type Admin struct {
 type Redis struct {
 	Pos Position `yaml:"-"`
 
-	// redis://[user:password@]host:port/db, or rediss:// for TLS.
-	URL Secret `yaml:"url" required:"true"`
+	// redis://[user:password@]host:port/db for one server; redis+sentinel://[user:password@]host:port/db?master_name=name&addr=host:port for the master that Sentinels look after; redis+cluster://[user:password@]host:port?addr=host:port for a cluster that these are nodes of. rediss for TLS.
+	URL Secret `yaml:"url"`
+	// In place of url: several that know nothing of each other, as many as share the load. Each channel and queue is of one of them, by the hash of its name and of the host and port; limits and registered descriptors are of the first.
+	URLs []Secret `yaml:"urls"`
 	// The first part of every key and channel name.
 	Prefix string `yaml:"prefix" default:"cg:"`
+}
+
+// Addresses returns the URLs, however they are given.
+func (r *Redis) Addresses() []string {
+	if len(r.URLs) == 0 {
+		return []string{r.URL.Reveal()}
+	}
+	urls := make([]string, len(r.URLs))
+	for i, u := range r.URLs {
+		urls[i] = u.Reveal()
+	}
+	return urls
 }
 
 // Log says what is logged, to standard error.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -34,24 +35,67 @@ func (v *validator) process() {
 		v.check(&a.Address, a.Pos, "address", err)
 	}
 	if r := v.config.Redis; r != nil && !v.broken[&v.config.Redis] {
-		v.check(&r.URL, r.Pos, "url", checkRedisURL(r.URL.Reveal()))
+		v.redisURLs(r)
 		if strings.ContainsAny(r.Prefix, " \t\r\n*?[]{}") {
 			v.errorf(v.at(&r.Prefix, r.Pos), "prefix: %s may not have spaces, *, ?, brackets or braces", quote(r.Prefix))
 		}
 	}
 }
 
+func (v *validator) redisURLs(r *Redis) {
+	switch {
+	case r.URL == "" && len(r.URLs) == 0:
+		v.errorf(r.Pos, "redis: url or urls is needed")
+	case r.URL != "" && len(r.URLs) > 0:
+		v.errorf(v.at(&r.URLs, r.Pos), "urls: url is given too; one of the two is expected")
+	case r.URL != "":
+		v.check(&r.URL, r.Pos, "url", checkRedisURL(r.URL.Reveal()))
+	}
+	hosts := map[string]bool{}
+	for i := range r.URLs {
+		err := checkRedisURL(r.URLs[i].Reveal())
+		if u, _ := url.Parse(r.URLs[i].Reveal()); err == nil && hosts[u.Host] {
+			err = fmt.Errorf("another URL has the same host and port")
+		} else if err == nil {
+			hosts[u.Host] = true
+		}
+		v.check(&r.URLs[i], v.at(&r.URLs, r.Pos), "urls", err)
+	}
+}
+
 // checkRedisURL never repeats any part of s, nor the words of a parser that would: it may have a password in it.
 func checkRedisURL(s string) error {
 	u, err := url.Parse(s)
-	if err == nil && u.Scheme != "redis" && u.Scheme != "rediss" {
-		return fmt.Errorf("the scheme is neither redis nor rediss; expected redis://[user:password@]host:port/db")
-	}
-	if err == nil && u.Hostname() != "" {
-		_, err = redis.ParseURL(s)
-	}
 	if err != nil || u.Hostname() == "" {
-		return fmt.Errorf("the URL cannot be read; expected redis://[user:password@]host:port/db, with other characters percent-encoded")
+		return errRedisURL
+	}
+	scheme, kind, several := strings.Cut(u.Scheme, "+")
+	if scheme != "redis" && scheme != "rediss" || several && kind != "cluster" && kind != "sentinel" {
+		return fmt.Errorf("the scheme is neither redis nor rediss, nor one of them with +sentinel or +cluster; expected redis://[user:password@]host:port/db")
+	}
+	u.Scheme = scheme
+	switch kind {
+	case "cluster":
+		if u.Path != "" && u.Path != "/" {
+			return fmt.Errorf("a cluster has no databases; expected redis+cluster://[user:password@]host:port")
+		}
+		_, err = redis.ParseClusterURL(u.String())
+	case "sentinel":
+		query := u.Query()
+		if query.Get("master_name") == "" {
+			return fmt.Errorf("the URL names no master; expected redis+sentinel://[user:password@]host:port/db?master_name=name")
+		}
+		query.Del("sentinel_username")
+		query.Del("sentinel_password")
+		u.RawQuery = query.Encode()
+		_, err = redis.ParseFailoverURL(u.String())
+	default:
+		_, err = redis.ParseURL(u.String())
+	}
+	if err != nil {
+		return errRedisURL
 	}
 	return nil
 }
+
+var errRedisURL = errors.New("the URL cannot be read; expected redis://[user:password@]host:port/db, with other characters percent-encoded")

@@ -50,7 +50,7 @@ c.yaml:1:18: address: "none" is not an address; expected host:port
 		{"a redis url of another scheme", `
 redis: {url: "http://localhost"}
 `, `
-c.yaml:1:14: url: the scheme is neither redis nor rediss; expected redis://[user:password@]host:port/db
+c.yaml:1:14: url: the scheme is neither redis nor rediss, nor one of them with +sentinel or +cluster; expected redis://[user:password@]host:port/db
 `},
 		{"a redis url without a host", `
 redis: {url: "redis://:password@/0"}
@@ -59,6 +59,32 @@ c.yaml:1:14: url: the URL cannot be read; expected redis://[user:password@]host:
 `},
 		{"a redis database that is no number", `
 redis: {url: "redis://localhost/many"}
+`, `
+c.yaml:1:14: url: the URL cannot be read; expected redis://[user:password@]host:port/db, with other characters percent-encoded
+`},
+		{"redis without a url", `
+redis: {prefix: "cg:"}
+`, `
+c.yaml:1:8: redis: url or urls is needed
+`},
+		{"redis with both url and urls", `
+redis: {url: "redis://localhost", urls: ["redis://localhost"]}
+`, `
+c.yaml:1:41: urls: url is given too; one of the two is expected
+`},
+		{"two redis urls of one server, and one that is none", `
+redis: {urls: ["redis://a:1", "redis://user:password@a:1", "redis+tree://a:2"]}
+`, `
+c.yaml:1:31: urls: another URL has the same host and port
+c.yaml:1:60: urls: the scheme is neither redis nor rediss, nor one of them with +sentinel or +cluster; expected redis://[user:password@]host:port/db
+`},
+		{"sentinels without the name of a master", `
+redis: {url: "redis+sentinel://localhost:26379"}
+`, `
+c.yaml:1:14: url: the URL names no master; expected redis+sentinel://[user:password@]host:port/db?master_name=name
+`},
+		{"a parameter that a cluster does not have", `
+redis: {url: "redis+cluster://localhost:7000?master_name=x"}
 `, `
 c.yaml:1:14: url: the URL cannot be read; expected redis://[user:password@]host:port/db, with other characters percent-encoded
 `},

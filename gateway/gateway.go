@@ -99,16 +99,16 @@ func (g *Gateway) start(ctx context.Context, cfg *config.Config) error {
 	if g.redis, err = openRedis(cfg.Redis); err != nil {
 		return err
 	}
-	g.registry = descriptors.NewRegistry(g.redis.client, g.redis.prefix, cfg.Admin.DescriptorVersions)
+	g.registry = descriptors.NewRegistry(g.redis.first(), g.redis.prefix, cfg.Admin.DescriptorVersions)
 	memory := ratelimit.NewMemory()
 	revocations := new(auth.Revocations)
 	g.stores = admission.Stores{
 		Revoked: revocations,
 		Memory:  memory,
-		Redis:   ratelimit.NewDistributed(ratelimit.NewRedis(g.redis.client, g.redis.prefix), memory),
+		Redis:   ratelimit.NewDistributed(ratelimit.NewRedis(g.redis.first(), g.redis.limits()), memory),
 	}
 	g.node = wsbridge.NewNode(wsbridge.Options{
-		Redis: g.redis.client, Prefix: g.redis.prefix, Logger: g.telemetry.Logger, Metrics: busMetrics{g.telemetry},
+		Redis: g.redis.servers, Prefix: g.redis.prefix, Logger: g.telemetry.Logger, Metrics: busMetrics{g.telemetry},
 		Revocations: revocations,
 	})
 	if err := g.rebuild(ctx, cfg); err != nil {

@@ -2,12 +2,14 @@ package gateway
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/wsbridge/bus"
 )
 
 // defaultPrefix begins every key when the configuration has no redis section.
@@ -18,12 +20,12 @@ func init() { logging.Disable() }
 
 // redisLink is the Redis this node shares with services and other nodes.
 type redisLink struct {
-	client   *redis.Client
+	servers  *bus.Servers
 	prefix   string
 	embedded *miniredis.Miniredis // nil when the server is somebody else's
 }
 
-// openRedis makes a client for the configured server, or starts the embedded one on a free loopback port, which
+// openRedis makes clients for the configured servers, or starts the embedded one on a free loopback port, which
 // any Redis client can join. A server that cannot be reached is no error: what needs it says so when it is used.
 func openRedis(cfg *config.Redis) (*redisLink, error) {
 	if cfg == nil {
@@ -31,21 +33,37 @@ func openRedis(cfg *config.Redis) (*redisLink, error) {
 		if err := server.StartAddr("127.0.0.1:0"); err != nil {
 			return nil, fmt.Errorf("gateway: embedded redis: %w", err)
 		}
-		return &redisLink{client: redis.NewClient(&redis.Options{Addr: server.Addr()}), prefix: defaultPrefix, embedded: server}, nil
+		servers, err := bus.Open("redis://" + server.Addr())
+		if err != nil {
+			server.Close()
+			return nil, fmt.Errorf("gateway: embedded redis: %w", err)
+		}
+		return &redisLink{servers: servers, prefix: defaultPrefix, embedded: server}, nil
 	}
-	opts, err := redis.ParseURL(cfg.URL.Reveal())
+	servers, err := bus.Open(cfg.Addresses()...)
 	if err != nil {
-		// The parser's own words may repeat the URL, and with it the password.
-		return nil, config.Errorf(cfg.Pos, "redis: url is not redis://[user:password@]host:port/db")
+		return nil, config.Errorf(cfg.Pos, "redis: %w", err)
 	}
-	return &redisLink{client: redis.NewClient(opts), prefix: cfg.Prefix}, nil
+	return &redisLink{servers: servers, prefix: cfg.Prefix}, nil
 }
 
-// addr is where services find the server.
-func (l *redisLink) addr() string { return l.client.Options().Addr }
+// first is the client of what is neither a channel nor a stream: limits and registered descriptors. Of several servers
+// the first has them.
+func (l *redisLink) first() redis.UniversalClient { return l.servers.First() }
+
+// limits begins the keys of limits. A cluster wants those of one call in one slot.
+func (l *redisLink) limits() string {
+	if _, ok := l.first().(*redis.ClusterClient); ok {
+		return l.prefix + "{limits}:"
+	}
+	return l.prefix
+}
+
+// addr is where services find the servers.
+func (l *redisLink) addr() string { return strings.Join(l.servers.Names(), ",") }
 
 func (l *redisLink) close() {
-	l.client.Close()
+	_ = l.servers.Close()
 	if l.embedded != nil {
 		l.embedded.Close()
 	}

@@ -30,7 +30,7 @@ import (
 	"github.com/crossgate/crossgate/wsbridge/service"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, redistest.Leaks()...) }
 
 const secret = "0123456789abcdef0123456789abcdef"
 
@@ -110,7 +110,7 @@ routes:
 	route := wsbridge.CompileRoute("ws", c.Routes[0].WebSocket)
 
 	g := &gateway{counts: new(counts)}
-	g.Node = wsbridge.NewNode(wsbridge.Options{Redis: client, Prefix: "cg:", Logger: slog.New(slog.DiscardHandler), Metrics: g, Revocations: revoked})
+	g.Node = wsbridge.NewNode(wsbridge.Options{Redis: bus.One(client), Prefix: "cg:", Logger: slog.New(slog.DiscardHandler), Metrics: g, Revocations: revoked})
 	g.server = listen(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ticket := new(admission.Ticket)
 		refusal := admitter.Admit(r.Context(), &admission.Request{

@@ -15,6 +15,7 @@ import (
 	"github.com/crossgate/crossgate/auth"
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/wsbridge"
+	"github.com/crossgate/crossgate/wsbridge/bus"
 )
 
 // A node bridges WebSocket clients and whatever publishes to the Redis that it is on.
@@ -25,7 +26,7 @@ func Example() {
 	defer client.Close()
 
 	counts := new(counts)
-	node := wsbridge.NewNode(wsbridge.Options{Redis: client, Prefix: "cg:", Logger: slog.New(slog.DiscardHandler), Metrics: counts})
+	node := wsbridge.NewNode(wsbridge.Options{Redis: bus.One(client), Prefix: "cg:", Logger: slog.New(slog.DiscardHandler), Metrics: counts})
 	cfg, _ := config.Parse("example.yaml", []byte(`
 listeners: [{address: "127.0.0.1:0"}]
 routes:

@@ -12,7 +12,6 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/google/uuid"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/crossgate/crossgate/admission"
 	"github.com/crossgate/crossgate/auth"
@@ -40,7 +39,7 @@ type NodeMetrics interface {
 
 // Options are what a node needs.
 type Options struct {
-	Redis  redis.UniversalClient
+	Redis  *bus.Servers
 	Prefix string // of the bus's keys
 	Logger *slog.Logger
 	// Metrics counts for the node.
@@ -57,6 +56,7 @@ type Bus interface {
 	PublishKept(ctx context.Context, keys bus.Keys, channel string, payload []byte, h bus.History, id string) (bus.Position, error)
 	Subscribe(ctx context.Context, channel string) error
 	Unsubscribe(channel string)
+	Standing(channel string) *atomic.Bool
 	Revoke(ctx context.Context, key string, r bus.Revocation) error
 	Revoked(ctx context.Context, key string) ([]bus.Revocation, error)
 	Close()
@@ -70,6 +70,7 @@ type Node struct {
 	replyTo  string
 	channels string        // what the bus's names of channels begin with
 	up       atomic.Bool   // the bus's subscriptions stand
+	replies  *atomic.Bool  // the one that replies come by does
 	down     atomic.Bool   // sessions were told that they do not
 	firstUp  chan struct{} // closed when they do for the first time
 	upOnce   sync.Once
@@ -114,12 +115,13 @@ func NewNode(o Options) *Node {
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.name = uuid.NewString()
 	n.replyTo, n.channels = n.keys.Node(n.name), n.keys.Channel("")
-	b := bus.NewRedis(bus.One(o.Redis), n)
+	b := bus.NewRedis(o.Redis, n)
 	n.bus = b
 	for _, channel := range []string{n.replyTo, n.keys.All(), n.keys.Control(), n.keys.Peer(n.name)} {
 		// What is not confirmed now is subscribed to when Redis is there.
 		_ = b.Subscribe(context.Background(), channel)
 	}
+	n.replies = b.Standing(n.replyTo)
 	timer := time.NewTimer(joining)
 	defer timer.Stop()
 	select {

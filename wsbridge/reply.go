@@ -46,7 +46,7 @@ func (s *session) deliver(ctx context.Context, m *bus.Inbound, id json.RawMessag
 
 func (s *session) publish(ctx context.Context, name string, envelope []byte, id json.RawMessage, waits bool) {
 	reason := ""
-	if !s.node.up.Load() {
+	if !s.node.replies.Load() {
 		reason = "the bus is down" // a reply would not arrive
 	} else if listeners, err := s.node.bus.Publish(ctx, s.node.keys.In(s.route.service), envelope); err != nil {
 		reason = "the bus is down"

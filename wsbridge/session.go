@@ -216,7 +216,7 @@ func (s *session) envelope(kind string) *bus.Inbound {
 
 // announce tells the service of a connect or a disconnect. It reaches whoever listens; nobody is owed it.
 func (s *session) announce(ctx context.Context, kind string, code websocket.StatusCode) {
-	if !s.node.up.Load() {
+	if !s.node.replies.Load() {
 		return
 	}
 	m := s.envelope(kind)

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"strconv"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // History is how much of a channel is kept.
@@ -56,8 +54,8 @@ var publishLua string
 var readLua string
 
 var (
-	publishScript = redis.NewScript(publishLua)
-	readScript    = redis.NewScript(readLua)
+	publishScript = newScript(publishLua)
+	readScript    = newScript(readLua)
 )
 
 // pageBytes is about how much one read of a history returns.
@@ -73,11 +71,12 @@ func (s *Servers) PublishKept(ctx context.Context, keys Keys, channel string, pa
 	if id != "" {
 		on = append(on, keys.Published(channel, id))
 	}
-	client := s.of(topic)
-	got, err := publishScript.Run(ctx, client.commands, on, topic, payload, h.Size, h.TTL.Milliseconds(), client.publish).Slice()
+	server := s.of(topic)
+	answer, err := server.pipeline.run(ctx, publishScript, on, topic, payload, h.Size, h.TTL.Milliseconds(), server.publish)
 	if err != nil {
 		return Position{}, fmt.Errorf("%w: %w", ErrDown, err)
 	}
+	got, _ := answer.([]any)
 	if len(got) != 3 {
 		return Position{}, errors.New("bus: the publish script answers something else than it should")
 	}
@@ -89,10 +88,11 @@ func (s *Servers) ReadHistory(ctx context.Context, keys Keys, channel string, si
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	on := []string{keys.History(channel), keys.Position(channel)}
-	got, err := readScript.Run(ctx, s.of(keys.Channel(channel)).commands, on, since.Epoch, since.Offset, ttl.Milliseconds(), pageBytes).Slice()
+	answer, err := s.of(keys.Channel(channel)).pipeline.run(ctx, readScript, on, since.Epoch, since.Offset, ttl.Milliseconds(), pageBytes)
 	if err != nil {
 		return Page{}, fmt.Errorf("%w: %w", ErrDown, err)
 	}
+	got, _ := answer.([]any)
 	return page(got)
 }
 

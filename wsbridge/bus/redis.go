@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 const (
-	// commandTimeout bounds a publish, and how long a subscription may take to be confirmed.
+	// commandTimeout bounds a command, and how long a subscription may take to be confirmed.
 	commandTimeout = 3 * time.Second
 	// quiet is how long nothing may be heard from Redis before it is pinged; as long again, and it is taken for dead.
 	quiet = 3 * time.Second
@@ -19,55 +18,72 @@ const (
 	retry = 200 * time.Millisecond
 	// batch is the most names in one SUBSCRIBE.
 	batch = 512
-	// queueLength is the length that a service's stream is kept to, about.
-	queueLength = 1_000_000
+	// review is how often names are looked for where they ought to be, on a cluster whose slots may move.
+	review = 10 * time.Second
 )
 
 // ErrDown is what calls return while Redis cannot be reached.
 var ErrDown = errors.New("bus: redis cannot be reached")
 
-// Handler gets what is published. It is called from the one goroutine that reads from Redis, and must not wait.
+// Handler gets what is published. It is called from the goroutines that read from Redis, one for each server, and must
+// not wait.
 type Handler interface {
 	// Receive gets a payload published on a channel. The payload is the callee's only during the call.
 	Receive(channel string, payload []byte)
-	// Subscribed says that a subscription stands from here on: for the first time, or again after the bus was down.
+	// Subscribed says that a subscription stands from here on: for the first time, or again after it was lost.
 	Subscribed(channel string)
-	// State says whether the subscriptions stand. While they do not, what is published is lost.
+	// State says whether all subscriptions stand. While they do not, some of what is published is lost.
 	State(up bool)
 }
 
-// Redis is a client of the bus. Its methods are safe for concurrent use. Create it with NewRedis.
+// Redis is a client of the bus. It has one subscription of a channel, however many want it. Its methods are safe for
+// concurrent use. Create it with NewRedis.
 type Redis struct {
 	*Servers
 	handler Handler
+	ctx     context.Context // ends with Close
+	stop    context.CancelFunc
+	done    sync.WaitGroup
+	wake    chan struct{} // there are names without a link
 
 	mu       sync.Mutex
 	names    map[string]*name
-	dirty    []string // names whose subscription is to be changed
-	wake     chan struct{}
-	up       bool
-	pubsub   *redis.PubSub // nil while down
-	unheard  int           // SUBSCRIBE commands not confirmed yet, of all names
+	links    map[linkKey]*link
+	homeless []*name // that have no link
+	placing  int     // that are being given one
 	stopping bool
 
-	stop context.CancelFunc
-	done sync.WaitGroup
+	telling sync.Mutex // held while the handler is told of the state
+	told    bool
+}
+
+// linkKey names a server: its place in Servers, and the address where it is one of a cluster.
+type linkKey struct {
+	server  *server
+	address string
 }
 
 // name is one channel that somebody wants, or whose commands are under way.
 type name struct {
+	channel  string
 	wanted   int
+	link     *link
+	lost     bool // it stood before
 	sent     bool // as far as Redis was told, this node is subscribed
 	inFlight int  // SUBSCRIBE commands not confirmed yet
+	leaving  int  // UNSUBSCRIBE commands not confirmed yet
 	waiters  []chan error
+	stands   atomic.Bool
 }
 
 // NewRedis starts a client. Receive may be called as soon as something is subscribed to.
 func NewRedis(servers *Servers, handler Handler) *Redis {
 	ctx, cancel := context.WithCancel(context.Background())
-	b := &Redis{Servers: servers, handler: handler, names: map[string]*name{}, wake: make(chan struct{}, 1), stop: cancel}
-	b.done.Go(func() { b.receiveLoop(ctx) })
-	b.done.Go(func() { b.subscribeLoop(ctx) })
+	b := &Redis{
+		Servers: servers, handler: handler, ctx: ctx, stop: cancel, wake: make(chan struct{}, 1),
+		names: map[string]*name{}, links: map[linkKey]*link{},
+	}
+	b.done.Go(b.place)
 	return b
 }
 
@@ -75,20 +91,16 @@ func NewRedis(servers *Servers, handler Handler) *Redis {
 // Unsubscribe, also after an error. The subscription outlives a Redis that goes away.
 func (b *Redis) Subscribe(ctx context.Context, channel string) error {
 	b.mu.Lock()
-	n := b.names[channel]
-	if n == nil {
-		n = new(name)
-		b.names[channel] = n
-	}
+	n := b.name(channel)
 	n.wanted++
 	if n.wanted == 1 && !n.sent {
-		b.change(channel)
+		b.change(n)
 	}
-	if n.sent && n.inFlight == 0 && b.up {
+	if n.stands.Load() {
 		b.mu.Unlock()
 		return nil
 	}
-	if b.stopping || b.pubsub == nil {
+	if b.stopping || n.down() {
 		b.mu.Unlock()
 		return ErrDown
 	}
@@ -106,6 +118,24 @@ func (b *Redis) Subscribe(ctx context.Context, channel string) error {
 	}
 }
 
+// down reports whether a subscription is not to be had at the moment, as far as is known.
+func (n *name) down() bool {
+	if n.link == nil {
+		return n.lost
+	}
+	return n.link.down
+}
+
+// name returns the name of a channel. The caller holds the lock.
+func (b *Redis) name(channel string) *name {
+	n := b.names[channel]
+	if n == nil {
+		n = &name{channel: channel}
+		b.names[channel] = n
+	}
+	return n
+}
+
 // Unsubscribe undoes one Subscribe.
 func (b *Redis) Unsubscribe(channel string) {
 	b.mu.Lock()
@@ -115,184 +145,159 @@ func (b *Redis) Unsubscribe(channel string) {
 		return
 	}
 	if n.wanted--; n.wanted == 0 {
-		b.change(channel)
+		b.change(n)
 	}
 }
 
-// change has the subscribing goroutine look at a name. The caller holds the lock.
-func (b *Redis) change(channel string) {
-	b.dirty = append(b.dirty, channel)
+// Standing returns what says, from now on, whether the subscription of a channel that was subscribed to stands.
+func (b *Redis) Standing(channel string) *atomic.Bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return &b.name(channel).stands
+}
+
+// change has a name's subscription looked at. The caller holds the lock.
+func (b *Redis) change(n *name) {
+	switch {
+	case n.link != nil:
+		n.link.dirty = append(n.link.dirty, n)
+		wake(n.link.wake)
+	case n.wanted > 0:
+		b.homeless = append(b.homeless, n)
+		wake(b.wake)
+	default:
+		b.forget(n)
+	}
+}
+
+func wake(c chan struct{}) {
 	select {
-	case b.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
 
-// subscribeLoop tells Redis what is wanted, as many names at a time as have come up. It alone sends commands on the
-// subscription, so that their order is that of the changes. It ends with Close.
-func (b *Redis) subscribeLoop(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-b.wake:
-		}
-		pubsub, add, drop := b.changes()
-		if pubsub == nil {
-			continue
-		}
-		// An error breaks the connection, which the receiving goroutine notices and mends.
-		for len(add) > 0 {
-			n := min(batch, len(add))
-			_ = pubsub.Subscribe(ctx, add[:n]...)
-			add = add[n:]
-		}
-		for len(drop) > 0 {
-			n := min(batch, len(drop))
-			_ = pubsub.Unsubscribe(ctx, drop[:n]...)
-			drop = drop[n:]
-		}
+// forget drops a name that nobody wants and Redis has nothing to say of any more. The caller holds the lock.
+func (b *Redis) forget(n *name) {
+	if n.wanted == 0 && !n.sent && n.inFlight == 0 && n.leaving == 0 && b.names[n.channel] == n {
+		delete(b.names, n.channel)
 	}
 }
 
-func (b *Redis) changes() (pubsub *redis.PubSub, add, drop []string) {
+// connected makes a link's new connection known, and has all that is wanted of it subscribed to.
+func (b *Redis) connected(l *link, c *conn) {
+	b.mu.Lock()
+	l.conn, l.down, l.unheard, l.dirty, l.foreign = c, false, 0, l.dirty[:0], nil
+	for _, n := range b.names {
+		if n.link == l {
+			n.sent, n.inFlight, n.leaving = false, 0, 0
+			l.dirty = append(l.dirty, n)
+		}
+	}
+	b.mu.Unlock()
+	wake(l.wake)
+}
+
+// commands appends the commands that a link's changes come to.
+func (b *Redis) commands(l *link, c *conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.pubsub == nil {
-		return nil, nil, nil // connect subscribes to all that is wanted
-	}
-	for _, channel := range b.dirty {
-		n := b.names[channel]
+	var add, drop []string
+	for _, n := range l.dirty {
 		switch {
-		case n == nil:
+		case n.link != l:
 		case n.wanted > 0 && !n.sent:
 			n.sent = true
 			n.inFlight++
-			b.unheard++
-			add = append(add, channel)
+			l.unheard++
+			add = append(add, n.channel)
 		case n.wanted == 0 && n.sent:
 			n.sent = false
-			drop = append(drop, channel)
+			n.stands.Store(false)
+			n.leaving++
+			drop = append(drop, n.channel)
 		}
-		if n != nil && n.wanted == 0 && !n.sent && n.inFlight == 0 {
-			delete(b.names, channel)
-		}
+		b.forget(n)
 	}
-	b.dirty = b.dirty[:0]
-	return b.pubsub, add, drop
-}
-
-// receiveLoop reads what is published, and connects again whenever the connection breaks. It waits for nothing but
-// Redis: go-redis's own channel of messages would drop some when its reader is slow (its issues 887 and 2267).
-func (b *Redis) receiveLoop(ctx context.Context) {
-	for ctx.Err() == nil {
-		pubsub, err := b.connect(ctx)
-		if err == nil {
-			b.receive(ctx, pubsub)
-			b.disconnect(pubsub)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(retry):
-		}
+	l.key.server.subscribe(c, "SUBSCRIBE", add)
+	l.key.server.subscribe(c, "UNSUBSCRIBE", append(drop, l.foreign...))
+	l.dirty, l.foreign = l.dirty[:0], nil
+	if l.pinging {
+		l.pinging = false
+		c.command("PING")
 	}
 }
 
-// connect opens a subscription to all that is wanted.
-func (b *Redis) connect(ctx context.Context) (*redis.PubSub, error) {
-	asking, cancel := context.WithTimeout(ctx, commandTimeout)
-	defer cancel()
-	if err := b.one.client.Ping(asking).Err(); err != nil {
-		return nil, err
-	}
-	pubsub := b.one.client.Subscribe(ctx)
+// ping has Redis say something. The writing goroutine sends it, with whatever else there is.
+func (b *Redis) ping(l *link) {
 	b.mu.Lock()
-	b.pubsub = pubsub
-	b.unheard = 0
-	b.dirty = b.dirty[:0]
-	for channel, n := range b.names {
-		n.sent, n.inFlight = false, 0
-		b.dirty = append(b.dirty, channel)
-	}
-	b.mu.Unlock()
-	select {
-	case b.wake <- struct{}{}:
-	default:
-	}
-	return pubsub, nil
+	defer b.mu.Unlock()
+	l.pinging = true
+	wake(l.wake)
 }
 
-func (b *Redis) disconnect(pubsub *redis.PubSub) {
-	pubsub.Close()
+func (b *Redis) confirmed(l *link, channel string) {
 	b.mu.Lock()
-	wasUp := b.up
-	b.up, b.pubsub = false, nil
-	for _, n := range b.names {
-		n.answer(ErrDown)
-	}
-	b.mu.Unlock()
-	if wasUp {
-		b.handler.State(false)
-	}
-}
-
-// receive reads until the connection breaks.
-func (b *Redis) receive(ctx context.Context, pubsub *redis.PubSub) {
-	pinged := false
-	for {
-		m, err := pubsub.ReceiveTimeout(ctx, quiet)
-		var timeout interface{ Timeout() bool }
-		switch {
-		case err == nil:
-			pinged = false
-		case errors.As(err, &timeout) && timeout.Timeout() && !pinged && ctx.Err() == nil:
-			pinged = true
-			if pubsub.Ping(ctx) != nil {
-				return
-			}
-			continue
-		default:
-			return
-		}
-		switch m := m.(type) {
-		case *redis.Message:
-			b.handler.Receive(m.Channel, []byte(m.Payload))
-		case *redis.Subscription:
-			if m.Kind == "subscribe" {
-				b.confirmed(m.Channel)
-			}
-		}
-	}
-}
-
-func (b *Redis) confirmed(channel string) {
-	b.mu.Lock()
-	stands := false
 	n := b.names[channel]
-	if n != nil && n.inFlight > 0 {
-		b.unheard--
-		n.inFlight--
-		stands = n.inFlight == 0 && n.sent
+	if n == nil || n.link != l || n.inFlight == 0 {
+		b.mu.Unlock()
+		return
 	}
+	l.unheard--
+	n.inFlight--
+	stands := n.inFlight == 0 && n.sent
 	b.mu.Unlock()
 	if stands {
 		b.handler.Subscribed(channel)
 	}
 	b.mu.Lock()
-	if n != nil {
-		if stands {
-			n.answer(nil)
-		}
-		if n.wanted == 0 && !n.sent && n.inFlight == 0 && b.names[channel] == n {
-			delete(b.names, channel)
-		}
+	if stands && n.link == l {
+		n.lost = false
+		n.stands.Store(true)
+		n.answer(nil)
 	}
-	cameUp := !b.up && b.unheard == 0 && len(b.dirty) == 0
-	b.up = b.up || cameUp
+	b.forget(n)
 	b.mu.Unlock()
-	if cameUp {
-		b.handler.State(true)
+	b.tell()
+}
+
+// left is told that a subscription has ended: because nobody wants it any more, or because its slot has left the server.
+func (b *Redis) left(l *link, channel string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := b.names[channel]
+	switch {
+	case n == nil || n.link != l:
+	case n.leaving > 0:
+		n.leaving--
+		b.forget(n)
+	case n.sent:
+		n.evict()
+		l.key.server.stale.Store(true)
+		b.change(n)
 	}
+}
+
+// evict takes a name from its link, which has lost it.
+func (n *name) evict() {
+	n.link, n.sent, n.inFlight, n.leaving, n.lost = nil, false, 0, 0, true
+	n.stands.Store(false)
+	n.answer(ErrDown)
+}
+
+// lost is told that a link's connection has broken, or was not to be had.
+func (b *Redis) lost(l *link) {
+	b.mu.Lock()
+	l.conn, l.down = nil, true
+	for _, n := range b.names {
+		if n.link == l {
+			n.lost = true
+			n.stands.Store(false)
+			n.answer(ErrDown)
+		}
+	}
+	b.mu.Unlock()
+	b.tell()
 }
 
 func (n *name) answer(err error) {
@@ -302,15 +307,28 @@ func (n *name) answer(err error) {
 	n.waiters = nil
 }
 
-// Close ends the client and waits until nothing of it runs. The Redis client stays the caller's.
+// tell tells the handler whether everything stands, where that has changed. What is new, and has yet to stand, changes
+// nothing.
+func (b *Redis) tell() {
+	b.telling.Lock()
+	defer b.telling.Unlock()
+	b.mu.Lock()
+	up := len(b.links) > 0 && (b.told || len(b.homeless) == 0 && b.placing == 0)
+	for _, l := range b.links {
+		up = up && !l.down && (b.told || l.sound())
+	}
+	b.mu.Unlock()
+	if up != b.told {
+		b.told = up
+		b.handler.State(up)
+	}
+}
+
+// Close ends the client and waits until nothing of it runs. The servers stay the caller's.
 func (b *Redis) Close() {
 	b.mu.Lock()
 	b.stopping = true
-	pubsub := b.pubsub
 	b.mu.Unlock()
 	b.stop()
-	if pubsub != nil {
-		pubsub.Close()
-	}
 	b.done.Wait()
 }

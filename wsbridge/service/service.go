@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -25,8 +24,6 @@ const (
 	claimAfter = time.Minute
 	// readBlock is how long one read of the queue waits.
 	readBlock = 2 * time.Second
-	// quiet is how long nothing may be heard from Redis before it is pinged; as long again, and it is taken for dead.
-	quiet = 3 * time.Second
 )
 
 // Message is what a client sent, or that it came or went.
@@ -39,7 +36,6 @@ type Handler func(ctx context.Context, m *Message) (any, error)
 
 // Service handles the messages of one service. Set the handlers before Run. Its Send methods are safe for concurrent use.
 type Service struct {
-	client   redis.UniversalClient
 	servers  *bus.Servers
 	name     string
 	consumer string // of the queue's group
@@ -94,10 +90,15 @@ func WithHistory(pattern string, size int, ttl time.Duration) Option {
 	}
 }
 
-// New returns a service on the Redis that the gateways use.
+// New returns a service on the Redis that the gateways use: a *redis.Client, also of Sentinels, or a *redis.ClusterClient.
 func New(client redis.UniversalClient, name string, options ...Option) *Service {
+	return Join(bus.One(client), name, options...)
+}
+
+// Join returns a service on the servers that the gateways use, which bus.Open finds by the same URLs.
+func Join(servers *bus.Servers, name string, options ...Option) *Service {
 	s := &Service{
-		client: client, servers: bus.One(client), name: name, consumer: uuid.NewString(), keys: bus.Keys{Prefix: "cg:"}, logger: slog.Default(),
+		servers: servers, name: name, consumer: uuid.NewString(), keys: bus.Keys{Prefix: "cg:"}, logger: slog.Default(),
 		limit: workers, claim: claimAfter, handlers: map[string]Handler{},
 	}
 	for _, o := range options {
@@ -132,20 +133,10 @@ func (s *Service) Run(ctx context.Context) error {
 			}
 		})
 	}
-	for ctx.Err() == nil {
-		var err error
-		if s.queue {
-			err = s.readQueue(ctx, work)
-		} else {
-			err = s.readChannel(ctx, work)
-		}
-		if ctx.Err() == nil {
-			s.logger.Warn("the bus broke; trying again", "service", s.name, "error", err)
-			select {
-			case <-ctx.Done():
-			case <-time.After(200 * time.Millisecond):
-			}
-		}
+	if s.queue {
+		s.readQueues(ctx, work)
+	} else {
+		s.readChannel(ctx, work)
 	}
 	close(work)
 	running.Wait()
@@ -155,47 +146,37 @@ func (s *Service) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// readQueues reads the service's stream until ctx ends.
+func (s *Service) readQueues(ctx context.Context, work chan<- func()) {
+	for ctx.Err() == nil {
+		err := s.readQueue(ctx, work)
+		if ctx.Err() == nil {
+			s.logger.Warn("the bus broke; trying again", "service", s.name, "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	}
+}
+
 // resign takes the replica's name out of the consumer group, unless a message is still with it: that would be lost.
 func (s *Service) resign(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, readBlock)
 	defer cancel()
 	stream := s.keys.Queue(s.name)
-	left, err := s.client.XPendingExt(ctx, &redis.XPendingExtArgs{
+	client := s.servers.Client(stream)
+	left, err := client.XPendingExt(ctx, &redis.XPendingExtArgs{
 		Stream: stream, Group: s.name, Start: "-", End: "+", Count: 1, Consumer: s.consumer}).Result()
 	if err == nil && len(left) == 0 {
-		_ = s.client.XGroupDelConsumer(ctx, stream, s.name, s.consumer).Err()
-	}
-}
-
-func (s *Service) readChannel(ctx context.Context, work chan<- func()) error {
-	pubsub := s.client.Subscribe(ctx, s.keys.In(s.name))
-	defer pubsub.Close()
-	// Receive does not watch ctx, but a closed subscription ends it.
-	stop := context.AfterFunc(ctx, func() { pubsub.Close() })
-	defer stop()
-	pinged := false
-	for {
-		got, err := pubsub.ReceiveTimeout(ctx, quiet)
-		var silence net.Error
-		switch {
-		case err == nil:
-			pinged = false
-		case errors.As(err, &silence) && silence.Timeout() && !pinged:
-			pinged = true
-			err = pubsub.Ping(ctx)
-		}
-		if err != nil {
-			return err
-		}
-		if m, ok := got.(*redis.Message); ok {
-			work <- func() { s.handle(context.WithoutCancel(ctx), []byte(m.Payload)) }
-		}
+		_ = client.XGroupDelConsumer(ctx, stream, s.name, s.consumer).Err()
 	}
 }
 
 func (s *Service) readQueue(ctx context.Context, work chan<- func()) error {
 	stream, consumer := s.keys.Queue(s.name), s.consumer
-	err := s.client.XGroupCreateMkStream(ctx, stream, s.name, "0").Err()
+	client := s.servers.Client(stream)
+	err := client.XGroupCreateMkStream(ctx, stream, s.name, "0").Err()
 	if err != nil && !strings.Contains(err.Error(), "BUSYGROUP") {
 		return err
 	}
@@ -209,7 +190,7 @@ func (s *Service) readQueue(ctx context.Context, work chan<- func()) error {
 				if raw, ok := e.Values[bus.QueueField].(string); ok {
 					s.handle(ctx, []byte(raw))
 				}
-				if err := s.client.XAck(ctx, stream, s.name, e.ID).Err(); err != nil {
+				if err := client.XAck(ctx, stream, s.name, e.ID).Err(); err != nil {
 					s.logger.Warn("a message was handled but not acknowledged; it will come again", "service", s.name, "error", err)
 				}
 			}
@@ -219,14 +200,14 @@ func (s *Service) readQueue(ctx context.Context, work chan<- func()) error {
 	for {
 		if time.Since(claimed) > s.claim/2 {
 			claimed = time.Now()
-			dead, _, err := s.client.XAutoClaim(ctx, &redis.XAutoClaimArgs{
+			dead, _, err := client.XAutoClaim(ctx, &redis.XAutoClaimArgs{
 				Stream: stream, Group: s.name, Consumer: consumer, MinIdle: s.claim, Start: "0", Count: 100}).Result()
 			if err != nil {
 				return err
 			}
 			handle(dead)
 		}
-		streams, err := s.client.XReadGroup(ctx, &redis.XReadGroupArgs{
+		streams, err := client.XReadGroup(ctx, &redis.XReadGroupArgs{
 			Group: s.name, Consumer: consumer, Streams: []string{stream, ">"}, Count: 100, Block: readBlock}).Result()
 		if err != nil && !errors.Is(err, redis.Nil) {
 			return err

@@ -20,7 +20,7 @@ import (
 	"github.com/crossgate/crossgate/wsbridge/service"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, redistest.Leaks()...) }
 
 // replyTo is the channel of a gateway node that is not there: the test publishes and reads in its place.
 const replyTo = "cg:out:node:n"

@@ -1,15 +1,16 @@
-// Package redistest starts a real redis-server for the tests of the bridge, one that can be killed and hung.
+// Package redistest starts real redis-servers for the tests of the bridge, which can be killed, hung and promoted.
 package redistest
 
 import (
 	"context"
-	"net"
 	"os/exec"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
 )
 
 // Server is a redis-server on a free loopback port, without persistence.
@@ -18,21 +19,17 @@ type Server struct {
 
 	t       testing.TB
 	port    string
+	options []string
 	command *exec.Cmd
+	killed  bool
+	client  *redis.Client
 }
 
-// Start starts a server that ends with the test.
-func Start(t testing.TB) *Server {
+// Start starts a server that ends with the test, with more options of its command line.
+func Start(t testing.TB, options ...string) *Server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &Server{Address: l.Addr().String(), t: t}
-	if _, s.port, err = net.SplitHostPort(s.Address); err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
+	s := &Server{t: t, port: freePort(t), options: options}
+	s.Address = "127.0.0.1:" + s.port
 	s.Restart()
 	t.Cleanup(s.Kill)
 	return s
@@ -41,17 +38,20 @@ func Start(t testing.TB) *Server {
 // Restart starts the server again, empty, after Kill.
 func (s *Server) Restart() {
 	s.t.Helper()
-	s.command = exec.Command("redis-server", "--bind", "127.0.0.1", "--port", s.port, "--save", "", "--repl-diskless-sync-delay", "0", "--dir", s.t.TempDir())
+	s.command = exec.Command("redis-server", slices.Concat([]string{"--bind", "127.0.0.1", "--port", s.port, "--save", "",
+		"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", "--dir", s.t.TempDir()}, s.options)...)
 	if err := s.command.Start(); err != nil {
 		s.t.Fatalf("redis-server does not start; `make test` installs it: %v", err)
 	}
-	client := redis.NewClient(&redis.Options{Addr: s.Address, MaxRetries: -1})
+	s.killed = false
+	client := redis.NewClient(&redis.Options{Addr: s.Address, MaxRetries: -1, DialerRetries: 1})
 	defer client.Close()
 	Eventually(s.t, "redis-server answers", func() bool { return client.Ping(context.Background()).Err() == nil })
 }
 
 // Kill ends the server with SIGKILL.
 func (s *Server) Kill() {
+	s.killed = true
 	_ = s.command.Process.Kill()
 	_ = s.command.Wait()
 }
@@ -63,26 +63,25 @@ func (s *Server) Hang() { _ = s.command.Process.Signal(syscall.SIGSTOP) }
 func (s *Server) Continue() { _ = s.command.Process.Signal(syscall.SIGCONT) }
 
 // Follow makes the server a replica of another, until Promote.
-func (s *Server) Follow(master *Server) {
-	s.t.Helper()
-	if err := s.Client().ReplicaOf(context.Background(), "127.0.0.1", master.port).Err(); err != nil {
-		s.t.Fatal(err)
-	}
-}
+func (s *Server) Follow(master *Server) { s.replicaOf("127.0.0.1", master.port) }
 
 // Promote makes a replica a master.
-func (s *Server) Promote() {
+func (s *Server) Promote() { s.replicaOf("NO", "ONE") }
+
+func (s *Server) replicaOf(host, port string) {
 	s.t.Helper()
-	if err := s.Client().ReplicaOf(context.Background(), "NO", "ONE").Err(); err != nil {
+	if err := s.Client().ReplicaOf(context.Background(), host, port).Err(); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
-// Client returns a client that is closed with the test.
+// Client returns a client that is closed with the test, always the same.
 func (s *Server) Client() *redis.Client {
-	client := redis.NewClient(&redis.Options{Addr: s.Address})
-	s.t.Cleanup(func() { client.Close() })
-	return client
+	if s.client == nil {
+		s.client = redis.NewClient(&redis.Options{Addr: s.Address, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true})
+		s.t.Cleanup(func() { s.client.Close() })
+	}
+	return s.client
 }
 
 // Eventually waits until ok is true, and fails the test when it is not in time.
@@ -93,5 +92,14 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("not in time: %s", what)
 		}
 		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// Leaks is what goleak is to overlook: a go-redis pool whose server is gone looks for it every second, and finds out only
+// then that it was closed; so does a cluster's client with what it knows of the cluster.
+func Leaks() []goleak.Option {
+	return []goleak.Option{
+		goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"),
+		goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9.(*clusterStateHolder).LazyReload.func1"),
 	}
 }
