@@ -181,8 +181,12 @@ func (n *Node) Serve(w http.ResponseWriter, r *http.Request, ticket *admission.T
 	metrics.Opened()
 	n.mu.Lock()
 	n.sessions[s.id] = s
-	late := n.draining // and Drain has not seen the session
+	late := n.draining    // and Drain has not seen the session
+	down := n.down.Load() // and neither has State
 	n.mu.Unlock()
+	if down && !s.raw {
+		s.send(busFrame(false))
+	}
 	if n.settler.opened() {
 		n.spawnOpen(func() { n.settler.settle(n.ctx.Done()) })
 	}
@@ -333,12 +337,12 @@ func (n *Node) State(up bool) {
 	} else {
 		n.logger.Warn("bus is down: sessions stay open, subscriptions come back with it")
 	}
+	n.mu.RLock()
+	defer n.mu.RUnlock()
 	if wasDown := n.down.Swap(!up); up && !wasDown {
 		return // up for the first time: nobody was told that it is down
 	}
 	f := busFrame(up)
-	n.mu.RLock()
-	defer n.mu.RUnlock()
 	for _, s := range n.sessions {
 		if !s.raw {
 			s.sendLater(f)
