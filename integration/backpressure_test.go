@@ -8,8 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -52,52 +50,42 @@ func (c counting) SendMsg(m any) error {
 	return err
 }
 
-// separateGateway runs the binary, so that its memory is its own, and returns it with the address that it serves on.
-func separateGateway(t testing.TB, backend string) (*rig.Process, string) {
+// separateGateway starts a gateway before a backend whose memory is its own.
+func separateGateway(t testing.TB, backend string) *rig.GatewayProcess {
 	t.Helper()
-	listen, admin := rig.FreeAddress(t), rig.FreeAddress(t)
-	file := filepath.Join(t.TempDir(), "crossgate.yaml")
-	text := fmt.Sprintf(`
-listeners: [{address: "%s"}]
-admin: {address: "%s"}
-log: {access: "off", level: error}
+	g := rig.StartGatewayProcess(t, fmt.Sprintf(`
 upstreams: [{name: test, endpoints: ["%s"]}]
 descriptors: [{reflection: {upstream: test}}]
 routes: [{name: test, timeout: 0, grpc: {upstream: test, services: ["crossgate.test.v1.*"], websocket: {}}}]
-`, listen, admin, backend)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p := rig.Run(t, rig.Build(t), "serve", "-c", file)
-	rig.WaitReady(t, admin)
-	serves(t, "http://"+listen+"/bind/v1/one/x", http.StatusOK, 10*time.Second)
-	return p, listen
+`, backend))
+	serves(t, g.URL+"/bind/v1/one/x", http.StatusOK, 10*time.Second)
+	return g
 }
 
 // reader reads a stream of Count as one of the protocols has it: bytes of any framing.
 type reader struct {
-	open func(ctx context.Context, t testing.TB, address string, n int) io.ReadCloser
+	open func(ctx context.Context, t testing.TB, url string, n int) io.ReadCloser
 	// size is how much one GiB of a stream's data is tested with; the first is the whole.
 	megabytes int
 }
 
 var slowReaders = map[string]reader{
-	"lines": {func(ctx context.Context, t testing.TB, address string, n int) io.ReadCloser {
-		return get(ctx, t, slowClient(t, false), "http://"+address+countPath(n))
+	"lines": {func(ctx context.Context, t testing.TB, url string, n int) io.ReadCloser {
+		return get(ctx, t, slowClient(t, false), url+countPath(n))
 	}, 1024},
-	"events over HTTP 2": {func(ctx context.Context, t testing.TB, address string, n int) io.ReadCloser {
-		return get(ctx, t, slowClient(t, true), "http://"+address+countPath(n), "Accept", "text/event-stream")
+	"events over HTTP 2": {func(ctx context.Context, t testing.TB, url string, n int) io.ReadCloser {
+		return get(ctx, t, slowClient(t, true), url+countPath(n), "Accept", "text/event-stream")
 	}, 128},
-	"WebSocket": {func(ctx context.Context, t testing.TB, address string, n int) io.ReadCloser {
-		conn, _, err := websocket.Dial(ctx, "http://"+address+countPath(n), &websocket.DialOptions{HTTPClient: slowClient(t, false)})
+	"WebSocket": {func(ctx context.Context, t testing.TB, url string, n int) io.ReadCloser {
+		conn, _, err := websocket.Dial(ctx, url+countPath(n), &websocket.DialOptions{HTTPClient: slowClient(t, false)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		conn.SetReadLimit(-1)
 		return &socketReader{ctx: ctx, conn: conn}
 	}, 128},
-	"gRPC": {func(ctx context.Context, t testing.TB, address string, n int) io.ReadCloser {
-		conn := dialGRPC(t, &rig.Gateway{URL: "http://" + address}, grpc.WithInitialWindowSize(64<<10), grpc.WithInitialConnWindowSize(64<<10))
+	"gRPC": {func(ctx context.Context, t testing.TB, url string, n int) io.ReadCloser {
+		conn := dialGRPC(t, &rig.Gateway{URL: url}, grpc.WithInitialWindowSize(64<<10), grpc.WithInitialConnWindowSize(64<<10))
 		stream, err := testproto.NewStreamsClient(conn).Count(ctx, &testproto.CountRequest{N: int32(n), Padding: padding})
 		if err != nil {
 			t.Fatal(err)
@@ -188,17 +176,17 @@ func (g *grpcReader) Close() error { return nil }
 // A reader that takes nothing stops the backend, and however much it takes in the end, the gateway holds none of it.
 func TestASlowReaderStopsTheBackendAndCostsNoMemory(t *testing.T) {
 	backend, sent := flood(t)
-	gateway, address := separateGateway(t, backend.Address)
+	gateway := separateGateway(t, backend.Address)
 	for name, r := range slowReaders {
 		t.Run(name, func(t *testing.T) {
-			if raceEnabled {
+			if rig.Race {
 				r.megabytes /= 8
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 			defer cancel()
 			// What a process takes once, for the first streams, is not for this one.
 			for range 2 {
-				warm := r.open(ctx, t, address, 512)
+				warm := r.open(ctx, t, gateway.URL, 512)
 				if n, err := io.Copy(io.Discard, warm); err != nil || n < 512*padding {
 					t.Fatalf("%d bytes, %v", n, err)
 				}
@@ -207,7 +195,7 @@ func TestASlowReaderStopsTheBackendAndCostsNoMemory(t *testing.T) {
 			sent.Store(0)
 			before := gateway.Memory(t)
 
-			body := r.open(ctx, t, address, r.megabytes*16)
+			body := r.open(ctx, t, gateway.URL, r.megabytes*16)
 			defer body.Close()
 			if _, err := io.CopyN(io.Discard, body, 2*padding); err != nil {
 				t.Fatal(err)
@@ -253,7 +241,7 @@ func settled(t testing.TB, count *atomic.Int64) int64 {
 }
 
 // watchMemory returns the most memory that a process had while do ran.
-func watchMemory(t testing.TB, p *rig.Process, do func()) int64 {
+func watchMemory(t testing.TB, p *rig.GatewayProcess, do func()) int64 {
 	done, most := make(chan struct{}), make(chan int64)
 	go func() {
 		var m int64

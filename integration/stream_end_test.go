@@ -164,7 +164,7 @@ func TestAClientThatReadsNothingDoesNotOutliveTheDeadline(t *testing.T) {
 	serves(t, g.URL+"/bind/v1/one/x", http.StatusOK, 10*time.Second)
 	ctx := soon(t)
 	for _, r := range slowReaders {
-		defer r.open(ctx, t, strings.TrimPrefix(g.URL, "http://"), 100000).Close()
+		defer r.open(ctx, t, g.URL, 100000).Close()
 	}
 	rig.Eventually(t, 15*time.Second, func() error {
 		_, metrics := ask(t, "GET", g.Admin+"/metrics", "")
