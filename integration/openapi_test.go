@@ -118,25 +118,28 @@ routes:
 		}
 	}
 	t.Run("and is not sent again to who has it", func(t *testing.T) {
-		first, err := http.Get(g.URL + "/openapi.json")
-		if err != nil {
-			t.Fatal(err)
+		// A compressed answer would have a weak ETag of its own.
+		request := func(method, condition string) *http.Response {
+			r, err := http.NewRequestWithContext(t.Context(), method, g.URL+"/openapi.json", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Accept-Encoding", "identity")
+			r.Header.Set("If-None-Match", condition)
+			answer, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return answer
 		}
+		first := request("GET", "")
 		first.Body.Close()
 		etag := first.Header.Get("ETag")
 		for _, c := range []struct {
 			method, condition string
 			want              int
 		}{{"GET", etag, 304}, {"GET", `"other", W/` + etag, 304}, {"GET", `"other"`, 200}, {"HEAD", "", 200}, {"HEAD", etag, 304}, {"POST", "", 405}} {
-			r, err := http.NewRequestWithContext(t.Context(), c.method, g.URL+"/openapi.json", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.Header.Set("If-None-Match", c.condition)
-			answer, err := http.DefaultClient.Do(r)
-			if err != nil {
-				t.Fatal(err)
-			}
+			answer := request(c.method, c.condition)
 			body, _ := io.ReadAll(answer.Body)
 			answer.Body.Close()
 			if answer.StatusCode != c.want || c.want == 304 && len(body) > 0 || c.want != 405 && answer.Header.Get("ETag") != etag {
