@@ -102,21 +102,28 @@ func (w *twin) compareJSON(wire []byte) error {
 // errPanic stands for a panic of the reference. There is one: a map entry with a key and then a key of another wire type.
 var errPanic = errors.New("the reference panics")
 
-// print is the JSON of wire by the reference.
-func (w *twin) print(wire []byte) (text []byte, err error) {
+func withoutPanic(run func() ([]byte, error)) (text []byte, err error) {
 	defer func() {
 		if recover() != nil {
 			err = errPanic
 		}
 	}()
-	m := dynamicpb.NewMessage(w.md)
-	if err := w.wire.Unmarshal(wire, m); err != nil {
-		return nil, err
-	}
-	if text, err = w.marshal.Marshal(m); err != nil || !w.bare {
-		return text, err
-	}
-	return bareInt64(nil, text, w.md, w.marshal.Resolver)
+	return run()
+}
+
+// print is the JSON of wire by the reference.
+func (w *twin) print(wire []byte) ([]byte, error) {
+	return withoutPanic(func() ([]byte, error) {
+		m := dynamicpb.NewMessage(w.md)
+		if err := w.wire.Unmarshal(wire, m); err != nil {
+			return nil, err
+		}
+		text, err := w.marshal.Marshal(m)
+		if err != nil || !w.bare {
+			return text, err
+		}
+		return bareInt64(nil, text, w.md, w.marshal.Resolver)
+	})
 }
 
 // compareWire says how the message that text is by the codec differs from the one that it is by the reference.

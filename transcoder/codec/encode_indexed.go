@@ -257,12 +257,7 @@ func (e *encoder) splitValue(out []byte, f *field, s []byte) ([]byte, error) {
 // checkAll checks records that others replace: they are not written, but may not be malformed either.
 func (e *encoder) checkAll(lo, hi int) error {
 	for i := lo; i < hi; i++ {
-		r := e.records[i]
-		if r.f.msg != nil {
-			if err := e.checkMessage(r.f.msg, r.data); err != nil {
-				return err
-			}
-		} else if err := e.checkScalar(r.f, r.data); err != nil {
+		if err := e.checkRecord(e.records[i]); err != nil {
 			return err
 		}
 	}
@@ -316,26 +311,29 @@ func (e *encoder) checkMessage(p *Program, b []byte) error {
 		return err
 	}
 	for i := base; i < len(e.records); i++ {
-		r := e.records[i]
-		var err error
-		switch {
-		case r.f.card == mapping:
-			var s []byte
-			if s, _, err = payload(r.data, 0); err == nil {
-				err = e.check(r.f, s)
-			}
-		case r.f.msg != nil:
-			err = e.checkMessage(r.f.msg, r.data)
-		case r.f.card == list && r.tag != r.f.tag:
-			_, _, err = e.packedList(nil, r.f, r.data, 0)
-		default:
-			err = e.checkScalar(r.f, r.data)
-		}
-		if err != nil {
+		if err := e.checkRecord(e.records[i]); err != nil {
 			return err
 		}
 	}
 	e.records = e.records[:base]
 	e.depth++
 	return nil
+}
+
+// checkRecord is checkMessage for one field.
+func (e *encoder) checkRecord(r record) error {
+	switch {
+	case r.f.card == mapping:
+		s, _, err := payload(r.data, 0)
+		if err != nil {
+			return err
+		}
+		return e.check(r.f, s)
+	case r.f.msg != nil:
+		return e.checkMessage(r.f.msg, r.data)
+	case r.f.card == list && r.tag != r.f.tag:
+		_, _, err := e.packedList(nil, r.f, r.data, 0)
+		return err
+	}
+	return e.checkScalar(r.f, r.data)
 }

@@ -104,7 +104,7 @@ func (r *trials) response(md protoreflect.MessageDescriptor, wire []byte) {
 		return
 	}
 	field, options := uint8(r.IntN(md.Fields().Len())), uint8(r.IntN(len(twinOptions)))
-	for _, b := range [][]byte{wire, r.disorder(wire, md)} {
+	for _, b := range [][]byte{wire, r.disorder(wire, md), r.damage(wire)} {
 		if err := r.responses.compare(string(md.FullName()), field, options, b); err != nil {
 			r.keep("FuzzResponse", err, string(md.FullName()), field, options, b)
 		}

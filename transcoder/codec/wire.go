@@ -137,20 +137,27 @@ func (r *wireResponse) AppendJSON(dst, wire []byte) ([]byte, error) {
 	return out, nil
 }
 
-// selected writes one field of a message. One that is not set is what grpc-gateway prints: an empty message, an empty list, a default, or null.
+// selected writes one field of a message and checks the others. One that is not set is what grpc-gateway prints: an empty message, an empty list, a default, or null.
 func (e *encoder) selected(out []byte, wire []byte, r *wireResponse) ([]byte, error) {
+	e.depth-- // of this message itself
 	if err := e.collect(r.p, wire); err != nil {
 		return out, err
 	}
 	n := 0
 	for _, rec := range e.records {
-		switch {
-		case rec.group != r.field.group:
-		case rec.f == r.field:
+		if rec.f == r.field {
 			e.records[n] = rec
 			n++
-		default:
-			n = 0 // another member of its oneof replaces it
+			continue
+		}
+		if err := e.checkRecord(rec); err != nil {
+			return out, err
+		}
+		if rec.group == r.field.group { // another member of its oneof replaces it
+			if err := e.checkAll(0, n); err != nil {
+				return out, err
+			}
+			n = 0
 		}
 	}
 	start := len(out)
