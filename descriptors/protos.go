@@ -16,10 +16,8 @@ import (
 
 	"github.com/bmatcuk/doublestar/v4"
 	"github.com/bufbuild/protocompile"
-	"github.com/bufbuild/protocompile/protoutil"
 	"github.com/bufbuild/protocompile/reporter"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 
@@ -137,17 +135,6 @@ func compileFilesDigest(name string, set *descriptorpb.FileDescriptorSet) (*sour
 		return nil, fmt.Errorf("descriptors: %s: %w", name, err)
 	}
 	return compileSet(name, raw)
-}
-
-func collect(set *descriptorpb.FileDescriptorSet, seen map[string]bool, f protoreflect.FileDescriptor) {
-	if seen[f.Path()] {
-		return
-	}
-	seen[f.Path()] = true
-	for i := range f.Imports().Len() {
-		collect(set, seen, f.Imports().Get(i).FileDescriptor)
-	}
-	set.File = append(set.File, protoutil.ProtoFromFileDescriptor(f))
 }
 
 // linkedIn resolves google/api, google/rpc and google/protobuf imports from the gateway itself.

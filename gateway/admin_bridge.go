@@ -10,9 +10,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protodesc"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/crossgate/crossgate/descriptors"
 	"github.com/crossgate/crossgate/fault"
@@ -34,7 +31,7 @@ func newAdminBridge(g *Gateway, guard adminGuard) (*adminBridge, error) {
 	server := &bridge{gateway: g}
 	b := &adminBridge{guard: guard, rpc: grpc.NewServer()}
 	bridgev1.RegisterBridgeServer(b.rpc, server)
-	raw, err := proto.Marshal(fileSet(bridgev1.File_crossgate_bridge_v1_bridge_proto))
+	raw, err := proto.Marshal(descriptors.Closure(bridgev1.File_crossgate_bridge_v1_bridge_proto))
 	if err != nil {
 		return nil, fmt.Errorf("gateway: the bridge's descriptors: %w", err)
 	}
@@ -80,25 +77,6 @@ func (b *adminBridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		transcoder.WriteError(w, r, fault.New(fault.NoRoute, "the admin API has no such path"))
 	}
-}
-
-// fileSet returns a file with all that it imports, imports first.
-func fileSet(file protoreflect.FileDescriptor) *descriptorpb.FileDescriptorSet {
-	set := &descriptorpb.FileDescriptorSet{}
-	seen := map[string]bool{}
-	var add func(protoreflect.FileDescriptor)
-	add = func(f protoreflect.FileDescriptor) {
-		if seen[f.Path()] {
-			return
-		}
-		seen[f.Path()] = true
-		for i := range f.Imports().Len() {
-			add(f.Imports().Get(i).FileDescriptor)
-		}
-		set.File = append(set.File, protodesc.ToFileDescriptorProto(f))
-	}
-	add(file)
-	return set
 }
 
 // inProcess is a backend in this very process.

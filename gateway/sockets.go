@@ -61,7 +61,7 @@ func serveSocket(s *transcoder.Socket, origins admission.Origins, metrics socket
 			return
 		}
 		if !all.enter() {
-			x.fail(fault.New(fault.ShuttingDown, "the gateway is going away"))
+			x.fail(fault.ErrShuttingDown)
 			return
 		}
 		defer all.leave()

@@ -123,7 +123,7 @@ func readError(r *http.Request, err error) error {
 	case errors.As(err, &tooLarge):
 		return errTooLarge
 	case r.Context().Err() != nil:
-		return errClientGone
+		return fault.ErrClientGone
 	}
 	if own, ok := errors.AsType[*fault.Error](err); ok {
 		return own

@@ -56,22 +56,3 @@ func CodeOfConnect(name string) (codes.Code, bool) {
 	}
 	return codes.Unknown, false
 }
-
-// CodeOfHTTP returns the gRPC code of an answer that has an HTTP status and nothing else, as gRPC
-// (http-grpc-status-mapping.md) and Connect ("HTTP to Error Code") both read it. It is not HTTPStatus backwards: a 404
-// says that the method is not there, not that what it was to find is not.
-func CodeOfHTTP(status int) codes.Code {
-	switch status {
-	case http.StatusBadRequest:
-		return codes.Internal
-	case http.StatusUnauthorized:
-		return codes.Unauthenticated
-	case http.StatusForbidden:
-		return codes.PermissionDenied
-	case http.StatusNotFound:
-		return codes.Unimplemented
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return codes.Unavailable
-	}
-	return codes.Unknown
-}

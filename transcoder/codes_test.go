@@ -50,17 +50,6 @@ func TestTheDocumentationHasTheTableOfCodes(t *testing.T) {
 	}
 }
 
-func TestCodesOfHTTPStatusesAreThoseOfGRPC(t *testing.T) {
-	for status, want := range map[int]codes.Code{
-		400: codes.Internal, 401: codes.Unauthenticated, 403: codes.PermissionDenied, 404: codes.Unimplemented,
-		429: codes.Unavailable, 502: codes.Unavailable, 503: codes.Unavailable, 504: codes.Unavailable, 200: codes.Unknown, 500: codes.Unknown,
-	} {
-		if got := CodeOfHTTP(status); got != want {
-			t.Errorf("%d is %v, want %v", status, got, want)
-		}
-	}
-}
-
 func TestFaultsHaveTheStatusOfTheirCodeUnlessHTTPSaysMore(t *testing.T) {
 	more := map[fault.Reason]int{
 		fault.MethodNotAllowed: 405, fault.MessageTooLarge: 413, fault.UnsupportedMediaType: 415, fault.UpgradeRequired: 426,

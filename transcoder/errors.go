@@ -78,17 +78,12 @@ func AsStatus(err error) error {
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return errDeadline
+		return fault.ErrDeadline
 	case errors.Is(err, context.Canceled):
-		return errClientGone
+		return fault.ErrClientGone
 	}
 	return fault.Errorf(fault.Internal, "the gateway failed")
 }
-
-var (
-	errDeadline   = fault.New(fault.DeadlineExceeded, "the deadline passed before the backend answered")
-	errClientGone = fault.New(fault.ClientGone, "the client went away")
-)
 
 // invalid names the field in a google.rpc.BadRequest too, for programs.
 func invalid(bad *codec.Error) error {

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/crossgate/crossgate/fault"
+	"github.com/crossgate/crossgate/upstream"
 )
 
 // TestErrors compares the HTTP status of every code with grpc-gateway's.
@@ -104,11 +105,11 @@ func TestDeadlines(t *testing.T) {
 	<-s.ended
 }
 
-func TestFormatTimeout(t *testing.T) {
+func TestATimeoutIsReadAsItIsSent(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		1: "1n", time.Millisecond: "1000000n", 2 * time.Second: "2000000u", 10 * time.Minute: "600000m", 30 * time.Hour: "108000S", 40_000 * time.Hour: "2400000M",
 	} {
-		if got := FormatTimeout(d); got != want {
+		if got := upstream.FormatTimeout(d); got != want {
 			t.Errorf("%v is %s, want %s", d, got, want)
 		}
 		back, err := CallTimeout(http.Header{"Grpc-Timeout": {want}}, 0)

@@ -38,15 +38,3 @@ func CallTimeout(h http.Header, limit time.Duration) (time.Duration, error) {
 	}
 	return 0, fmt.Errorf("grpc-timeout: expected 1 to 8 digits and one of H, M, S, m, u and n, got %q", text)
 }
-
-// FormatTimeout writes a duration as grpc-timeout, rounded up to the next unit that fits 8 digits.
-func FormatTimeout(d time.Duration) string {
-	const most = 99_999_999
-	for _, u := range []byte{'n', 'u', 'm', 'S', 'M'} {
-		unit := timeoutUnits[u]
-		if n := (d + unit - 1) / unit; n <= most {
-			return strconv.FormatInt(int64(n), 10) + string(u)
-		}
-	}
-	return strconv.FormatInt(int64(min(most, (d+time.Hour-1)/time.Hour)), 10) + "H"
-}

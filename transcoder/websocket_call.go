@@ -45,7 +45,7 @@ type socketCall struct {
 
 // serve returns the code that the connection was closed with.
 func (c *socketCall) serve() websocket.StatusCode {
-	stop := context.AfterFunc(c.given.Life, func() { c.cancel(errGoingAway) })
+	stop := context.AfterFunc(c.given.Life, func() { c.cancel(fault.ErrShuttingDown) })
 	defer stop()
 	var running sync.WaitGroup
 	err := c.open(&running)
@@ -57,7 +57,7 @@ func (c *socketCall) serve() websocket.StatusCode {
 	}
 	c.cancel(nil)
 	code, reason := closing(err)
-	if errors.Is(err, errClientGone) {
+	if errors.Is(err, fault.ErrClientGone) {
 		_ = c.conn.CloseNow()
 	} else {
 		_ = c.conn.Close(code, reason)
@@ -105,7 +105,7 @@ func (c *socketCall) read() error {
 		// Without a deadline: to end a read is to close the connection, and that is serve's.
 		kind, frame, err := c.conn.Reader(context.Background())
 		if err != nil {
-			return errClientGone
+			return fault.ErrClientGone
 		}
 		data, err := readFrame(frame, c.method.options.MaxBodySize)
 		c.reading.Store(false)
@@ -123,7 +123,7 @@ func readFrame(r io.Reader, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, limit+1))
 	switch {
 	case err != nil:
-		return nil, errClientGone
+		return nil, fault.ErrClientGone
 	case int64(len(data)) > limit:
 		return nil, errTooLarge
 	}
@@ -262,7 +262,7 @@ func (c *socketCall) write(ctx context.Context, wire []byte) error {
 
 func gone(err error) error {
 	if err != nil {
-		return errClientGone
+		return fault.ErrClientGone
 	}
 	return nil
 }
@@ -286,7 +286,7 @@ func (c *socketCall) keepAlive() {
 		err := c.conn.Ping(ctx)
 		stop()
 		if err != nil && c.reading.Load() && c.heard.Load() == heard {
-			c.cancel(errClientGone)
+			c.cancel(fault.ErrClientGone)
 			return
 		}
 	}

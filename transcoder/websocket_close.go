@@ -18,9 +18,8 @@ const closeBase = 4100
 const maxReason = 123
 
 var (
-	errGoingAway = fault.New(fault.ShuttingDown, "the gateway is going away")
-	errNotText   = fault.New(fault.InvalidRequest, "a text frame is to be UTF-8")
-	errNoAnswer  = fault.New(fault.UpstreamAnswerInvalid, "the backend ended the call without an answer")
+	errNotText  = fault.New(fault.InvalidRequest, "a text frame is to be UTF-8")
+	errNoAnswer = fault.New(fault.UpstreamAnswerInvalid, "the backend ended the call without an answer")
 )
 
 // closing returns the code and the reason of the frame that ends a call: those of RFC 6455 where it has one for the case,
@@ -32,13 +31,13 @@ func closing(err error) (websocket.StatusCode, string) {
 	s := status.Convert(AsStatus(err))
 	code := closeBase + websocket.StatusCode(s.Code())
 	switch {
-	case errors.Is(err, errGoingAway):
+	case errors.Is(err, fault.ErrShuttingDown):
 		code = websocket.StatusGoingAway
 	case errors.Is(err, errNotText):
 		code = websocket.StatusInvalidFramePayloadData
 	case errors.Is(err, errTooLarge):
 		code = websocket.StatusMessageTooBig
-	case errors.Is(err, errClientGone):
+	case errors.Is(err, fault.ErrClientGone):
 		code = websocket.StatusAbnormalClosure
 	}
 	return code, cut(s.Message())

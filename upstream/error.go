@@ -19,13 +19,6 @@ func (p *Pool) unreachable(cause error) error {
 	return f
 }
 
-var (
-	errDeadline     = fault.New(fault.DeadlineExceeded, "the deadline passed before the backend answered")
-	errClientGone   = fault.New(fault.ClientGone, "the client went away")
-	errDisconnected = fault.New(fault.UpstreamDisconnected, "the connection to the backend broke")
-	errTooLarge     = fault.New(fault.UpstreamAnswerTooLarge, "the backend's answer is larger than the upstream's max_message_size")
-)
-
 // callError tells what grpc-go itself says of a call from a backend's own status, which passes, and makes a fault of it
 // that is fit to be shown: grpc-go names addresses, and calls an answer that is too large for us RESOURCE_EXHAUSTED,
 // which a caller would read as a limit of its own. ctx is the call's.
@@ -38,21 +31,21 @@ func callError(ctx context.Context, err error) error {
 	switch s.Code() {
 	case codes.DeadlineExceeded:
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) && len(s.Proto().GetDetails()) == 0 {
-			return errDeadline
+			return fault.ErrDeadline
 		}
 	case codes.Canceled:
 		if errors.Is(ctx.Err(), context.Canceled) && len(s.Proto().GetDetails()) == 0 {
-			return errClientGone
+			return fault.ErrClientGone
 		}
 	case codes.Unavailable:
 		for _, own := range []string{"error reading from server: ", "connection error: ", "closing transport due to: ", "transport: "} {
 			if strings.HasPrefix(text, own) {
-				return errDisconnected
+				return fault.ErrDisconnected
 			}
 		}
 	case codes.ResourceExhausted:
 		if strings.HasPrefix(text, "grpc: received message larger than max") || strings.HasPrefix(text, "grpc: message after decompression larger than max") {
-			return errTooLarge
+			return fault.ErrAnswerTooLarge
 		}
 	}
 	return err

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/upstream/internal/unary"
 )
 
@@ -124,9 +125,9 @@ func (p *Pool) Invoke(ctx context.Context, call *Call, reply *Reply) error {
 func callEnded(ctx context.Context, call *Call) error {
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
-		return errClientGone
+		return fault.ErrClientGone
 	case ctx.Err() != nil, !call.Deadline.IsZero() && !time.Now().Before(call.Deadline):
-		return errDeadline
+		return fault.ErrDeadline
 	}
 	return nil
 }
@@ -161,6 +162,9 @@ type stream struct {
 
 func (s stream) RecvMsg(m any) error { return callError(s.call, s.ClientStream.RecvMsg(m)) }
 func (s stream) SendMsg(m any) error { return callError(s.call, s.ClientStream.SendMsg(m)) }
+
+// FormatTimeout returns a duration as a value of grpc-timeout (PROTOCOL-HTTP2.md) for the headers of RoundTrip.
+func FormatTimeout(d time.Duration) string { return string(unary.AppendTimeout(nil, d)) }
 
 // RoundTrip passes an HTTP/2 request through to a backend and returns its answer, both untouched. Scheme and host of
 // r.URL are set. When a backend cannot be connected to, the request goes to the next one.

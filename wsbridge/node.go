@@ -154,7 +154,7 @@ func (n *Node) Serve(w http.ResponseWriter, r *http.Request, ticket *admission.T
 	n.mu.Lock()
 	if n.draining {
 		n.mu.Unlock()
-		return fault.New(fault.ShuttingDown, "the gateway is going away")
+		return fault.ErrShuttingDown
 	}
 	n.work.Add(1)
 	n.mu.Unlock()

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"strings"
 	"text/tabwriter"
 
@@ -19,11 +18,10 @@ func checkCommand() *cobra.Command {
 		Short: "Compile a configuration with its descriptors and print every error with file:line:column",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := gateway.Check(cmd.Context(), path)
+			r, err := checked(cmd, path)
 			if err != nil {
 				return err
 			}
-			printWarnings(cmd.ErrOrStderr(), r)
 			fmt.Fprintf(cmd.OutOrStdout(), "ok: %d routes, %d bindings\n", r.Routes, len(r.Bindings))
 			return nil
 		},
@@ -39,11 +37,10 @@ func routesCommand() *cobra.Command {
 		Short: "Print every route and REST binding, and the gRPC method it calls",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := gateway.Check(cmd.Context(), path)
+			r, err := checked(cmd, path)
 			if err != nil {
 				return err
 			}
-			printWarnings(cmd.ErrOrStderr(), r)
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "ROUTE\tKIND\tMETHOD\tHOST\tPATH\tCALLS\tUPSTREAM")
 			for _, b := range r.Bindings {
@@ -56,8 +53,14 @@ func routesCommand() *cobra.Command {
 	return cmd
 }
 
-func printWarnings(w io.Writer, r *gateway.Report) {
-	for _, warning := range r.Warnings {
-		fmt.Fprintln(w, "warning:", warning)
+// checked compiles the configuration and prints its warnings.
+func checked(cmd *cobra.Command, path string) (*gateway.Report, error) {
+	r, err := gateway.Check(cmd.Context(), path)
+	if err != nil {
+		return nil, err
 	}
+	for _, warning := range r.Warnings {
+		fmt.Fprintln(cmd.ErrOrStderr(), "warning:", warning)
+	}
+	return r, nil
 }

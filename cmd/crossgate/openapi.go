@@ -1,10 +1,6 @@
 package main
 
-import (
-	"github.com/spf13/cobra"
-
-	"github.com/crossgate/crossgate/gateway"
-)
+import "github.com/spf13/cobra"
 
 func openapiCommand() *cobra.Command {
 	var path, host string
@@ -13,11 +9,10 @@ func openapiCommand() *cobra.Command {
 		Short: "Print the OpenAPI 3.1 document of a configuration's gRPC routes",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := gateway.Check(cmd.Context(), path)
+			r, err := checked(cmd, path)
 			if err != nil {
 				return err
 			}
-			printWarnings(cmd.ErrOrStderr(), r)
 			text, err := r.OpenAPI(host)
 			if err != nil {
 				return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/transcoder"
+	"github.com/crossgate/crossgate/upstream"
 )
 
 // call is one call of a client and what becomes of it at the backend, where it is gRPC whatever the client speaks.
@@ -69,7 +70,7 @@ func (c *call) send(header http.Header, body io.ReadCloser) error {
 	header["Te"] = teTrailers
 	delete(header, "Grpc-Timeout")
 	if c.timeout > 0 {
-		header["Grpc-Timeout"] = []string{transcoder.FormatTimeout(c.timeout)}
+		header["Grpc-Timeout"] = []string{upstream.FormatTimeout(c.timeout)}
 	}
 	answer, err := c.roundTrip(header, body)
 	if err != nil {
@@ -78,7 +79,7 @@ func (c *call) send(header http.Header, body io.ReadCloser) error {
 	c.answer = answer
 	if !strings.HasPrefix(answer.Header.Get("Content-Type"), "application/grpc") {
 		e := fault.Errorf(fault.UpstreamAnswerInvalid, "the backend answered HTTP %d without gRPC", answer.StatusCode)
-		e.Code = transcoder.CodeOfHTTP(answer.StatusCode)
+		e.Code = fault.CodeOfHTTP(answer.StatusCode)
 		return e
 	}
 	return nil
@@ -117,14 +118,14 @@ func (c *call) failure(err error) error {
 	}
 	switch {
 	case errors.Is(c.ctx.Err(), context.DeadlineExceeded), c.timeout > 0 && time.Until(c.deadline) < deadlineSlack:
-		return fault.New(fault.DeadlineExceeded, "the deadline passed before the backend answered")
+		return fault.ErrDeadline
 	case c.ctx.Err() != nil:
-		return fault.New(fault.ClientGone, "the client went away")
+		return fault.ErrClientGone
 	}
 	if own, ok := errors.AsType[*fault.Error](err); ok {
 		return own
 	}
-	return fault.New(fault.UpstreamDisconnected, "the connection to the backend broke")
+	return fault.ErrDisconnected
 }
 
 const (

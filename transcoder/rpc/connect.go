@@ -104,7 +104,7 @@ func connectStatus(err error) (*status.Status, int) {
 	if ok && (own.Reason == fault.NoRoute || own.Reason == fault.MethodNotAllowed || isMediaType(err)) {
 		httpStatus = own.Reason.HTTPStatus()
 		p := s.Proto()
-		p.Code = int32(transcoder.CodeOfHTTP(httpStatus))
+		p.Code = int32(fault.CodeOfHTTP(httpStatus))
 		s = status.FromProto(p)
 	}
 	return s, httpStatus

@@ -132,7 +132,7 @@ func (a *connectStream) print(b []byte) error {
 	for len(rest) >= prefixSize {
 		size := int64(binary.BigEndian.Uint32(rest[1:]))
 		if size > a.handler.options.MaxAnswer {
-			return fault.New(fault.UpstreamAnswerTooLarge, "the backend's answer is larger than the upstream's max_message_size")
+			return fault.ErrAnswerTooLarge
 		}
 		if int64(len(rest)) < prefixSize+size {
 			break

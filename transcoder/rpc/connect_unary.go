@@ -144,7 +144,7 @@ func bodyError(r *http.Request, err error) error {
 	case errors.Is(err, errMessageTooLarge):
 		return err
 	case r.Context().Err() != nil:
-		return fault.New(fault.ClientGone, "the client went away")
+		return fault.ErrClientGone
 	}
 	return fault.New(fault.InvalidRequest, "the body ended early")
 }
@@ -213,7 +213,7 @@ func (c *call) readMessage(u *connectCall) (message []byte, compressed bool, tra
 	var err error
 	u.in, err = appendAll(u.in[:0], c.answer.Body, limit+prefixSize, nil)
 	if errors.Is(err, errMessageTooLarge) {
-		return nil, false, trailerOf(fault.New(fault.UpstreamAnswerTooLarge, "the backend's answer is larger than the upstream's max_message_size"))
+		return nil, false, trailerOf(fault.ErrAnswerTooLarge)
 	}
 	if trailer = c.trailer(err); codeOf(trailer) != codes.OK {
 		return nil, false, trailer

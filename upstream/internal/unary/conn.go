@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/crossgate/crossgate/fault"
 )
 
 const (
@@ -147,7 +149,7 @@ func (c *Conn) end(why error) {
 	c.usable.Store(false)
 	c.net.Close()
 	for _, s := range c.streams {
-		s.ended <- errBroken
+		s.ended <- fault.ErrDisconnected
 	}
 	clear(c.streams)
 	c.blocked, c.out = nil, nil

@@ -2,7 +2,6 @@ package unary
 
 import (
 	"encoding/base64"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -100,7 +99,9 @@ func (c *Conn) appendRequest(dst []byte, call *Call, now time.Time) []byte {
 	}
 	if !call.Deadline.IsZero() {
 		dst = appendString(append(dst, 0), "grpc-timeout")
-		dst = appendTimeout(dst, call.Deadline.Sub(now))
+		at := len(dst)
+		dst = AppendTimeout(append(dst, 0), call.Deadline.Sub(now))
+		dst[at] = byte(len(dst) - at - 1)
 	}
 	for i := 0; i+1 < len(call.Metadata); i += 2 {
 		key, value := call.Metadata[i], call.Metadata[i+1]
@@ -112,29 +113,6 @@ func (c *Conn) appendRequest(dst []byte, call *Call, now time.Time) []byte {
 			dst = appendString(dst, value)
 		}
 	}
-	return dst
-}
-
-// appendTimeout appends the value of grpc-timeout as a string, rounded up to a unit that leaves it 8 digits or fewer
-// (PROTOCOL-HTTP2.md, Timeout).
-func appendTimeout(dst []byte, d time.Duration) []byte {
-	const most = 99_999_999
-	d = max(d, 1)
-	unit, suffix := time.Hour, byte('H')
-	for _, u := range [...]struct {
-		unit   time.Duration
-		suffix byte
-	}{{time.Nanosecond, 'n'}, {time.Microsecond, 'u'}, {time.Millisecond, 'm'}, {time.Second, 'S'}, {time.Minute, 'M'}} {
-		if (d-1)/u.unit < most {
-			unit, suffix = u.unit, u.suffix
-			break
-		}
-	}
-	at := len(dst)
-	dst = append(dst, 0)
-	dst = strconv.AppendInt(dst, int64((d-1)/unit+1), 10)
-	dst = append(dst, suffix)
-	dst[at] = byte(len(dst) - at - 1)
 	return dst
 }
 

@@ -113,7 +113,7 @@ func (s *stream) result() error {
 	case a.size > maxHeaderList:
 		return fault.New(fault.UpstreamAnswerInvalid, "the backend's headers are too large")
 	case !a.hasStatus && a.http != http.StatusOK:
-		return invalid(httpCode(a.http), fmt.Sprintf("the backend answered with HTTP status %d", a.http))
+		return invalid(fault.CodeOfHTTP(a.http), fmt.Sprintf("the backend answered with HTTP status %d", a.http))
 	case !a.hasStatus && a.notGRPC:
 		return invalid(codes.Unknown, "the backend's answer is not gRPC")
 	case !a.hasStatus:
@@ -128,23 +128,6 @@ func (s *stream) result() error {
 		p = &spb.Status{Code: int32(a.code), Message: a.message}
 	}
 	return status.ErrorProto(p)
-}
-
-// httpCode is the status of an answer that has only an HTTP status (grpc's http-grpc-status-mapping.md).
-func httpCode(httpStatus int) codes.Code {
-	switch httpStatus {
-	case http.StatusBadRequest:
-		return codes.Internal
-	case http.StatusUnauthorized:
-		return codes.Unauthenticated
-	case http.StatusForbidden:
-		return codes.PermissionDenied
-	case http.StatusNotFound:
-		return codes.Unimplemented
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return codes.Unavailable
-	}
-	return codes.Unknown
 }
 
 // resetError is the status of a call that the backend reset (PROTOCOL-HTTP2.md, Errors).

@@ -76,18 +76,12 @@ func NotSent(err error) bool { return errors.Is(err, errNotSent) }
 
 func contextError(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return errDeadline
+		return fault.ErrDeadline
 	}
-	return errClientGone
+	return fault.ErrClientGone
 }
 
-var (
-	errDeadline   = fault.New(fault.DeadlineExceeded, "the deadline passed before the backend answered")
-	errClientGone = fault.New(fault.ClientGone, "the client went away")
-	errBroken     = fault.New(fault.UpstreamDisconnected, "the connection to the backend broke")
-	errCanceled   = invalid(codes.Canceled, "the backend canceled the call")
-	errTooLarge   = fault.New(fault.UpstreamAnswerTooLarge, "the backend's answer is larger than the upstream's max_message_size")
-)
+var errCanceled = invalid(codes.Canceled, "the backend canceled the call")
 
 // deadlineSlack is how much sooner than ours a backend's clock may find that the same deadline has passed. It then
 // resets the stream.
@@ -104,7 +98,7 @@ func (c *Conn) Invoke(ctx context.Context, call *Call, reply *Reply) error {
 		now = time.Now()
 		left := call.Deadline.Sub(now)
 		if left <= 0 {
-			return errDeadline
+			return fault.ErrDeadline
 		}
 		s.timer.Reset(left)
 		timeout = s.timer.C
@@ -117,7 +111,7 @@ func (c *Conn) Invoke(ctx context.Context, call *Call, reply *Reply) error {
 	}
 	err := c.wait(ctx, s, timeout)
 	if errors.Is(err, errCanceled) && timeout != nil && time.Until(call.Deadline) < deadlineSlack {
-		return errDeadline
+		return fault.ErrDeadline
 	}
 	return err
 }
@@ -130,7 +124,7 @@ func (c *Conn) wait(ctx context.Context, s *stream, timeout <-chan time.Time) er
 	case <-ctx.Done():
 		return c.abandon(s, contextError(ctx.Err()))
 	case <-timeout:
-		return c.abandon(s, errDeadline)
+		return c.abandon(s, fault.ErrDeadline)
 	}
 }
 
@@ -161,7 +155,7 @@ func (s *stream) data(p []byte, most int) (ok bool, why error) {
 		case s.length[0] != 0:
 			return false, fault.Errorf(fault.UpstreamAnswerInvalid, "the backend compressed its answer with %q, which it was not asked to", s.answer.compressed)
 		case int64(size) > int64(most):
-			return false, errTooLarge
+			return false, fault.ErrAnswerTooLarge
 		}
 		s.received, s.size = announced, int(size)
 		// What a backend declares reserves no more memory than it has sent, but for a first piece.

@@ -30,7 +30,7 @@ func (c *Conn) place(ctx context.Context, s *stream, timeout <-chan time.Time) e
 		case <-ctx.Done():
 			why = contextError(ctx.Err())
 		case <-timeout:
-			why = errDeadline
+			why = fault.ErrDeadline
 		}
 		c.mu.Lock()
 		if i := slices.Index(c.waiting, s); i >= 0 {
