@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
+	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -70,7 +73,7 @@ func (r *referenceRequest) readBody(m proto.Message, body []byte) error {
 	case r.whole:
 	case r.before != nil:
 		// Checked first, so that the field's JSON cannot add others.
-		if err := json.Unmarshal(body, new(json.RawMessage)); err != nil {
+		if err := checkValue(body); err != nil {
 			return &Error{Field: r.field, Reason: "not valid JSON: " + err.Error()}
 		}
 		body = append(append(bytes.Clone(r.before), body...), '}')
@@ -82,6 +85,23 @@ func (r *referenceRequest) readBody(m proto.Message, body []byte) error {
 		return bodyError(err, body, skip)
 	}
 	return nil
+}
+
+// bareExponent finds an exponent without digits, outside strings.
+var bareExponent = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|[0-9][eE][+-]?[\s,\]}]`)
+
+// checkValue reports what keeps text from being one JSON value as protojson reads it, which takes exponents without digits.
+func checkValue(text []byte) error {
+	err := json.Unmarshal(text, new(json.RawMessage))
+	if err == nil || !strings.HasSuffix(err.Error(), "in exponent of numeric literal") {
+		return err
+	}
+	return json.Unmarshal(bareExponent.ReplaceAllFunc(text, func(found []byte) []byte {
+		if found[0] == '"' {
+			return found
+		}
+		return slices.Insert(bytes.Clone(found), len(found)-1, '0')
+	}), new(json.RawMessage))
 }
 
 func (reference) CompileResponse(md protoreflect.MessageDescriptor, responseBody string, o Options) (Response, error) {
