@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"time"
 
 	"github.com/crossgate/crossgate/auth"
 	"github.com/crossgate/crossgate/ratelimit"
@@ -97,8 +98,11 @@ func refusalOf(route *Route, err error) *Refusal {
 	var why *auth.Error
 	if errors.As(err, &why) {
 		f.Challenge = why.Challenge
-		if why.Denied {
+		switch {
+		case why.Denied:
 			f.Kind = PermissionDenied
+		case why.Unavailable:
+			f.Kind, f.RetryAfter = IdentityUnavailable, time.Second
 		}
 	}
 	return f

@@ -18,6 +18,7 @@ const (
 	LimitExceeded
 	Unavailable // a dependency of the decision is down and the rule says deny
 	BadRequest
+	IdentityUnavailable // who the caller is, or what it may do, cannot be found out now
 )
 
 // Refusal is a typed no. Its text is safe to show to the caller.

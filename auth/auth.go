@@ -1,8 +1,6 @@
 package auth
 
-import (
-	"time"
-)
+import "time"
 
 // Identity is who a caller is. It is immutable.
 type Identity struct {
@@ -44,9 +42,11 @@ type Carrier interface {
 type Error struct {
 	// Denied tells an identity that may not (403) from a credential that is missing or wrong (401).
 	Denied bool
+	// Unavailable says that what the answer depends on cannot be reached (503): nothing is known of the caller.
+	Unavailable bool
 	// Reason is for the caller: "token has expired".
 	Reason string
-	// Challenge is the WWW-Authenticate value of a 401 (RFC 6750 section 3), empty when Denied.
+	// Challenge is the WWW-Authenticate value of a 401 (RFC 6750 section 3), empty when Denied or Unavailable.
 	Challenge string
 }
 

@@ -257,6 +257,16 @@ func TestIdentity(t *testing.T) {
 			map[string]any{"roles": map[string]any{"admin": true}}, Identity{User: "ada"}},
 		{"the user is the claim that is configured", func(j *config.JWT) { j.UserClaim = "act.email" },
 			map[string]any{"act": map[string]any{"email": "ada@shop.example"}}, Identity{User: "ada@shop.example"}},
+		{"a nested claim's values stand for roles", func(j *config.JWT) {
+			j.RolesClaim = "realm.groups"
+			j.RoleMap = []config.RoleMapping{{Value: "/staff", Roles: []string{"clerk", "reader"}}, {Value: "/root", Roles: []string{"admin", "clerk"}}}
+		}, map[string]any{"realm": map[string]any{"groups": []string{"/staff", "clerk", "/root", "/other"}}},
+			Identity{User: "ada", Roles: []string{"clerk", "reader", "admin"}}},
+		{"a claim that is needed may be a number", func(j *config.JWT) {
+			j.RequiredClaims = []config.RequiredClaim{{Claim: "tenant", Values: []string{"7"}}, {Claim: "mfa", Values: []string{"true"}}, {Claim: "amr"}}
+		}, map[string]any{"tenant": 7, "mfa": true, "amr": []string{"pwd"}}, Identity{User: "ada"}},
+		{"a token within max_age", func(j *config.JWT) { j.MaxAge = config.Duration(2 * time.Hour) },
+			map[string]any{"iat": today.Add(-time.Hour).Unix()}, Identity{User: "ada"}},
 		{"an audience list needs one of the audiences", nil,
 			map[string]any{"aud": []string{"other", "shop"}}, Identity{User: "ada"}},
 	} {
@@ -278,6 +288,17 @@ func TestIdentity(t *testing.T) {
 				t.Errorf("expires %v, want %v, the clock skew after exp", id.Expires, want)
 			}
 		})
+	}
+}
+
+func TestMaxAgeEndsAnIdentityBeforeItsToken(t *testing.T) {
+	p := jwtPolicy(t, func(j *config.JWT) { withSecret(j); j.MaxAge = config.Duration(10 * time.Minute) })
+	id, err := p.Authenticate(t.Context(), bearer(sign(t, jwt.SigningMethodHS256, []byte(secret), claimsWith(nil), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := today.Add(10*time.Minute + 30*time.Second); !id.Expires.Equal(want) {
+		t.Errorf("expires %v, want %v", id.Expires, want)
 	}
 }
 
@@ -551,6 +572,14 @@ func (k *countingKeys) find(ctx context.Context, kid, algorithm string) (jwt.Ver
 
 func (k *countingKeys) generation() uint64 { return k.gen }
 
+// check is what a policy does with a credential of one provider.
+func (v *jwtVerifier) check(ctx context.Context, token string) (*Identity, error) {
+	return verify(ctx, v.alone(), token)
+}
+
+// alone is v as the one provider of a policy.
+func (v *jwtVerifier) alone() []*provider { return []*provider{{verifier: v}} }
+
 func TestTokenCache(t *testing.T) {
 	setUp := func(t *testing.T) (*jwtVerifier, *countingKeys) {
 		v, err := newJWTVerifier("tokens", jwtConfig(withSecret), nil)
@@ -567,7 +596,7 @@ func TestTokenCache(t *testing.T) {
 	token := sign(t, jwt.SigningMethodHS256, []byte(secret), claimsWith(nil), nil)
 	verify := func(t *testing.T, v *jwtVerifier, counted *countingKeys, checked int) {
 		t.Helper()
-		if _, err := v.verify(t.Context(), token); err != nil {
+		if _, err := v.check(t.Context(), token); err != nil {
 			t.Fatal(err)
 		}
 		if counted.finds != checked {
@@ -621,18 +650,18 @@ func TestTokenCache(t *testing.T) {
 	t.Run("a token that expired is not remembered", func(t *testing.T) {
 		v, _ := setUp(t)
 		at(v, today.Add(time.Hour))
-		if _, err := v.verify(t.Context(), token); err != nil {
+		if _, err := v.check(t.Context(), token); err != nil {
 			t.Fatal(err)
 		}
 		at(v, today.Add(time.Hour+31*time.Second))
-		if _, err := v.verify(t.Context(), token); err == nil {
+		if _, err := v.check(t.Context(), token); err == nil {
 			t.Error("it is")
 		}
 	})
 	t.Run("a token that was refused is refused again", func(t *testing.T) {
 		v, counted := setUp(t)
 		for n := 1; n <= 3; n++ {
-			if _, err := v.verify(t.Context(), flip(token)); err == nil {
+			if _, err := v.check(t.Context(), flip(token)); err == nil {
 				t.Fatal("it is let in")
 			}
 			if counted.finds != n {

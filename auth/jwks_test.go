@@ -123,7 +123,7 @@ func idle(t *testing.T, v *jwtVerifier) {
 
 func expect(t *testing.T, v *jwtVerifier, token, reason string) {
 	t.Helper()
-	id, err := v.verify(t.Context(), token)
+	id, err := v.check(t.Context(), token)
 	switch {
 	case reason == "" && err != nil:
 		t.Errorf("refused with %q", err)
@@ -296,7 +296,7 @@ func TestRemoteKeys(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := v.verify(ctx, tokenOf(t, "old", nil)); err == nil {
+		if _, err := v.check(ctx, tokenOf(t, "old", nil)); err == nil {
 			t.Error("the token is let in")
 		}
 		<-reached
@@ -305,7 +305,7 @@ func TestRemoteKeys(t *testing.T) {
 		if took := time.Since(start); took > fetchTimeout/2 {
 			t.Errorf("it took %v", took)
 		}
-		if _, err := v.verify(t.Context(), tokenOf(t, "old", nil)); err == nil {
+		if _, err := v.check(t.Context(), tokenOf(t, "old", nil)); err == nil {
 			t.Error("the token is let in")
 		}
 	})
@@ -378,6 +378,41 @@ func TestRemoteKeys(t *testing.T) {
 		_, v, _ := remote(t, 200, bothSet)
 		expect(t, v, sign(t, jwt.SigningMethodES256, otherP256(), claimsWith(nil), map[string]any{"kid": "old"}), "the token's signature is wrong")
 	})
+}
+
+func TestDiscovery(t *testing.T) {
+	set := keySetOf(t, map[string]crypto.PublicKey{"a": p256().Public()})
+	for _, c := range []struct{ name, config, reason string }{
+		{"the keys are where the issuer says", `{"issuer":"ISSUER","jwks_uri":"ISSUER/keys"}`, ""},
+		{"a configuration of another issuer is refused", `{"issuer":"https://evil.example","jwks_uri":"ISSUER/keys"}`, unavailable},
+		{"a configuration without keys is refused", `{"issuer":"ISSUER"}`, unavailable},
+		{"keys in a file are refused", `{"issuer":"ISSUER","jwks_uri":"file:///etc/passwd"}`, unavailable},
+		{"a configuration that is no JSON is refused", `<html>`, unavailable},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var self string
+			mux := http.NewServeMux()
+			mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = w.Write([]byte(strings.ReplaceAll(c.config, "ISSUER", self)))
+			})
+			mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(set)) })
+			server := httptest.NewServer(mux)
+			t.Cleanup(server.Close)
+			self = server.URL
+			p := jwtPolicy(t, func(j *config.JWT) { j.Issuer, j.Discovery = self, true })
+			token := sign(t, jwt.SigningMethodES256, p256(), claimsWith(map[string]any{"iss": self}), map[string]any{"kid": "a"})
+			id, err := p.Authenticate(t.Context(), bearer(token))
+			if c.reason == "" {
+				if err != nil || id.User != "ada" {
+					t.Errorf("got %+v, %v", id, err)
+				}
+				return
+			}
+			if why := refused(t, id, err); why.Reason != c.reason || !why.Unavailable || why.Challenge != "" {
+				t.Errorf("refused with %+v", why)
+			}
+		})
+	}
 }
 
 func TestReloadKeepsFetchedKeys(t *testing.T) {

@@ -111,7 +111,7 @@ func loadKeys(cfg *config.JWT, prev *provider) (keySet, error) {
 
 // sameFetch reports whether two configurations fetch the same keys in the same way, whatever else they ask of a token.
 func sameFetch(a, b *config.JWT) bool {
-	return a.JWKSURL == b.JWKSURL && slices.Equal(a.Algorithms, b.Algorithms) &&
+	return a.JWKSURL == b.JWKSURL && a.Discovery == b.Discovery && (!a.Discovery || a.Issuer == b.Issuer) && slices.Equal(a.Algorithms, b.Algorithms) &&
 		a.JWKSCacheTime == b.JWKSCacheTime && a.JWKSRefreshFloor == b.JWKSRefreshFloor
 }
 

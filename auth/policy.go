@@ -21,9 +21,13 @@ type Policy struct {
 	challenge string
 }
 
-// source is one place to look for a credential of a provider.
+// source is one place to look for a credential, and the providers whose it may be.
 type source struct {
-	provider *provider
+	providers []*provider
+	place
+}
+
+type place struct {
 	header   string // canonical
 	scheme   string // with a space after it, empty for none
 	cookie   string
@@ -47,13 +51,17 @@ func (p *Providers) Policy(cfg *config.RouteAuth) (*Policy, error) {
 			policy.challenge = `Bearer realm="crossgate"`
 		}
 		for _, from := range one.from {
-			s := source{provider: one, header: textproto.CanonicalMIMEHeaderKey(from.Header), cookie: from.Cookie, query: from.Query, protocol: from.Subprotocol}
+			s := place{header: textproto.CanonicalMIMEHeaderKey(from.Header), cookie: from.Cookie, query: from.Query, protocol: from.Subprotocol}
 			if from.Scheme != "" {
 				s.scheme = from.Scheme + " "
 			} else if s.header == "Authorization" {
 				s.scheme = "Bearer "
 			}
-			policy.sources = append(policy.sources, s)
+			if i := slices.IndexFunc(policy.sources, func(other source) bool { return other.place == s }); i >= 0 {
+				policy.sources[i].providers = append(policy.sources[i].providers, one)
+			} else {
+				policy.sources = append(policy.sources, source{[]*provider{one}, s})
+			}
 		}
 	}
 	return policy, nil
@@ -80,9 +88,11 @@ func (p *Policy) Places() []Place {
 		if s.header == "" && s.cookie == "" {
 			continue
 		}
-		list = append(list, Place{
-			Provider: s.provider.name, APIKey: s.provider.apiKeys, Header: s.header, Scheme: strings.TrimSuffix(s.scheme, " "), Cookie: s.cookie,
-		})
+		for _, one := range s.providers {
+			list = append(list, Place{
+				Provider: one.name, APIKey: one.apiKeys, Header: s.header, Scheme: strings.TrimSuffix(s.scheme, " "), Cookie: s.cookie,
+			})
+		}
 	}
 	return list
 }
@@ -121,7 +131,7 @@ func (p *Policy) QueryNames() []string {
 }
 
 // read returns the credential the carrier has in this place, "" for none.
-func (s *source) read(c Carrier) string {
+func (s *place) read(c Carrier) string {
 	switch {
 	case s.header != "":
 		v := c.Header(s.header)
@@ -153,7 +163,7 @@ func (p *Policy) Authenticate(ctx context.Context, c Carrier) (*Identity, error)
 		if credential == "" {
 			continue
 		}
-		id, err := s.provider.verifier.verify(ctx, credential)
+		id, err := verify(ctx, s.providers, credential)
 		if err == nil {
 			return id, nil
 		}
@@ -167,21 +177,42 @@ func (p *Policy) AuthenticateToken(ctx context.Context, credential string) (*Ide
 	if p == nil {
 		return Anonymous, nil
 	}
+	id, err := verify(ctx, p.providers, credential)
+	if id != nil {
+		return id, nil
+	}
+	return p.refuse(err)
+}
+
+// verify asks the providers whose credential it may be. Those that remember it are asked first, so that which of several
+// issuers a token has costs nothing after the first time.
+func verify(ctx context.Context, providers []*provider, credential string) (*Identity, error) {
+	d := digestOf(credential)
+	for _, one := range providers {
+		if id := one.verifier.recall(d); id != nil {
+			return id, nil
+		}
+	}
 	var refusal error
-	for _, one := range p.providers {
-		id, err := one.verifier.verify(ctx, credential)
+	for _, one := range providers {
+		id, err := one.verifier.verify(ctx, d, credential)
 		if err == nil {
 			return id, nil
 		}
 		refusal = worse(refusal, err)
 	}
-	return p.refuse(refusal)
+	return nil, refusal
 }
 
 // notMine is what a verifier says of a credential that is not for it to judge: another issuer's token.
 type notMine struct{ reason string }
 
 func (e *notMine) Error() string { return e.reason }
+
+// outage is what a verifier says when it cannot tell.
+type outage struct{ reason string }
+
+func (e *outage) Error() string { return e.reason }
 
 // worse keeps the refusal that says most: that of the provider the credential was for.
 func worse(old, err error) error {
@@ -200,6 +231,9 @@ func (p *Policy) refuse(err error) (*Identity, error) {
 			return Anonymous, nil
 		}
 		return nil, &Error{Reason: "a credential is needed", Challenge: p.challenge}
+	}
+	if _, ok := err.(*outage); ok {
+		return nil, &Error{Unavailable: true, Reason: err.Error()}
 	}
 	challenge := p.challenge
 	if strings.HasPrefix(challenge, "Bearer") {

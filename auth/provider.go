@@ -22,9 +22,11 @@ type provider struct {
 	apiKeys  bool
 }
 
-// verifier turns a credential into an identity. Its error is an *Error.
+// verifier turns a credential into an identity. Its error says why not, and is safe to show.
 type verifier interface {
-	verify(ctx context.Context, credential string) (*Identity, error)
+	// recall returns the identity of a credential that is known without looking at it again, nil for none.
+	recall(d digest) *Identity
+	verify(ctx context.Context, d digest, credential string) (*Identity, error)
 	close()
 }
 

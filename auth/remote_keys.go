@@ -2,10 +2,13 @@ package auth
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -134,7 +137,46 @@ func (r *remoteKeys) fetch(done chan struct{}) {
 }
 
 func (r *remoteKeys) get() (keys, error) {
-	request, err := http.NewRequestWithContext(r.closing, http.MethodGet, r.config.JWKSURL, nil)
+	from := r.config.JWKSURL
+	if r.config.Discovery {
+		var err error
+		if from, err = r.discover(); err != nil {
+			return nil, err
+		}
+	}
+	raw, err := r.read(from)
+	if err != nil {
+		return nil, err
+	}
+	return parseJWKS(raw, r.config.Algorithms)
+}
+
+// discover asks the issuer where its keys are (OpenID Connect Discovery 1.0 section 4).
+func (r *remoteKeys) discover() (string, error) {
+	raw, err := r.read(strings.TrimSuffix(r.config.Issuer, "/") + "/.well-known/openid-configuration")
+	if err != nil {
+		return "", err
+	}
+	var doc struct {
+		Issuer string `json:"issuer"`
+		JWKS   string `json:"jwks_uri"`
+	}
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		return "", errors.New("the issuer's configuration is not JSON")
+	}
+	if doc.Issuer != r.config.Issuer { // section 4.3
+		return "", errors.New("the configuration is another issuer's")
+	}
+	at, err := url.Parse(doc.JWKS)
+	secure := strings.HasPrefix(r.config.Issuer, "https:")
+	if err != nil || at.Host == "" || at.Scheme != "https" && (secure || at.Scheme != "http") {
+		return "", errors.New("the issuer's jwks_uri is not a URL to ask")
+	}
+	return doc.JWKS, nil
+}
+
+func (r *remoteKeys) read(from string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(r.closing, http.MethodGet, from, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +195,7 @@ func (r *remoteKeys) get() (keys, error) {
 	if len(raw) > maxKeySet {
 		return nil, fmt.Errorf("the key set is larger than %d bytes", maxKeySet)
 	}
-	return parseJWKS(raw, r.config.Algorithms)
+	return raw, nil
 }
 
 // release stops fetching when the last holder has let go.

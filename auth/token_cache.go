@@ -25,7 +25,7 @@ type tokenCache struct {
 
 type tokenShard struct {
 	mu     sync.Mutex
-	tokens map[[sha256.Size]byte]cachedToken
+	tokens map[digest]cachedToken
 	_      [48]byte // keeps two locks off one cache line
 }
 
@@ -38,43 +38,46 @@ type cachedToken struct {
 func newTokenCache(life time.Duration) *tokenCache {
 	c := &tokenCache{life: life}
 	for i := range c.shards {
-		c.shards[i].tokens = map[[sha256.Size]byte]cachedToken{}
+		c.shards[i].tokens = map[digest]cachedToken{}
 	}
 	return c
 }
 
+// digest is the SHA-256 of a credential, by which it is known here.
+type digest [sha256.Size]byte
+
 // digestOf hashes a credential; one of an ordinary length is copied to the stack for it, and not to the heap.
-func digestOf(credential string) [sha256.Size]byte {
+func digestOf(credential string) digest {
 	var room [2048]byte
 	return sha256.Sum256(append(room[:0], credential...))
 }
 
-func (c *tokenCache) shard(digest *[sha256.Size]byte) *tokenShard {
-	return &c.shards[binary.LittleEndian.Uint64(digest[:])%cacheShards]
+func (c *tokenCache) shard(d *digest) *tokenShard {
+	return &c.shards[binary.LittleEndian.Uint64(d[:])%cacheShards]
 }
 
-func (c *tokenCache) get(digest [sha256.Size]byte, generation uint64, now time.Time) *Identity {
-	s := c.shard(&digest)
+func (c *tokenCache) get(d digest, generation uint64, now time.Time) *Identity {
+	s := c.shard(&d)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t, ok := s.tokens[digest]
+	t, ok := s.tokens[d]
 	if !ok || t.generation != generation || !now.Before(t.until) {
 		return nil
 	}
 	return t.identity
 }
 
-func (c *tokenCache) put(digest [sha256.Size]byte, generation uint64, id *Identity, now time.Time) {
+func (c *tokenCache) put(d digest, generation uint64, id *Identity, now time.Time) {
 	until := now.Add(c.life)
 	if !id.Expires.IsZero() && id.Expires.Before(until) {
 		until = id.Expires
 	}
-	s := c.shard(&digest)
+	s := c.shard(&d)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.tokens) >= shardTokens {
 		// Verified tokens are few for each user: a full shard is rare enough to start over.
 		clear(s.tokens)
 	}
-	s.tokens[digest] = cachedToken{id, generation, until}
+	s.tokens[d] = cachedToken{id, generation, until}
 }

@@ -14,11 +14,11 @@ type AuthProvider struct {
 	From []CredentialSource `yaml:"from"`
 }
 
-// JWT verifies signed tokens (RFC 7519). Exactly one of Secret, KeyFile, JWKSFile and JWKSURL is set.
+// JWT verifies signed tokens (RFC 7519). Exactly one of Secret, KeyFile, JWKSFile, JWKSURL and Discovery is set.
 type JWT struct {
 	Pos Position `yaml:"-"`
 
-	// The iss claim a token must have. Left out: any.
+	// The iss claim a token must have. Left out: any. Where a route takes the tokens of several providers each needs one: by it a token's provider is chosen.
 	Issuer string `yaml:"issuer"`
 	// A token must be for one of these (aud). Left out: any.
 	Audiences []string `yaml:"audiences"`
@@ -32,20 +32,50 @@ type JWT struct {
 	JWKSFile Path `yaml:"jwks_file"`
 	// URL (https, or http) of a JSON Web Key Set, cached, and asked again when a token names a key that is not in it.
 	JWKSURL string `yaml:"jwks_url"`
-	// The shortest time between two requests to jwks_url.
+	// Whether to take the place of the key set from the issuer's own configuration, issuer + /.well-known/openid-configuration (OpenID Connect Discovery 1.0 section 4).
+	Discovery bool `yaml:"discovery" default:"false"`
+	// The shortest time between two requests for a fetched key set.
 	JWKSRefreshFloor Duration `yaml:"jwks_refresh_floor" default:"10s"`
 	// How long a fetched set is used before it is asked for again.
 	JWKSCacheTime Duration `yaml:"jwks_cache_time" default:"10m"`
 	// How far clocks may differ when exp, nbf and iat are checked.
 	ClockSkew Duration `yaml:"clock_skew" default:"30s"`
+	// How long ago a token may have been issued (iat), which it must then say, whatever its exp. 0 for no limit.
+	MaxAge Duration `yaml:"max_age" default:"0s"`
+	// The typ headers accepted, such as at+jwt alone (RFC 9068); a token without one is then refused. Left out: JWT, at+jwt and none at all.
+	Types []string `yaml:"types"`
+	// Claims a token must have beside those.
+	RequiredClaims []RequiredClaim `yaml:"required_claims"`
 	// The claim that is the user, dotted for nested claims.
 	UserClaim string `yaml:"user_claim" default:"sub"`
 	// The claim with the roles, a list or a space-separated string, dotted for nested claims.
 	RolesClaim string `yaml:"roles_claim" default:"roles"`
+	// Which roles a value of the roles claim stands for. A value that is not here stands for none. Left out: each value is a role.
+	RoleMap []RoleMapping `yaml:"role_map"`
 	// The claim with the scopes, a list or a space-separated string (RFC 8693 section 4.2).
 	ScopesClaim string `yaml:"scopes_claim" default:"scope"`
 	// The longest token looked at.
 	MaxSize Size `yaml:"max_size" default:"8KiB" min:"256" max:"1MiB"`
+}
+
+// RequiredClaim is a claim that a token must have.
+type RequiredClaim struct {
+	Pos Position `yaml:"-"`
+
+	// The claim, dotted for nested claims.
+	Claim string `yaml:"claim" required:"true"`
+	// The values of which the claim must have one: as a string, number or boolean, or in a list of such. Left out: any value but null.
+	Values []string `yaml:"values"`
+}
+
+// RoleMapping says what a value of the roles claim stands for.
+type RoleMapping struct {
+	Pos Position `yaml:"-"`
+
+	// The value.
+	Value string `yaml:"value" required:"true"`
+	// Its roles.
+	Roles []string `yaml:"roles" required:"true"`
 }
 
 // APIKeys is a set of keys handed out to callers.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -30,7 +31,11 @@ func (v *validator) providers() {
 
 func (v *validator) jwt(j *JWT) {
 	v.exactlyOne(j.Pos, "jwt", choice{"secret", j.Secret != ""}, choice{"key_file", j.KeyFile != ""},
-		choice{"jwks_file", j.JWKSFile != ""}, choice{"jwks_url", j.JWKSURL != ""})
+		choice{"jwks_file", j.JWKSFile != ""}, choice{"jwks_url", j.JWKSURL != ""}, choice{"discovery", j.Discovery})
+	if j.Discovery {
+		v.check(&j.Issuer, j.Pos, "issuer", checkDiscovery(j.Issuer))
+	}
+	v.claims(j)
 	v.words(j.Audiences, j.Pos, "audiences", func(string) error { return nil })
 	v.words(j.Algorithms, j.Pos, "algorithms", func(s string) error { return checkAlgorithm(s, j.Secret != "") })
 	if j.JWKSURL != "" {
@@ -47,6 +52,62 @@ func (v *validator) jwt(j *JWT) {
 	}
 	if len(j.Secret) < least {
 		v.errorf(v.at(&j.Secret, j.Pos), "secret: it has %d bytes; %s needs at least %d (RFC 7518 section 3.2)", len(j.Secret), algorithm, least)
+	}
+}
+
+// checkDiscovery checks an issuer whose configuration is to be fetched (OpenID Connect Discovery 1.0 section 3).
+func checkDiscovery(issuer string) error {
+	if issuer == "" {
+		return errors.New("discovery asks the issuer; it is missing")
+	}
+	if err := checkHTTPURL(issuer); err != nil {
+		return err
+	}
+	if strings.Contains(issuer, "?") {
+		return errors.New("an issuer with a query cannot be asked for its configuration")
+	}
+	return nil
+}
+
+// claims checks what a provider asks of a token's claims and how it reads its roles.
+func (v *validator) claims(j *JWT) {
+	v.words(j.Types, j.Pos, "types", func(s string) error { return checkToken("typ", strings.TrimPrefix(s, "application/")) })
+	seen := map[string]bool{}
+	for i := range j.RequiredClaims {
+		c := &j.RequiredClaims[i]
+		if seen[c.Claim] && c.Claim != "" {
+			v.errorf(v.at(&c.Claim, c.Pos), "required_claims: %s is in the list twice", quote(c.Claim))
+		}
+		seen[c.Claim] = true
+		v.words(c.Values, c.Pos, "values", func(string) error { return nil })
+	}
+	values := map[string]bool{}
+	for i := range j.RoleMap {
+		m := &j.RoleMap[i]
+		if values[m.Value] && m.Value != "" {
+			v.errorf(v.at(&m.Value, m.Pos), "role_map: %s is in the list twice", quote(m.Value))
+		}
+		values[m.Value] = true
+		v.words(m.Roles, m.Pos, "roles", func(string) error { return nil })
+	}
+}
+
+// issuers checks that the issuer tells whose token a route is given: without, it would be held against the keys of
+// every provider.
+func (v *validator) issuers(a *RouteAuth) {
+	var tokens []*AuthProvider
+	for i := range v.config.Auth {
+		if p := &v.config.Auth[i]; p.JWT != nil && slices.Contains(a.Require, p.Name) {
+			tokens = append(tokens, p)
+		}
+	}
+	if len(tokens) < 2 {
+		return
+	}
+	for _, p := range tokens {
+		if p.JWT.Issuer == "" {
+			v.errorf(a.Pos, "require: a token's provider is chosen by its issuer, and %s has none", quote(p.Name))
+		}
 	}
 }
 

@@ -38,6 +38,7 @@ func (v *validator) routes() {
 		}
 		if a := r.Auth; a != nil {
 			v.words(a.Require, a.Pos, "require", func(string) error { return nil })
+			v.issuers(a)
 		}
 		v.rateLimits(r.RateLimits, false)
 		v.compression(&r.Compression)

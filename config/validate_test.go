@@ -233,7 +233,7 @@ auth:
   - {name: a, jwt: {issuer: x}}
   - {name: b, jwt: {key_file: k, jwks_url: "https://a/"}}
 `, `
-c.yaml:2:20: jwt: exactly one of secret, key_file, jwks_file or jwks_url is needed
+c.yaml:2:20: jwt: exactly one of secret, key_file, jwks_file, jwks_url or discovery is needed
 c.yaml:3:20: jwt: key_file and jwks_url exclude each other; exactly one is needed
 `},
 		{"algorithms that are none, or do not fit the key", `
@@ -270,6 +270,24 @@ c.yaml:2:31: jwks_url: the URL cannot be read; expected https://host[:port]/path
 c.yaml:3:31: jwks_url: the URL has a user or a password in it; it may not
 c.yaml:4:31: jwks_url: the URL has a fragment in it; it may not
 c.yaml:5:31: jwks_url: the URL cannot be read; expected https://host[:port]/path
+`},
+		{"what is asked of tokens, twice, or of nobody", `
+auth:
+  - {name: a, jwt: {discovery: true}}
+  - {name: b, jwt: {discovery: true, issuer: "https://id.example/?t=1", types: [JWT, JWT, "a b"]}}
+  - {name: c, jwt: {key_file: k, required_claims: [{claim: t, values: [x, x]}, {claim: t}], role_map: [{value: v, roles: [r]}, {value: v, roles: [r]}]}}
+routes:
+  - {name: r, match: {path: /}, respond: {}, auth: {require: [b, c]}}
+  - {name: s, match: {path: /s}, respond: {}, auth: {require: [c]}}
+`, `
+c.yaml:2:20: issuer: discovery asks the issuer; it is missing
+c.yaml:3:46: issuer: an issuer with a query cannot be asked for its configuration
+c.yaml:3:86: types: "JWT" is in the list twice
+c.yaml:3:91: types: "a b" is not the name of a typ; " " may not be in one
+c.yaml:4:75: values: "x" is in the list twice
+c.yaml:4:88: required_claims: "t" is in the list twice
+c.yaml:4:136: role_map: "v" is in the list twice
+c.yaml:6:52: require: a token's provider is chosen by its issuer, and "c" has none
 `},
 		{"API keys without one key, with a bad sum, or the same", `
 auth:

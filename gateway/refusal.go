@@ -32,7 +32,7 @@ func (x *exchange) refuse() {
 		setLimitHeader(h, f.Limit)
 	}
 	e := fault.New(reasonOf(f.Kind), f.Reason)
-	if f.Kind == admission.LimitExceeded || f.Kind == admission.Unavailable {
+	if f.RetryAfter > 0 {
 		setRetryAfter(h, f.RetryAfter)
 		e.Details = append(e.Details, &errdetails.RetryInfo{RetryDelay: durationpb.New(f.RetryAfter)})
 	}
@@ -67,6 +67,8 @@ func reasonOf(k admission.Kind) fault.Reason {
 		return fault.RateLimitExceeded
 	case admission.BadRequest:
 		return fault.MalformedPath
+	case admission.IdentityUnavailable:
+		return fault.IdentityUnavailable
 	}
 	return fault.LimitsUnavailable
 }
