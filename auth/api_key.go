@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 
 	"github.com/crossgate/crossgate/config"
 )
@@ -41,7 +40,7 @@ func newKeyVerifier(provider string, cfg *config.APIKeys) (*keyVerifier, error) 
 func (v *keyVerifier) recall(d digest) *Identity { return v.keys[d] }
 
 func (v *keyVerifier) verify(context.Context, digest, string) (*Identity, error) {
-	return nil, errors.New("the API key is not known")
+	return nil, &notMine{"the API key is not known"}
 }
 
 func (v *keyVerifier) close() {}

@@ -169,6 +169,13 @@ func bearer(token string) request {
 	return request{header: map[string]string{"Authorization": "Bearer " + token}}
 }
 
+func newContext(t *testing.T) (context.Context, context.CancelFunc) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	return ctx, cancel
+}
+
 // refused returns the refusal, which has to be one.
 func refused(t testing.TB, id *Identity, err error) *Error {
 	t.Helper()

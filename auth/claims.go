@@ -1,45 +1,64 @@
 package auth
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/crossgate/crossgate/config"
 )
 
+// claimReader reads who a token is for from its claims.
+type claimReader struct {
+	provider            string
+	user, roles, scopes string // claims
+	needed              []config.RequiredClaim
+	stands              map[string][]string // the roles of a value of the roles claim; nil for the values themselves
+	skew                time.Duration
+}
+
+func standing(list []config.RoleMapping) map[string][]string {
+	if len(list) == 0 {
+		return nil
+	}
+	m := make(map[string][]string, len(list))
+	for _, one := range list {
+		m[one.Value] = one.Roles
+	}
+	return m
+}
+
 // identity reads who a verified token is for.
-func (v *jwtVerifier) identity(claims jwt.MapClaims) (*Identity, error) {
-	id := &Identity{Provider: v.provider, Claims: claims}
-	if user, ok := claim(claims, v.config.UserClaim); ok {
+func (r *claimReader) identity(claims jwt.MapClaims) (*Identity, error) {
+	id := &Identity{Provider: r.provider, Claims: claims}
+	if user, ok := claim(claims, r.user); ok {
 		text, isText := user.(string)
 		if !isText {
-			return nil, fmt.Errorf("the token's %s claim is not a string", v.config.UserClaim)
+			return nil, fmt.Errorf("the token's %s claim is not a string", r.user)
 		}
 		id.User = text
 	}
-	if err := v.checkClaims(claims); err != nil {
+	if err := r.check(claims); err != nil {
 		return nil, err
 	}
-	roles, _ := claim(claims, v.config.RolesClaim)
-	id.Roles = v.mapped(words(roles))
-	scopes, _ := claim(claims, v.config.ScopesClaim)
+	roles, _ := claim(claims, r.roles)
+	id.Roles = r.mapped(words(roles))
+	scopes, _ := claim(claims, r.scopes)
 	id.Scopes = words(scopes)
 	if exp, err := claims.GetExpirationTime(); err == nil && exp != nil {
-		id.Expires = exp.Add(v.config.ClockSkew.Std())
-	}
-	if err := v.checkAge(claims, id); err != nil {
-		return nil, err
+		id.Expires = exp.Add(r.skew)
 	}
 	return id, nil
 }
 
-// checkClaims looks for the claims that the provider asks for.
-func (v *jwtVerifier) checkClaims(claims jwt.MapClaims) error {
-	for i := range v.config.RequiredClaims {
-		c := &v.config.RequiredClaims[i]
+// check looks for the claims that the provider asks for.
+func (r *claimReader) check(claims jwt.MapClaims) error {
+	for i := range r.needed {
+		c := &r.needed[i]
 		value, ok := claim(claims, c.Claim)
 		if !ok || value == nil {
 			return fmt.Errorf("the token has no %s claim, which is needed", c.Claim)
@@ -70,39 +89,19 @@ func oneOf(value any, values []string) bool {
 }
 
 // mapped returns the roles that values of the roles claim stand for.
-func (v *jwtVerifier) mapped(values []string) []string {
-	if v.roles == nil {
+func (r *claimReader) mapped(values []string) []string {
+	if r.stands == nil {
 		return values
 	}
 	var list []string
 	for _, value := range values {
-		for _, role := range v.roles[value] {
+		for _, role := range r.stands[value] {
 			if !slices.Contains(list, role) {
 				list = append(list, role)
 			}
 		}
 	}
 	return list
-}
-
-// checkAge ends the identity when the token gets too old, whatever its exp.
-func (v *jwtVerifier) checkAge(claims jwt.MapClaims, id *Identity) error {
-	limit := v.config.MaxAge.Std()
-	if limit == 0 {
-		return nil
-	}
-	issued, err := claims.GetIssuedAt()
-	if err != nil || issued == nil {
-		return errors.New("the token has no iat claim, which is needed")
-	}
-	ends := issued.Add(limit + v.config.ClockSkew.Std())
-	if !v.now().Before(ends) {
-		return errors.New("the token was issued too long ago")
-	}
-	if id.Expires.IsZero() || ends.Before(id.Expires) {
-		id.Expires = ends
-	}
-	return nil
 }
 
 // claim finds a claim by its name, or by a dotted path where no claim has that name.

@@ -16,14 +16,13 @@ import (
 // jwtVerifier verifies signed tokens. Which algorithms a key may be used with is fixed when the key is loaded: what the
 // token's header says can only choose among them.
 type jwtVerifier struct {
-	provider string
-	config   *config.JWT
-	types    []string
-	roles    map[string][]string // by value of the roles claim; nil for the values themselves
-	parser   *jwt.Parser
-	keys     keySet
-	cache    *tokenCache
-	now      func() time.Time
+	claimReader
+	config *config.JWT
+	types  []string
+	parser *jwt.Parser
+	keys   keySet
+	cache  *tokenCache
+	now    func() time.Time
 }
 
 func newJWTVerifier(provider string, cfg *config.JWT, prev *provider) (*jwtVerifier, error) {
@@ -32,18 +31,15 @@ func newJWTVerifier(provider string, cfg *config.JWT, prev *provider) (*jwtVerif
 		// A key that is withdrawn ends its tokens within the time the operator chose.
 		life = min(life, cfg.JWKSCacheTime.Std())
 	}
-	v := &jwtVerifier{provider: provider, config: cfg, types: []string{"JWT", "at+jwt"}, cache: newTokenCache(life), now: time.Now}
+	v := &jwtVerifier{config: cfg, types: []string{"JWT", "at+jwt"}, cache: newTokenCache(life), now: time.Now, claimReader: claimReader{
+		provider: provider, user: cfg.UserClaim, roles: cfg.RolesClaim, scopes: cfg.ScopesClaim,
+		needed: cfg.RequiredClaims, stands: standing(cfg.RoleMap), skew: cfg.ClockSkew.Std(),
+	}}
 	if len(cfg.Types) > 0 {
 		v.types = nil
 		for _, t := range cfg.Types {
 			v.types = append(v.types, mediaType(t))
 		}
-	}
-	for _, m := range cfg.RoleMap {
-		if v.roles == nil {
-			v.roles = map[string][]string{}
-		}
-		v.roles[m.Value] = m.Roles
 	}
 	var err error
 	if v.keys, err = loadKeys(cfg, prev); err != nil {
@@ -92,6 +88,9 @@ func (v *jwtVerifier) verify(ctx context.Context, d digest, token string) (*Iden
 		return nil, errors.New("the token is not valid")
 	}
 	id, err := v.identity(claims)
+	if err == nil {
+		err = v.checkAge(claims, id)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -170,6 +169,26 @@ func tokenError(err error) error {
 		}
 	}
 	return errors.New("the token is not valid")
+}
+
+// checkAge ends the identity when the token gets too old, whatever its exp.
+func (v *jwtVerifier) checkAge(claims jwt.MapClaims, id *Identity) error {
+	limit := v.config.MaxAge.Std()
+	if limit == 0 {
+		return nil
+	}
+	issued, err := claims.GetIssuedAt()
+	if err != nil || issued == nil {
+		return errors.New("the token has no iat claim, which is needed")
+	}
+	ends := issued.Add(limit + v.config.ClockSkew.Std())
+	if !v.now().Before(ends) {
+		return errors.New("the token was issued too long ago")
+	}
+	if id.Expires.IsZero() || ends.Before(id.Expires) {
+		id.Expires = ends
+	}
+	return nil
 }
 
 func (v *jwtVerifier) close() { v.keys.release() }

@@ -103,7 +103,8 @@ func loadKeys(cfg *config.JWT, prev *provider) (keySet, error) {
 	}
 	if prev != nil && prev.config.JWT != nil && sameFetch(prev.config.JWT, cfg) {
 		if remote, ok := prev.verifier.(*jwtVerifier).keys.(*remoteKeys); ok {
-			return remote.hold(), nil
+			remote.hold()
+			return remote, nil
 		}
 	}
 	return newRemoteKeys(cfg), nil

@@ -195,6 +195,9 @@ func verify(ctx context.Context, providers []*provider, credential string) (*Ide
 	}
 	var refusal error
 	for _, one := range providers {
+		if one.asks && refusal != nil && !isNotMine(refusal) {
+			continue // whose it was has refused it, and others need not see it
+		}
 		id, err := one.verifier.verify(ctx, d, credential)
 		if err == nil {
 			return id, nil
@@ -209,6 +212,11 @@ type notMine struct{ reason string }
 
 func (e *notMine) Error() string { return e.reason }
 
+func isNotMine(err error) bool {
+	_, ok := err.(*notMine)
+	return ok
+}
+
 // outage is what a verifier says when it cannot tell.
 type outage struct{ reason string }
 
@@ -216,10 +224,8 @@ func (e *outage) Error() string { return e.reason }
 
 // worse keeps the refusal that says most: that of the provider the credential was for.
 func worse(old, err error) error {
-	if _, other := err.(*notMine); old != nil && other {
-		return old
-	}
-	if _, other := old.(*notMine); old == nil || other {
+	switch {
+	case old == nil, isNotMine(old) && !isNotMine(err):
 		return err
 	}
 	return old

@@ -20,6 +20,7 @@ type provider struct {
 	config   config.AuthProvider
 	verifier verifier
 	apiKeys  bool
+	asks     bool // somebody else about each credential
 }
 
 // verifier turns a credential into an identity. Its error says why not, and is safe to show.
@@ -61,6 +62,18 @@ func compileProvider(cfg *config.AuthProvider, prev *provider) (*provider, error
 			p.from = []config.CredentialSource{{Header: "Authorization"}}
 		}
 		p.verifier, err = newJWTVerifier(cfg.Name, cfg.JWT, prev)
+	case cfg.Introspection != nil:
+		if len(p.from) == 0 {
+			p.from = []config.CredentialSource{{Header: "Authorization"}}
+		}
+		p.asks = true
+		if prev != nil && config.Same(prev.config.Introspection, cfg.Introspection) {
+			same := prev.verifier.(*introspector)
+			same.hold()
+			p.verifier = same
+		} else {
+			p.verifier = newIntrospector(cfg.Name, cfg.Introspection)
+		}
 	case cfg.APIKeys != nil:
 		if len(p.from) == 0 {
 			p.from = []config.CredentialSource{{Header: "X-API-Key"}}

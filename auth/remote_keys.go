@@ -31,11 +31,11 @@ const (
 // token names a key it does not have. Between two requests lies at least the floor, whatever tokens say. While the
 // endpoint is down the keys of the last answer are used.
 type remoteKeys struct {
-	config  *config.JWT
-	client  *http.Client
-	keys    atomic.Pointer[fetchedKeys]
-	count   atomic.Uint64
-	holders atomic.Int32
+	config *config.JWT
+	client *http.Client
+	keys   atomic.Pointer[fetchedKeys]
+	count  atomic.Uint64
+	held
 
 	mu        sync.Mutex
 	asked     time.Time     // when the last request began
@@ -52,14 +52,10 @@ type fetchedKeys struct {
 }
 
 func newRemoteKeys(cfg *config.JWT) *remoteKeys {
-	r := &remoteKeys{config: cfg, now: time.Now, client: &http.Client{
-		Timeout:       fetchTimeout,
-		CheckRedirect: checkRedirect,
-		// Its own, so that its connections can be closed without those of others.
-		Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConns: 1, IdleConnTimeout: time.Minute},
-	}}
+	r := &remoteKeys{config: cfg, now: time.Now, client: newClient(fetchTimeout, 1)}
+	r.client.CheckRedirect = checkRedirect
 	r.closing, r.closeDown = context.WithCancel(context.Background())
-	r.holders.Store(1)
+	r.hold()
 	return r
 }
 
@@ -72,11 +68,6 @@ func checkRedirect(to *http.Request, via []*http.Request) error {
 		return errors.New("a redirect from https to http")
 	}
 	return nil
-}
-
-func (r *remoteKeys) hold() *remoteKeys {
-	r.holders.Add(1)
-	return r
 }
 
 func (r *remoteKeys) generation() uint64 { return r.count.Load() }
@@ -200,7 +191,7 @@ func (r *remoteKeys) read(from string) ([]byte, error) {
 
 // release stops fetching when the last holder has let go.
 func (r *remoteKeys) release() {
-	if r.holders.Add(-1) == 0 {
+	if r.letGo() {
 		r.closeDown()
 		r.running.Wait()
 		r.client.CloseIdleConnections()

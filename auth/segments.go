@@ -30,12 +30,17 @@ func segments(token string) (header, claims map[string]any, err error) {
 	return header, claims, nil
 }
 
-// object decodes one segment; nil for one that is no object or can be read in two ways.
+// object decodes one segment; nil for one that is no such object.
 func object(segment string) map[string]any {
 	raw, err := base64url.DecodeString(segment)
 	if err != nil || strings.ContainsAny(segment, "\r\n") { // which the decoder skips
 		return nil
 	}
+	return parseObject(raw)
+}
+
+// parseObject decodes an object that somebody else has made; nil for anything else, and for what can be read in two ways.
+func parseObject(raw []byte) map[string]any {
 	d := json.NewDecoder(strings.NewReader(string(raw)))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') || !unique(d, '{', 1) || d.More() {
 		return nil

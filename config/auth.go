@@ -1,6 +1,6 @@
 package config
 
-// AuthProvider is one named way to authenticate a caller. Exactly one of JWT and APIKeys is set.
+// AuthProvider is one named way to authenticate a caller. Exactly one of JWT, Introspection and APIKeys is set.
 type AuthProvider struct {
 	Pos Position `yaml:"-"`
 
@@ -8,9 +8,11 @@ type AuthProvider struct {
 	Name string `yaml:"name" required:"true"`
 	// Signed tokens.
 	JWT *JWT `yaml:"jwt"`
+	// Opaque tokens, of which their issuer is asked.
+	Introspection *Introspection `yaml:"introspection"`
 	// Keys handed out to callers.
 	APIKeys *APIKeys `yaml:"api_keys"`
-	// Where the credential is looked for, in this order. Left out: for JWT the Authorization header with the Bearer scheme, for API keys the header X-API-Key.
+	// Where the credential is looked for, in this order. Left out: for tokens the Authorization header with the Bearer scheme, for API keys the header X-API-Key.
 	From []CredentialSource `yaml:"from"`
 }
 
@@ -56,6 +58,49 @@ type JWT struct {
 	ScopesClaim string `yaml:"scopes_claim" default:"scope"`
 	// The longest token looked at.
 	MaxSize Size `yaml:"max_size" default:"8KiB" min:"256" max:"1MiB"`
+}
+
+// Introspection asks the issuer of an opaque token what it stands for (RFC 7662). Answers are remembered, and callers with the
+// same token wait for one answer. ClientID goes with ClientSecret; either they or Token is set.
+type Introspection struct {
+	Pos Position `yaml:"-"`
+
+	// The endpoint (https, or http). Redirects are not followed.
+	URL string `yaml:"url" required:"true"`
+	// The client that the gateway is at the issuer.
+	ClientID string `yaml:"client_id"`
+	// Its secret, sent by HTTP basic authentication (RFC 6749 section 2.3.1). Write it as ${NAME}.
+	ClientSecret Secret `yaml:"client_secret"`
+	// A bearer token in place of a client. Write it as ${NAME}.
+	Token Secret `yaml:"token"`
+	// How long an answer may take.
+	Timeout Duration `yaml:"timeout" default:"2s" min:"1ms"`
+	// How long an active token is believed without asking again, but never beyond its exp: a revocation takes effect within it.
+	CacheTime Duration `yaml:"cache_time" default:"1m"`
+	// How long a token that is not active is refused without asking again.
+	NegativeCacheTime Duration `yaml:"negative_cache_time" default:"10s"`
+	// How long beyond cache_time a token is still believed, while the endpoint cannot be reached. 0 for not at all: callers then get 503.
+	StaleTime Duration `yaml:"stale_time" default:"0s"`
+	// How many requests to the endpoint are made at once. More wait, within the timeout.
+	MaxConcurrent int `yaml:"max_concurrent" default:"32" min:"1" max:"10000"`
+	// The iss that an answer must have. Left out: any, and none.
+	Issuer string `yaml:"issuer"`
+	// A token must be for one of these (aud). Left out: any.
+	Audiences []string `yaml:"audiences"`
+	// How far clocks may differ when exp, nbf and iat are checked.
+	ClockSkew Duration `yaml:"clock_skew" default:"30s"`
+	// Claims an answer must have.
+	RequiredClaims []RequiredClaim `yaml:"required_claims"`
+	// The claim that is the user, dotted for nested claims.
+	UserClaim string `yaml:"user_claim" default:"sub"`
+	// The claim with the roles, a list or a space-separated string, dotted for nested claims.
+	RolesClaim string `yaml:"roles_claim" default:"roles"`
+	// Which roles a value of the roles claim stands for. A value that is not here stands for none. Left out: each value is a role.
+	RoleMap []RoleMapping `yaml:"role_map"`
+	// The claim with the scopes, a list or a space-separated string.
+	ScopesClaim string `yaml:"scopes_claim" default:"scope"`
+	// The longest token asked about.
+	MaxSize Size `yaml:"max_size" default:"4KiB" min:"16" max:"64KiB"`
 }
 
 // RequiredClaim is a claim that a token must have.

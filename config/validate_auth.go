@@ -16,9 +16,12 @@ func (v *validator) providers() {
 		if v.broken[p] {
 			continue
 		}
-		v.exactlyOne(p.Pos, "auth", choice{"jwt", p.JWT != nil}, choice{"api_keys", p.APIKeys != nil})
+		v.exactlyOne(p.Pos, "auth", choice{"jwt", p.JWT != nil}, choice{"introspection", p.Introspection != nil}, choice{"api_keys", p.APIKeys != nil})
 		if p.JWT != nil {
 			v.jwt(p.JWT)
+		}
+		if p.Introspection != nil {
+			v.introspection(p.Introspection)
 		}
 		if p.APIKeys != nil {
 			v.apiKeys(p.APIKeys)
@@ -35,7 +38,8 @@ func (v *validator) jwt(j *JWT) {
 	if j.Discovery {
 		v.check(&j.Issuer, j.Pos, "issuer", checkDiscovery(j.Issuer))
 	}
-	v.claims(j)
+	v.words(j.Types, j.Pos, "types", func(s string) error { return checkToken("typ", strings.TrimPrefix(s, "application/")) })
+	v.claims(j.RequiredClaims, j.RoleMap)
 	v.words(j.Audiences, j.Pos, "audiences", func(string) error { return nil })
 	v.words(j.Algorithms, j.Pos, "algorithms", func(s string) error { return checkAlgorithm(s, j.Secret != "") })
 	if j.JWKSURL != "" {
@@ -69,12 +73,23 @@ func checkDiscovery(issuer string) error {
 	return nil
 }
 
+func (v *validator) introspection(i *Introspection) {
+	if i.URL != "" {
+		v.check(&i.URL, i.Pos, "url", checkHTTPURL(i.URL))
+	}
+	v.exactlyOne(i.Pos, "introspection", choice{"client_id", i.ClientID != ""}, choice{"token", i.Token != ""})
+	if (i.ClientID == "") != (i.ClientSecret == "") {
+		v.errorf(i.Pos, "introspection: client_id and client_secret go together")
+	}
+	v.words(i.Audiences, i.Pos, "audiences", func(string) error { return nil })
+	v.claims(i.RequiredClaims, i.RoleMap)
+}
+
 // claims checks what a provider asks of a token's claims and how it reads its roles.
-func (v *validator) claims(j *JWT) {
-	v.words(j.Types, j.Pos, "types", func(s string) error { return checkToken("typ", strings.TrimPrefix(s, "application/")) })
+func (v *validator) claims(needed []RequiredClaim, roles []RoleMapping) {
 	seen := map[string]bool{}
-	for i := range j.RequiredClaims {
-		c := &j.RequiredClaims[i]
+	for i := range needed {
+		c := &needed[i]
 		if seen[c.Claim] && c.Claim != "" {
 			v.errorf(v.at(&c.Claim, c.Pos), "required_claims: %s is in the list twice", quote(c.Claim))
 		}
@@ -82,8 +97,8 @@ func (v *validator) claims(j *JWT) {
 		v.words(c.Values, c.Pos, "values", func(string) error { return nil })
 	}
 	values := map[string]bool{}
-	for i := range j.RoleMap {
-		m := &j.RoleMap[i]
+	for i := range roles {
+		m := &roles[i]
 		if values[m.Value] && m.Value != "" {
 			v.errorf(v.at(&m.Value, m.Pos), "role_map: %s is in the list twice", quote(m.Value))
 		}

@@ -225,7 +225,7 @@ auth:
   - {name: a}
   - {name: b, jwt: {key_file: k}, api_keys: {keys: [{id: a, sha256: ` + sum + `}]}}
 `, `
-c.yaml:2:5: auth: exactly one of jwt or api_keys is needed
+c.yaml:2:5: auth: exactly one of jwt, introspection or api_keys is needed
 c.yaml:3:5: auth: jwt and api_keys exclude each other; exactly one is needed
 `},
 		{"no key, or two", `
@@ -288,6 +288,18 @@ c.yaml:4:75: values: "x" is in the list twice
 c.yaml:4:88: required_claims: "t" is in the list twice
 c.yaml:4:136: role_map: "v" is in the list twice
 c.yaml:6:52: require: a token's provider is chosen by its issuer, and "c" has none
+`},
+		{"introspection without a client, or with two", `
+auth:
+  - {name: a, introspection: {url: "https://id.example/i"}}
+  - {name: b, introspection: {url: "ftp://id.example/i", client_id: c, token: t}}
+  - {name: c, introspection: {url: "https://id.example/i", token: t, client_secret: s}}
+`, `
+c.yaml:2:30: introspection: exactly one of client_id or token is needed
+c.yaml:3:30: introspection: client_id and token exclude each other; exactly one is needed
+c.yaml:3:30: introspection: client_id and client_secret go together
+c.yaml:3:36: url: the URL cannot be read; expected https://host[:port]/path
+c.yaml:4:30: introspection: client_id and client_secret go together
 `},
 		{"API keys without one key, with a bad sum, or the same", `
 auth:
