@@ -1,6 +1,6 @@
 package config
 
-// Route is one thing served. Exactly one of GRPC, WebSocket, Respond and Docs is set.
+// Route is one thing served. Exactly one of GRPC, WebSocket, Respond, Docs and Client is set.
 type Route struct {
 	Pos Position `yaml:"-"`
 
@@ -16,6 +16,8 @@ type Route struct {
 	Respond *Respond `yaml:"respond"`
 	// Documentation of gRPC routes' REST side, at paths of its own.
 	Docs *DocsRoute `yaml:"docs"`
+	// The browser client, crossgate.js.
+	Client *ClientRoute `yaml:"client"`
 
 	// Who may call. Left out: anyone.
 	Auth *RouteAuth `yaml:"auth"`

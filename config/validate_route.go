@@ -16,9 +16,10 @@ func (v *validator) routes() {
 			continue
 		}
 		v.exactlyOne(r.Pos, "routes",
-			choice{"grpc", r.GRPC != nil}, choice{"websocket", r.WebSocket != nil}, choice{"respond", r.Respond != nil}, choice{"docs", r.Docs != nil})
+			choice{"grpc", r.GRPC != nil}, choice{"websocket", r.WebSocket != nil}, choice{"respond", r.Respond != nil}, choice{"docs", r.Docs != nil},
+			choice{"client", r.Client != nil})
 		v.match(&r.Match)
-		if r.GRPC == nil && (r.WebSocket != nil || r.Respond != nil) && r.Match.Path == "" && r.Match.PathPrefix == "" {
+		if r.GRPC == nil && (r.WebSocket != nil || r.Respond != nil || r.Client != nil) && r.Match.Path == "" && r.Match.PathPrefix == "" {
 			v.errorf(r.Match.Pos, "match: path or path_prefix is needed; only a grpc route can do without")
 		}
 		if r.GRPC != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/crossgate/crossgate/admission"
 	"github.com/crossgate/crossgate/auth"
+	"github.com/crossgate/crossgate/client"
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/descriptors"
 	"github.com/crossgate/crossgate/openapi"
@@ -104,6 +105,10 @@ func (c *compiler) route(cfg *config.Route) {
 		c.own(cfg, policy, t, []string{http.MethodGet})
 	case cfg.Docs != nil:
 		c.docs(cfg, policy, r)
+	case cfg.Client != nil:
+		module := newStaticFile("text/javascript; charset=utf-8", client.Module())
+		module.header["Cache-Control"] = []string{fmt.Sprintf("private, max-age=%d", int(cfg.Client.MaxAge.Std().Seconds()))}
+		c.own(cfg, policy, &target{route: r, kind: "client", protocol: telemetry.REST, calls: "client", serve: module.serve}, []string{http.MethodGet})
 	case cfg.Respond != nil:
 		answer, err := compileRespond(cfg.Respond)
 		if err != nil {

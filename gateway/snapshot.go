@@ -45,11 +45,11 @@ type stripe struct {
 type Binding struct {
 	Route    string
 	Source   string   // where the configuration has the route: file:line:column
-	Kind     string   // rest, rpc, grpc, websocket, respond or docs
+	Kind     string   // rest, rpc, grpc, websocket, respond, docs or client
 	Method   string   // "*" for any
 	Hosts    []string // none for any
 	Path     string
-	Target   string // /package.Service/Method, websocket:{service}, respond:{status}, docs:openapi or docs:page
+	Target   string // /package.Service/Method, websocket:{service}, respond:{status}, docs:openapi, docs:page or client
 	Upstream string
 }
 
