@@ -627,6 +627,18 @@ c.yaml:10:21: pattern: "a b" has a character in it that no channel has; expected
 c.yaml:11:55: roles: only subscribers that are authenticated have roles, but subscribe is anyone
 c.yaml:13:21: pattern: "last" is never reached: "*" before it, at c.yaml:12:11, fits all of it
 `},
+		{"channels that connections cannot be subscribed to", `
+routes:
+  - name: a
+    match: {path: /a}
+    websocket:
+      service: a
+      subscribe: ["user:{sub}", "room:*", "{x}", news, news]
+`, `
+c.yaml:6:33: subscribe: "room:*" has a *; expected the name of one channel
+c.yaml:6:43: subscribe: "{x}" has the variable {x}; expected {sub} or {claims.name}
+c.yaml:6:56: subscribe: "news" is in the list twice
+`},
 		{"channels with variables that say nothing clear", `
 routes:
   - name: a

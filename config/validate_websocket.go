@@ -1,6 +1,9 @@
 package config
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 func (v *validator) webSocket(w *WebSocketRoute) {
 	v.check(&w.Service, w.Pos, "service", checkName(w.Service))
@@ -8,6 +11,7 @@ func (v *validator) webSocket(w *WebSocketRoute) {
 	for i := range w.Channels {
 		v.channel(&w.Channels[i], w.Channels[:i])
 	}
+	v.words(w.Subscribe, w.Pos, "subscribe", checkChannelName)
 	v.rateLimits(w.MessageRateLimits, true)
 }
 
@@ -25,6 +29,20 @@ func (v *validator) channel(c *Channel, before []Channel) {
 	if len(c.Roles) > 0 && (c.Subscribe == "anyone" || c.Subscribe == "nobody") {
 		v.errorf(v.at(&c.Roles, c.Pos), "roles: only subscribers that are authenticated have roles, but subscribe is %s", c.Subscribe)
 	}
+}
+
+// checkChannelName is for a pattern that makes names.
+func checkChannelName(s string) error {
+	pattern, err := ParseChannelPattern(s)
+	switch {
+	case err != nil:
+		return err
+	case len(s) > 255:
+		return fmt.Errorf("%s is longer than a channel's name may be, 255 characters", quote(s))
+	case pattern.Open:
+		return fmt.Errorf("%s has a *; expected the name of one channel", quote(s))
+	}
+	return nil
 }
 
 // covers reports whether every channel of pattern b is one of a's, whoever subscribes.

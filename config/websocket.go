@@ -16,6 +16,12 @@ type WebSocketRoute struct {
 	Delivery string `yaml:"delivery" default:"at_most_once" enum:"at_most_once,at_least_once"`
 	// Which channels clients may subscribe to. The first pattern that fits decides; none: denied.
 	Channels []Channel `yaml:"channels"`
+	// Channels that each connection is subscribed to as it opens: names, with {sub} and {claims.org} as in the patterns of channels. They ask nobody's leave; what is kept of them, and who is present, says the entry of channels that fits.
+	Subscribe []string `yaml:"subscribe"`
+	// A claim of the token, dotted for nested ones, that names channels which its connections are subscribed to as they open: a string or a list.
+	ChannelsClaim string `yaml:"channels_claim"`
+	// Whether the service is asked about each connection.
+	Connect *Connect `yaml:"connect"`
 	// How often a client may send. Every rule must have room for the message; per connection is a key here too. Left out: 1000/s per connection, with a burst of 5000.
 	MessageRateLimits []RateLimit `yaml:"message_rate_limits"`
 	// The largest message from a client.
@@ -40,6 +46,16 @@ type WebSocketRoute struct {
 
 // DefaultMessageRateLimits hold where a route has no message_rate_limits.
 var DefaultMessageRateLimits = []RateLimit{{Per: "connection", Rate: Rate{Events: 1000, Per: time.Second}, Burst: 5000, Store: "memory"}}
+
+// Connect has the service say whether a client may stay that connects, and which channels it is subscribed to.
+type Connect struct {
+	Pos Position `yaml:"-"`
+
+	// Asks it. Nothing the client sends is handled before the answer.
+	Ask bool `yaml:"ask" default:"true"`
+	// How long the service may take. Without an answer the connection is closed with code 1013.
+	Timeout Duration `yaml:"timeout" default:"5s" min:"10ms" max:"1m"`
+}
 
 // Channel is who may do what with the channels of a pattern.
 type Channel struct {

@@ -164,7 +164,7 @@ func (r *RouteMetrics) Refused(why Refusal) {
 func (r *RouteMetrics) WebSocketClosed(code int) {
 	label := "other"
 	switch code {
-	case 1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4001, 4003, 4005, 4008, 4009, 4010:
+	case 1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4001, 4003, 4004, 4005, 4008, 4009, 4010:
 		label = strconv.Itoa(code)
 	default:
 		if code > 4100 && code <= 4116 { // a gRPC code

@@ -354,7 +354,7 @@ func TestObserve(t *testing.T) {
 func TestWebSocketCloseCodesAreFew(t *testing.T) {
 	tel := start(t, config.Log{}, io.Discard)
 	r := tel.Route("chat")
-	known := []int{1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4001, 4003, 4005, 4008, 4009, 4010}
+	known := []int{1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4001, 4003, 4004, 4005, 4008, 4009, 4010}
 	for code := 4101; code <= 4116; code++ { // of gRPC codes
 		known = append(known, code)
 	}

@@ -2,11 +2,10 @@ package wsbridge
 
 import "time"
 
-// startTimers starts what ends a session by time: the end of its identity, and silence.
-func (s *session) startTimers() {
+// startBeat starts what ends a session that is silent.
+func (s *session) startBeat() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.setExpiry()
 	s.beat = time.AfterFunc(s.route.pingInterval, s.listen)
 }
 

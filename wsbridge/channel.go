@@ -48,11 +48,15 @@ func compileChannel(cfg *config.Channel) channelRule {
 	if h := cfg.History; h != nil {
 		c.history = bus.History{Size: h.Size, TTL: h.TTL.Std()}
 	}
-	pattern, err := config.ParseChannelPattern(cfg.Pattern)
+	c.parts, c.open = compilePattern(cfg.Pattern)
+	return c
+}
+
+func compilePattern(text string) (parts []channelPart, open bool) {
+	pattern, err := config.ParseChannelPattern(text)
 	if err != nil {
 		panic("wsbridge: a pattern was not validated: " + err.Error())
 	}
-	c.open = pattern.Open
 	for i, p := range pattern.Parts {
 		part := channelPart{text: p.Text}
 		if p.Variable != "" {
@@ -61,9 +65,9 @@ func compileChannel(cfg *config.Channel) channelRule {
 				part.ends = pattern.Parts[i+1].Text[0]
 			}
 		}
-		c.parts = append(c.parts, part)
+		parts = append(parts, part)
 	}
-	return c
+	return parts, pattern.Open
 }
 
 // variable returns what finds the value of a pattern's variable.
@@ -153,8 +157,8 @@ func isValue(v any, text string) bool {
 	case string:
 		return v == text
 	case float64:
-		// Claims are JSON: beyond 2^53 two numbers may be read as one.
-		return v == float64(int64(v)) && v > -1<<53 && v < 1<<53 && strconv.FormatInt(int64(v), 10) == text
+		number, whole := wholeNumber(v)
+		return whole && number == text
 	case []any:
 		return slices.ContainsFunc(v, func(one any) bool {
 			_, list := one.([]any)
@@ -162,6 +166,11 @@ func isValue(v any, text string) bool {
 		})
 	}
 	return false
+}
+
+// wholeNumber writes a claim that is one. Claims are JSON: beyond 2^53 two numbers may be read as one.
+func wholeNumber(v float64) (string, bool) {
+	return strconv.FormatInt(int64(v), 10), v > -1<<53 && v < 1<<53 && v == float64(int64(v))
 }
 
 // ValidChannel reports whether a name may be a channel's: 1 to 255 bytes, printable ASCII without spaces and braces, which

@@ -8,6 +8,8 @@ const (
 	CloseTokenExpired websocket.StatusCode = 4001
 	// CloseRevoked: the credentials were revoked. Connect with others.
 	CloseRevoked websocket.StatusCode = 4003
+	// CloseRefused: the service does not let the client stay.
+	CloseRefused websocket.StatusCode = 4004
 	// CloseDisconnected: the service or an operator has ended the session.
 	CloseDisconnected websocket.StatusCode = 4005
 	// CloseSlowConsumer: more waited for the client than the route's queue_size.

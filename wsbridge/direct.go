@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/coder/websocket"
 
@@ -31,12 +29,9 @@ func ValidCloseCode(code int) bool { return code == 1000 || code >= 3000 && code
 
 // closeConnections obeys a Close and returns how many connections it closes.
 func (n *Node) closeConnections(c *bus.Control) int {
-	code, reason := websocket.StatusCode(c.Code), strings.ToValidUTF8(c.Reason, "")
+	code, reason := websocket.StatusCode(c.Code), closeReason(c.Reason)
 	if !ValidCloseCode(c.Code) {
 		code = CloseDisconnected
-	}
-	for len(reason) > MaxReason || !utf8.ValidString(reason) {
-		reason = reason[:min(len(reason)-1, MaxReason)]
 	}
 	sessions := n.matching(c)
 	for _, s := range sessions {

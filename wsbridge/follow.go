@@ -14,13 +14,13 @@ const following = 5 * time.Second
 
 var errHistory = errors.New("wsbridge: the channel's history cannot be read")
 
-// joinLine subscribes a session to a channel with history and answers the request. It is undone by leaveLine.
-func (n *Node) joinLine(ctx context.Context, s *session, id json.RawMessage, channel string, ttl time.Duration, from *bus.Position) (*line, error) {
+// joinLine subscribes a session to a channel with history, by follow or followNew. It is undone by leaveLine.
+func (n *Node) joinLine(ctx context.Context, s *session, channel string, ttl time.Duration, follow func(*line) error) (*line, error) {
 	l := n.line(channel, ttl)
 	err := n.bus.Subscribe(ctx, n.keys.Channel(channel))
 	if err == nil {
 		l.begin()
-		err = s.follow(ctx, l, id, from)
+		err = follow(l)
 	}
 	if err != nil {
 		n.leaveLine(l, s)
@@ -64,6 +64,30 @@ func (s *session) follow(ctx context.Context, l *line, id json.RawMessage, from 
 	l.members[s] = m
 	l.mu.Unlock()
 	return s.catchUp(l, m, id, *from)
+}
+
+// followNew subscribes the session to a line that it did not ask for, from where the line is, and tells it.
+func (s *session) followNew(ctx context.Context, l *line) error {
+	ctx, cancel := context.WithTimeout(ctx, following)
+	defer cancel()
+	if err := l.settled(ctx); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.members[s] = &member{after: l.at.Offset}
+	s.send(assignedFrame(l.name, &l.at))
+	return nil
+}
+
+// rejoinLine has a session that follows a line go back to where it says: what came since comes again.
+func (s *session) rejoinLine(ctx context.Context, l *line, r *request) error {
+	l.leave(s)
+	err := s.follow(ctx, l, r.ID, r.from())
+	if err != nil {
+		s.node.leaveLine(l, s)
+	}
+	return err
 }
 
 // differs reports whether the line is in another epoch. Either side may be behind: the line finds out.

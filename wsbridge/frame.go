@@ -99,6 +99,17 @@ func subscribedFrame(id json.RawMessage, channel string, at bus.Position, recove
 	return seal(append(b, '}'), finText)
 }
 
+// assignedFrame tells of a subscription that the client did not ask for; at is nil for a channel without history.
+func assignedFrame(channel string, at *bus.Position) []byte {
+	b := appendHead(newFrame(128+len(channel)), nil, "subscribed")
+	if at != nil {
+		b = appendPosition(b, channel, *at)
+	} else {
+		b = bus.AppendString(append(b, `,"channel":`...), channel)
+	}
+	return seal(append(b, '}'), finText)
+}
+
 // gapFrame says that messages are lost, up to a position.
 func gapFrame(channel string, at bus.Position) []byte {
 	b := appendPosition(appendHead(newFrame(128+len(channel)), nil, "gap"), channel, at)

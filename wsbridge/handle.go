@@ -105,7 +105,7 @@ func (s *session) enter(ctx context.Context, r *request) {
 		return
 	}
 	if l, ok := s.channels[r.Channel]; ok {
-		s.subscribed(r, l)
+		s.reenter(ctx, r, l)
 		return
 	}
 	if len(s.channels) >= s.route.maxSubscriptions {
@@ -118,16 +118,33 @@ func (s *session) enter(ctx context.Context, r *request) {
 		s.refuse(r.ID, codeUnavailable, "the bus is down; subscribe again later")
 		return
 	}
+	s.entered(r.Channel, l)
+}
+
+// entered keeps a subscription that stands.
+func (s *session) entered(channel string, l *line) {
 	if s.channels == nil {
 		s.channels = map[string]*line{}
 	}
-	s.channels[r.Channel] = l
+	s.channels[channel] = l
+}
+
+// reenter answers a subscription to a channel that the session subscribes to.
+func (s *session) reenter(ctx context.Context, r *request, l *line) {
+	if l == nil || r.from() == nil {
+		s.subscribed(r, l)
+		return
+	}
+	if err := s.rejoinLine(ctx, l, r); err != nil {
+		delete(s.channels, r.Channel)
+		s.refuse(r.ID, codeUnavailable, "the bus is down; the subscription has ended: subscribe again later")
+	}
 }
 
 // joinChannel subscribes to a channel and answers the request. The line is nil for a channel without history.
 func (s *session) joinChannel(ctx context.Context, r *request) (*line, error) {
 	if rule := s.route.channel(r.Channel, s.ticket.Identity); rule != nil && rule.history.Size > 0 {
-		return s.node.joinLine(ctx, s, r.ID, r.Channel, rule.history.TTL, r.from())
+		return s.node.joinLine(ctx, s, r.Channel, rule.history.TTL, func(l *line) error { return s.follow(ctx, l, r.ID, r.from()) })
 	}
 	key := s.node.keys.Channel(r.Channel)
 	if err := s.node.join(ctx, key, s); err != nil {

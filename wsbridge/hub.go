@@ -31,10 +31,14 @@ func (h *hub) shard(channel string) *hubShard {
 	return &h.shards[maphash.String(h.seed, channel)%hubShards]
 }
 
-func (h *hub) add(channel string, s *session) {
+// add has the session get what is published from now on, after a first frame, if there is one.
+func (h *hub) add(channel string, s *session, first []byte) {
 	sh := h.shard(channel)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	if first != nil {
+		s.sendLater(first)
+	}
 	set := sh.sessions[channel]
 	if set == nil {
 		set = map[*session]struct{}{}

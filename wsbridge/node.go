@@ -226,7 +226,7 @@ func (n *Node) spawnOpen(f func()) {
 // join has a session get what is published on a channel of the bus, once it returns nil. It is undone by leave, also
 // after an error.
 func (n *Node) join(ctx context.Context, channel string, s *session) error {
-	n.hub.add(channel, s)
+	n.hub.add(channel, s, nil)
 	return n.bus.Subscribe(ctx, channel)
 }
 

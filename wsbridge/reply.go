@@ -138,7 +138,9 @@ func (s *session) hold(o *bus.Outbound) bool {
 func (s *session) reply(o *bus.Outbound) {
 	switch {
 	case s.raw:
-		if o.Error == nil {
+		if p := s.forget(o.InReplyTo); p != nil {
+			p.decide(o) // no client waits for a reply here
+		} else if o.Error == nil {
 			s.send(rawFrame(payloadOfEnvelope(o)))
 		}
 		return

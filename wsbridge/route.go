@@ -16,6 +16,9 @@ type Route struct {
 	origins          admission.Origins
 	channels         []channelRule
 	decisions        *decisions
+	assigned         []nameTemplate // the channels of every connection
+	channelsClaim    string         // that names more of them; empty for none
+	welcomeTimeout   time.Duration  // of the service, which is asked about connections; 0 where it is not
 	maxMessage       int64
 	maxSubscriptions int
 	maxConnections   int
@@ -48,6 +51,14 @@ func CompileRoute(name string, cfg *config.WebSocketRoute) *Route {
 	}
 	for i := range cfg.Channels {
 		r.channels = append(r.channels, compileChannel(&cfg.Channels[i]))
+	}
+	for _, pattern := range cfg.Subscribe {
+		parts, _ := compilePattern(pattern)
+		r.assigned = append(r.assigned, nameTemplate(parts))
+	}
+	r.channelsClaim = cfg.ChannelsClaim
+	if c := cfg.Connect; c != nil && c.Ask {
+		r.welcomeTimeout = c.Timeout.Std()
 	}
 	return r
 }

@@ -68,8 +68,15 @@ func (s *session) begin(ctx context.Context) {
 		// Without Redis it is subscribed to once Redis is there.
 		_ = s.node.join(ctx, s.node.keys.User(s.user), s)
 	}
-	s.startTimers()
-	s.announce(ctx, bus.Connect, 0)
+	s.mu.Lock()
+	s.setExpiry()
+	s.mu.Unlock()
+	channels, ok := s.welcome(ctx)
+	if !ok {
+		return
+	}
+	s.assign(ctx, channels)
+	s.startBeat()
 	s.endIfRevoked()
 }
 
@@ -221,12 +228,16 @@ func (s *session) announce(ctx context.Context, kind string, code websocket.Stat
 	}
 	m := s.envelope(kind)
 	m.Code = int(code)
-	envelope := m.Append(nil)
+	_, _ = s.hand(ctx, m.Append(nil))
+}
+
+// hand gives the service an envelope as the route delivers them, and reports whether anybody takes it.
+func (s *session) hand(ctx context.Context, envelope []byte) (bool, error) {
 	if s.route.atLeastOnce {
-		_ = s.node.bus.Enqueue(ctx, s.node.keys.Queue(s.route.service), envelope)
-		return
+		return true, s.node.bus.Enqueue(ctx, s.node.keys.Queue(s.route.service), envelope)
 	}
-	_, _ = s.node.bus.Publish(ctx, s.node.keys.In(s.route.service), envelope)
+	listeners, err := s.node.bus.Publish(ctx, s.node.keys.In(s.route.service), envelope)
+	return listeners > 0, err
 }
 
 // end closes the session with a code that the client gets, if it listens. It may wait for the client for some seconds.
@@ -250,7 +261,9 @@ func (s *session) finish(code websocket.StatusCode) {
 	if s.expiry != nil {
 		s.expiry.Stop()
 	}
-	s.beat.Stop()
+	if s.beat != nil {
+		s.beat.Stop()
+	}
 	for _, p := range s.pending {
 		p.timer.Stop()
 	}
@@ -274,7 +287,7 @@ func (s *session) finish(code websocket.StatusCode) {
 // a series.
 func countedCode(code websocket.StatusCode) int {
 	switch {
-	case code < 3000, code == CloseTokenExpired, code == CloseRevoked, code == CloseDisconnected, code == CloseSlowConsumer, code == CloseUnresponsive, code == CloseDraining:
+	case code < 3000, code == CloseTokenExpired, code == CloseRevoked, code == CloseRefused, code == CloseDisconnected, code == CloseSlowConsumer, code == CloseUnresponsive, code == CloseDraining:
 		return int(code)
 	}
 	return 3000

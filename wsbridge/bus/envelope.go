@@ -50,6 +50,17 @@ type Outbound struct {
 	Error      *ReplyError     `json:"error,omitempty"`       // an answer that is an error
 }
 
+// Welcome is the data of the answer to a connect, where the route asks about connections.
+type Welcome struct {
+	// Allow lets the client stay.
+	Allow bool `json:"allow"`
+	// Code and Reason are what the connection is closed with, where it may not: 4004 unless said.
+	Code   int    `json:"code,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	// Subscribe are the channels that the connection is subscribed to.
+	Subscribe []string `json:"subscribe,omitempty"`
+}
+
 // ReplyError is a service's error, as the client gets it.
 type ReplyError struct {
 	Code    string `json:"code"`

@@ -50,6 +50,7 @@ type Service struct {
 	onConnect    func(ctx context.Context, m *Message)
 	onDisconnect func(ctx context.Context, m *Message)
 	authorize    func(ctx context.Context, m *Message) error
+	welcome      func(ctx context.Context, m *Message) (*bus.Welcome, error)
 }
 
 // keptChannels are channels with history.
@@ -112,6 +113,13 @@ func (s *Service) Handle(route string, h Handler) { s.handlers[route] = h }
 
 // OnConnect is told of each new connection.
 func (s *Service) OnConnect(f func(ctx context.Context, m *Message)) { s.onConnect = f }
+
+// Welcome sets who decides about connections, where the route says connect: {ask: true}. It gets the connection, its user and
+// claims, and says whether the client may stay, and which channels it is subscribed to. A *bus.ReplyError refuses it with its
+// message; after any other error the client is told to try again.
+func (s *Service) Welcome(f func(ctx context.Context, m *Message) (*bus.Welcome, error)) {
+	s.welcome = f
+}
 
 // OnDisconnect is told of each connection that has gone.
 func (s *Service) OnDisconnect(f func(ctx context.Context, m *Message)) { s.onDisconnect = f }
@@ -228,6 +236,9 @@ func (s *Service) handle(ctx context.Context, raw []byte) {
 	case bus.Connect:
 		if s.onConnect != nil {
 			s.onConnect(ctx, m)
+		}
+		if s.welcome != nil {
+			s.answer(ctx, m, func(ctx context.Context, m *Message) (any, error) { return s.welcome(ctx, m) })
 		}
 	case bus.Disconnect:
 		if s.onDisconnect != nil {
