@@ -17,7 +17,8 @@ var pageStyle string
 //go:embed page/chat.js
 var pageScript string
 
-// Page returns the chat page: one HTML document that loads nothing else and speaks WebSocket to /ws on its own origin.
+// Page returns the chat page: one HTML document that loads nothing but crossgate.js beside it, and speaks WebSocket to ws
+// beside it.
 // Its Content-Security-Policy allows that and nothing more. The result must not be changed.
 func Page() []byte { return page() }
 
@@ -25,7 +26,7 @@ var page = sync.OnceValue(func() []byte {
 	policy := strings.Join([]string{
 		"default-src 'none'",
 		"style-src " + hashSource(pageStyle),
-		"script-src " + hashSource(pageScript),
+		"script-src 'self' " + hashSource(pageScript),
 		"connect-src 'self'",
 		"img-src data:",
 		"base-uri 'none'",
