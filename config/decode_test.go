@@ -127,7 +127,6 @@ upstreams:
 `, `
 c.yaml:1:13: listeners: address is missing
 c.yaml:3:5: upstreams: name is missing
-c.yaml:3:5: upstreams: endpoints is missing
 `},
 		{"a value that is none of those allowed", `
 log: {level: wran, format: xml}

@@ -8,8 +8,12 @@ type Upstream struct {
 	Name string `yaml:"name" required:"true"`
 	// What the backends speak.
 	Protocol string `yaml:"protocol" default:"grpc" enum:"grpc"`
-	// The backends, host:port. Calls go to them in turn; one that cannot be reached is passed over.
-	Endpoints []string `yaml:"endpoints" required:"true"`
+	// The backends, host:port; one that cannot be reached is passed over. Either this or discovery.
+	Endpoints []string `yaml:"endpoints"`
+	// Where the backends are learnt, if they are not listed in endpoints.
+	Discovery *Discovery `yaml:"discovery"`
+	// Which of them a request goes to.
+	Balancing Balancing `yaml:"balancing"`
 	// TLS towards the backends. Left out: plain text.
 	TLS *ClientTLS `yaml:"tls"`
 	// Connections kept to each endpoint.

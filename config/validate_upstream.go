@@ -1,16 +1,91 @@
 package config
 
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
 func (v *validator) upstreams() {
 	for i := range v.config.Upstreams {
 		u := &v.config.Upstreams[i]
 		if v.broken[u] {
 			continue
 		}
+		v.exactlyOne(u.Pos, "upstreams", choice{"endpoints", u.Endpoints != nil}, choice{"discovery", u.Discovery != nil})
 		v.words(u.Endpoints, u.Pos, "endpoints", func(s string) error { return checkAddress(s, false) })
 		if t := u.TLS; t != nil {
 			v.clientTLS(t)
 		}
+		if u.Discovery != nil {
+			v.discovery(u.Discovery)
+		}
+		v.balancing(&u.Balancing)
 	}
+}
+
+func (v *validator) discovery(d *Discovery) {
+	v.exactlyOne(d.Pos, "discovery",
+		choice{"static", d.Static != nil}, choice{"dns", d.DNS != nil}, choice{"file", d.File != nil}, choice{"redis", d.Redis != nil})
+	seen := make(map[string]bool, len(d.Static))
+	for i := range d.Static {
+		e := &d.Static[i]
+		v.check(&e.Address, e.Pos, "address", checkAddress(e.Address, false))
+		if seen[e.Address] {
+			v.errorf(v.at(&e.Address, e.Pos), "address: %s is in the list twice; give it more weight instead", quote(e.Address))
+		}
+		seen[e.Address] = true
+	}
+	if dns := d.DNS; dns != nil {
+		v.check(&dns.Name, dns.Pos, "name", checkHost(strings.TrimSuffix(dns.Name, ".")))
+		switch {
+		case dns.Type == "address" && dns.Port == 0:
+			v.errorf(dns.Pos, "dns: port is missing; records of type address have none")
+		case dns.Type == "srv" && dns.Port != 0:
+			v.errorf(v.at(&dns.Port, dns.Pos), "port: srv records have ports of their own; leave it out")
+		}
+		if dns.Server != "" {
+			v.check(&dns.Server, dns.Pos, "server", checkAddress(dns.Server, false))
+		}
+	}
+	if d.Redis != nil {
+		v.check(&d.Redis.Service, d.Redis.Pos, "service", checkName(d.Redis.Service))
+	}
+}
+
+func (v *validator) balancing(b *Balancing) {
+	switch {
+	case b.Policy == "hash" && b.HashOn == "":
+		v.errorf(v.at(&b.Policy, b.Pos), "policy: hash needs hash_on, which says what is hashed")
+	case b.Policy != "hash" && b.HashOn != "":
+		v.errorf(v.at(&b.HashOn, b.Pos), "hash_on: the policy %s hashes nothing; set policy: hash", b.Policy)
+	case b.HashOn != "":
+		v.check(&b.HashOn, b.Pos, "hash_on", checkHashOn(b.HashOn))
+	}
+	if b.Policy == "hash" && b.SlowStart > 0 {
+		v.errorf(v.at(&b.SlowStart, b.Pos), "slow_start: the policy hash has none: it would move clients from one endpoint to another")
+	}
+	if s := b.Sticky; s != nil {
+		v.check(&s.Cookie, s.Pos, "cookie", checkToken("cookie", s.Cookie))
+		v.check(&s.Path, s.Pos, "path", checkPath(s.Path))
+		if s.SameSite == "none" && !s.Secure {
+			v.errorf(v.at(&s.SameSite, s.Pos), "same_site: browsers take none only with secure: true")
+		}
+	}
+}
+
+func checkHashOn(s string) error {
+	switch kind, name, _ := strings.Cut(s, ":"); {
+	case kind == "header" && name != "":
+		return checkHeaderName(name)
+	case kind == "cookie" && name != "":
+		return checkToken("cookie", name)
+	case s == "user", s == "ip":
+		return nil
+	case kind == "header", kind == "cookie":
+		return errors.New("after the colon the name is missing")
+	}
+	return fmt.Errorf("%s is nothing to hash; expected header:NAME, cookie:NAME, user or ip%s", quote(s), didYouMean(s, []string{"header", "cookie", "user", "ip"}))
 }
 
 func (v *validator) clientTLS(t *ClientTLS) {

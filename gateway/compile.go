@@ -179,7 +179,7 @@ func (c *compiler) grpc(cfg *config.Route, policy *admission.Policy, r *route) {
 		c.errs.Add(cfg.GRPC.Pos, fmt.Errorf("route %s: there is no upstream %q", cfg.Name, cfg.GRPC.Upstream))
 		return
 	}
-	g := &grpcRoute{compiler: c, cfg: cfg, policy: policy, route: r,
+	g := &grpcRoute{compiler: c, cfg: cfg, policy: policy, route: r, pool: pool,
 		options: transcoder.Options{
 			Backend: pool,
 			Codec:   &c.codec,
@@ -227,6 +227,7 @@ type grpcRoute struct {
 	cfg     *config.Route
 	policy  *admission.Policy
 	route   *route
+	pool    *upstream.Pool
 	rpc     rpc.Options
 	options transcoder.Options
 
@@ -260,7 +261,7 @@ func (g *grpcRoute) pattern(pattern string, seen map[protoreflect.FullName]bool)
 	if g.cfg.GRPC.Validate {
 		h = nil // what is not described cannot be checked
 	}
-	t := &target{route: g.route, kind: "grpc", calls: "/" + pattern + "/*", upstream: g.cfg.GRPC.Upstream, serve: serveRPC(h, nil)}
+	t := &target{route: g.route, kind: "grpc", calls: "/" + pattern + "/*", upstream: g.cfg.GRPC.Upstream, serve: steer(g.pool, serveRPC(h, nil))}
 	g.add(g.cfg, g.policy, t, []string{http.MethodPost}, template, pattern)
 }
 
@@ -290,7 +291,7 @@ func (g *grpcRoute) service(s *descriptors.Service) {
 			g.errs.Add(g.cfg.GRPC.Pos, err)
 			continue
 		}
-		t := &target{route: g.route, kind: "rpc", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, serve: serveRPC(h, own)}
+		t := &target{route: g.route, kind: "rpc", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, serve: steer(g.pool, serveRPC(h, own))}
 		methods := []string{http.MethodPost}
 		if rpc.HasGet(m.Descriptor) {
 			methods = append(methods, http.MethodGet)
@@ -329,7 +330,7 @@ func (g *grpcRoute) binding(m *descriptors.Method, b descriptors.Binding, option
 		g.errs.Add(g.cfg.GRPC.Pos, fmt.Errorf("route %s: %w", g.cfg.Name, err))
 		return
 	}
-	t := &target{route: g.route, kind: "rest", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, serve: serveREST(method)}
+	t := &target{route: g.route, kind: "rest", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, serve: steer(g.pool, serveREST(method))}
 	g.add(g.cfg, g.policy, t, methods, method.Template(), name)
 	g.upgrade(m, b, options, method.Template())
 	g.describe(m, b, methods)

@@ -13,20 +13,32 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/upstream/internal/unary"
 )
 
 // endpoint is one backend: connections for unary calls, connections of grpc-go for streams, and an HTTP/2 transport for
 // calls that pass through untouched. Each connects when it is first needed.
 type endpoint struct {
+	pool      *Pool
 	address   string
+	id        string // in cookies
 	scheme    string
 	lines     []*line
 	conns     []*grpc.ClientConn
 	turn      atomic.Uint32
 	downUntil atomic.Int64 // Unix nanoseconds
 	transport *http.Transport
+
+	tracked bool         // requests are counted
+	active  atomic.Int64 // requests under way
+	retired atomic.Bool  // the pool has let go of it
+
+	// Below the pool's mutex.
+	weight  int
+	zone    string
+	since   time.Time // when it began, or was well again
+	sick    bool      // active checks say so
+	ejected bool
 }
 
 const userAgent = "crossgate"
@@ -35,8 +47,9 @@ const userAgent = "crossgate"
 // it reads, whoever takes what was read.
 const connWindow = 16 << 20
 
-func newEndpoint(address string, cfg *config.Upstream, tls *clientTLS) (*endpoint, error) {
-	e := &endpoint{address: address, scheme: "http"}
+func (p *Pool) newEndpoint(address string) (*endpoint, error) {
+	cfg, tls := &p.config, p.tls
+	e := &endpoint{pool: p, address: address, id: idOf(p.name, address), scheme: "http", tracked: !p.plain}
 	creds := insecure.NewCredentials()
 	d := &dialer{net: net.Dialer{Timeout: cfg.ConnectTimeout.Std()}, timeout: cfg.ConnectTimeout.Std()}
 	var protocols http.Protocols
@@ -166,3 +179,6 @@ func (e *endpoint) close() {
 	}
 	e.transport.CloseIdleConnections()
 }
+
+// downFor is how long a backend that could not be reached is passed over.
+const downFor = time.Second

@@ -155,7 +155,9 @@ func closedAddress(t testing.TB) string {
 
 func TestCallsGoToTheEndpointsInTurn(t *testing.T) {
 	a, b := startBackend(t, nil), startBackend(t, nil)
-	p := openSet(t, nil, upstreamOf(a.address, b.address)).Pool("shop")
+	cfg := upstreamOf(a.address, b.address)
+	cfg.Balancing.Policy = "round_robin"
+	p := openSet(t, nil, cfg).Pool("shop")
 	ctx := testContext(t)
 	until(t, "both to be connected", func() bool {
 		if _, err := call(ctx, p, "x"); err != nil {

@@ -1,0 +1,53 @@
+package config
+
+import "testing"
+
+func TestBadBalancingAndDiscoveryAreRefused(t *testing.T) {
+	t.Parallel()
+	testBadInput(t, []badInput{
+		{"endpoints and discovery, or neither", `
+upstreams:
+  - {name: a}
+  - {name: b, endpoints: ["a:1"], discovery: {file: {path: p}}}
+  - {name: c, discovery: {file: {path: p}, redis: {service: s}}}
+`, `
+c.yaml:2:5: upstreams: exactly one of endpoints or discovery is needed
+c.yaml:3:5: upstreams: endpoints and discovery exclude each other; exactly one is needed
+c.yaml:4:26: discovery: file and redis exclude each other; exactly one is needed
+`},
+		{"discovery that cannot be", `
+upstreams:
+  - {name: a, discovery: {static: [{address: "a:1"}, {address: "a:1", weight: 0}, {address: "b"}]}}
+  - {name: b, discovery: {dns: {name: "a b", port: 1}}}
+  - {name: c, discovery: {dns: {name: a}}}
+  - {name: d, discovery: {dns: {name: a, port: 1, type: srv, server: a}}}
+  - {name: e, discovery: {redis: {service: a/b}}}
+  - {name: f, discovery: {static: [{address: "a:1"}, {address: "a:1"}, {address: "b"}]}}
+`, `
+c.yaml:2:79: weight: 0 is too small; the least is 1
+c.yaml:3:39: name: "a b" is not a host; expected a name, as api.example.com, or an IP address, without scheme, port and path
+c.yaml:4:32: dns: port is missing; records of type address have none
+c.yaml:5:48: port: srv records have ports of their own; leave it out
+c.yaml:5:70: server: "a" is not an address; expected host:port
+c.yaml:6:44: service: the name "a/b" may only have letters, digits and the characters . - _
+c.yaml:7:64: address: "a:1" is in the list twice; give it more weight instead
+c.yaml:7:82: address: "b" is not an address; expected host:port
+`},
+		{"balancing that contradicts itself", `
+upstreams:
+  - {name: a, endpoints: ["a:1"], balancing: {policy: hash}}
+  - {name: b, endpoints: ["a:1"], balancing: {hash_on: user}}
+  - {name: c, endpoints: ["a:1"], balancing: {policy: hash, hash_on: users, slow_start: 1s}}
+  - {name: d, endpoints: ["a:1"], balancing: {policy: hash, hash_on: "header:"}}
+  - {name: e, endpoints: ["a:1"], balancing: {sticky: {cookie: "a b", same_site: none}}}
+`, `
+c.yaml:2:55: policy: hash needs hash_on, which says what is hashed
+c.yaml:3:56: hash_on: the policy least_request hashes nothing; set policy: hash
+c.yaml:4:70: hash_on: "users" is nothing to hash; expected header:NAME, cookie:NAME, user or ip; did you mean "user"?
+c.yaml:4:89: slow_start: the policy hash has none: it would move clients from one endpoint to another
+c.yaml:5:70: hash_on: after the colon the name is missing
+c.yaml:6:64: cookie: "a b" is not the name of a cookie; " " may not be in one
+c.yaml:6:82: same_site: browsers take none only with secure: true
+`},
+	})
+}

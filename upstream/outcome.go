@@ -1,0 +1,91 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/crossgate/crossgate/fault"
+)
+
+// outcome is how a request ended, as far as it tells of the endpoint.
+type outcome uint8
+
+const (
+	unjudged       outcome = iota // the caller gave it up, or it says nothing
+	succeeded                     // also with an answer that is the caller's fault
+	failed                        // the backend says that it failed: HTTP 500, and what gRPC amounts to that
+	gatewayFailed                 // it says so as a gateway does: HTTP 502, 503 and 504
+	disconnected                  // it could not be reached, or broke off
+	endedByTimeout                // it did not answer in time
+)
+
+// outcomeOfCode judges a call by its gRPC status, as Envoy does by the HTTP status that each amounts to, but for
+// UNIMPLEMENTED: a caller makes that by asking for what is not there.
+func outcomeOfCode(c codes.Code) outcome {
+	switch c {
+	case codes.Unavailable:
+		return gatewayFailed
+	case codes.DeadlineExceeded:
+		return endedByTimeout
+	case codes.Internal, codes.Unknown, codes.DataLoss:
+		return failed
+	}
+	return succeeded
+}
+
+// outcomeOfHTTP judges a request by the HTTP status of its answer.
+func outcomeOfHTTP(status int) outcome {
+	switch {
+	case status == http.StatusBadGateway, status == http.StatusServiceUnavailable, status == http.StatusGatewayTimeout:
+		return gatewayFailed
+	case status >= http.StatusInternalServerError && status != http.StatusNotImplemented:
+		return failed
+	}
+	return succeeded
+}
+
+// outcomeOf judges a call by its error. ctx is the caller's.
+func outcomeOf(ctx context.Context, err error) outcome {
+	switch {
+	case err == nil:
+		return succeeded
+	case errors.Is(err, fault.ErrDisconnected):
+		return disconnected
+	case ctx.Err() != nil:
+		return outcomeOfContext(ctx)
+	}
+	return outcomeOfCode(status.Code(err))
+}
+
+// outcomeOfContext judges a request that was given up.
+func outcomeOfContext(ctx context.Context) outcome {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return endedByTimeout
+	}
+	return unjudged
+}
+
+// take counts a request to e that begins; false when e has gone.
+func (e *endpoint) take() bool {
+	if e.tracked && e.active.Add(1) <= 0 {
+		e.active.Add(-1)
+		return false
+	}
+	return true
+}
+
+// done ends a request that take began, and judges e by it.
+func (e *endpoint) done(o outcome) {
+	if e.tracked && e.active.Add(-1) == 0 && e.retired.Load() {
+		e.pool.mu.Lock()
+		e.pool.closeIdle(e)
+		e.pool.mu.Unlock()
+	}
+}
+
+// gone is what active is once e is closed, however many more would begin.
+const gone = -1 << 62

@@ -1,0 +1,140 @@
+package upstream
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/crossgate/crossgate/upstream/internal/unary"
+)
+
+// FormatTimeout returns a duration as a value of grpc-timeout (PROTOCOL-HTTP2.md) for the headers of RoundTrip.
+func FormatTimeout(d time.Duration) string { return string(unary.AppendTimeout(nil, d)) }
+
+// RoundTrip passes a request through to a backend and returns its answer, both untouched. Scheme and host of r.URL are
+// set. When a backend cannot be connected to, the request goes to the next one.
+func (p *Pool) RoundTrip(r *http.Request) (*http.Response, error) {
+	t := p.turn(r.Context())
+	return t.roundTrip(r)
+}
+
+// roundTrip passes a request to the next endpoint that can be connected to.
+func (t *turn) roundTrip(r *http.Request) (*http.Response, error) {
+	ctx, body := r.Context(), r.Body
+	if body != nil {
+		r = r.WithContext(ctx)
+	}
+	var last error
+	for {
+		e, anyway := t.next(ctx)
+		if e == nil {
+			return nil, t.pool.unreachable(last)
+		}
+		if _, ready := e.conn(); !anyway && (!ready || e.isDown()) || !e.take() {
+			continue
+		}
+		r.URL.Scheme, r.URL.Host = e.scheme, e.address
+		if body != nil {
+			r.Body = &sentBody{body: body}
+		}
+		answer, err := e.transport.RoundTrip(r)
+		if err == nil {
+			e.track(answer)
+			return answer, nil
+		}
+		if failed := (*connectError)(nil); !errors.As(err, &failed) || ctx.Err() != nil {
+			if ctx.Err() != nil {
+				e.done(outcomeOfContext(ctx))
+			} else {
+				e.done(disconnected)
+			}
+			return nil, err
+		}
+		e.failed()
+		e.done(disconnected)
+		last = err
+	}
+}
+
+// track counts an answer among the requests of its endpoint until its body has ended.
+func (e *endpoint) track(answer *http.Response) {
+	if !e.tracked {
+		return
+	}
+	b := &trackedBody{ReadCloser: answer.Body, endpoint: e, answer: answer}
+	if w, ok := answer.Body.(io.Writer); ok { // of a connection that changes its protocol
+		answer.Body = &trackedConn{b, w}
+		return
+	}
+	answer.Body = b
+}
+
+// trackedBody is the body of an answer that counts among the requests of its endpoint.
+type trackedBody struct {
+	io.ReadCloser
+	endpoint *endpoint
+	answer   *http.Response
+	ended    atomic.Bool
+}
+
+// trackedConn is the body of an answer that can be written to.
+type trackedConn struct {
+	*trackedBody
+	io.Writer
+}
+
+func (b *trackedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	switch {
+	case err == nil:
+	case errors.Is(err, io.EOF):
+		b.end(b.judge())
+	case b.answer.Request.Context().Err() != nil:
+		b.end(outcomeOfContext(b.answer.Request.Context()))
+	default:
+		b.end(disconnected)
+	}
+	return n, err
+}
+
+func (b *trackedBody) Close() error {
+	err := b.ReadCloser.Close()
+	o := b.judge()
+	if o == succeeded && isGRPC(b.answer) {
+		o = unjudged // the status was not read
+	}
+	b.end(o)
+	return err
+}
+
+// judge returns what an answer amounts to that came to its end.
+func (b *trackedBody) judge() outcome {
+	if isGRPC(b.answer) {
+		for _, h := range [...]http.Header{b.answer.Header, b.answer.Trailer} {
+			if text := h.Get("Grpc-Status"); text != "" {
+				code, err := strconv.ParseUint(text, 10, 32)
+				if err != nil {
+					return failed
+				}
+				return outcomeOfCode(codes.Code(code))
+			}
+		}
+	}
+	return outcomeOfHTTP(b.answer.StatusCode)
+}
+
+func (b *trackedBody) end(o outcome) {
+	if !b.ended.Swap(true) {
+		b.endpoint.done(o)
+	}
+}
+
+func isGRPC(answer *http.Response) bool {
+	return strings.HasPrefix(answer.Header.Get("Content-Type"), "application/grpc")
+}
