@@ -37,7 +37,7 @@ func admitter(t testing.TB, cfg config.Route, stores Stores) setUp {
 		{Name: "keys", APIKeys: &config.APIKeys{Keys: []config.APIKey{
 			{ID: "k1", Key: "key-one", User: "ada"}, {ID: "k2", Key: "key-two", User: "ada"},
 		}}},
-	}, nil)
+	}, auth.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

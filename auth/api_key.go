@@ -2,45 +2,135 @@ package auth
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/descriptors"
 )
 
-// keyVerifier knows API keys by their SHA-256: what a lookup's timing tells of a digest says nothing of the key.
+// keyVerifier knows API keys by their SHA-256: what the timing of a lookup tells of a digest, which nobody can choose, says
+// nothing of the key. They are in the configuration, in a file that is watched, and in Redis.
 type keyVerifier struct {
-	keys map[digest]*Identity
+	held
+	provider string
+	config   *config.APIKeys
+	given    map[digest]*Identity // in the configuration
+	known    atomic.Pointer[map[digest]*Identity]
+	redis    *redisKeys               // nil for none
+	watcher  *descriptors.FileWatcher // nil for none
+	loading  sync.Mutex
+	now      func() time.Time
 }
 
-func newKeyVerifier(provider string, cfg *config.APIKeys) (*keyVerifier, error) {
-	v := &keyVerifier{keys: map[digest]*Identity{}}
-	for i := range cfg.Keys {
-		k := &cfg.Keys[i]
-		known := digestOf(k.Key.Reveal())
+func newKeyVerifier(provider string, cfg *config.APIKeys, o *Options) (*keyVerifier, error) {
+	v := &keyVerifier{provider: provider, config: cfg, given: map[digest]*Identity{}, now: time.Now}
+	v.hold()
+	if err := v.add(v.given, cfg.Keys); err != nil {
+		return nil, err
+	}
+	v.known.Store(&v.given)
+	if cfg.File != "" {
+		// Watched before it is read, so that no change falls between.
+		var err error
+		v.watcher, err = descriptors.WatchFiles([]string{string(cfg.File)}, func() {
+			if err := v.load(); err != nil {
+				o.Logger.Error("API keys refused; the old ones stay in force", "provider", provider, "error", err.Error())
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+		if err := v.load(); err != nil {
+			v.watcher.Close()
+			return nil, err
+		}
+	}
+	if cfg.Redis {
+		v.redis = newRedisKeys(provider, cfg, o)
+	}
+	return v, nil
+}
+
+// load reads the file of keys.
+func (v *keyVerifier) load() error {
+	v.loading.Lock()
+	defer v.loading.Unlock()
+	list, err := config.LoadAPIKeys(string(v.config.File))
+	if err != nil {
+		return err
+	}
+	all := maps.Clone(v.given)
+	if err := v.add(all, list); err != nil {
+		return err
+	}
+	v.known.Store(&all)
+	return nil
+}
+
+func (v *keyVerifier) add(to map[digest]*Identity, list []config.APIKey) error {
+	for i := range list {
+		k := &list[i]
+		d := digestOf(k.Key.Reveal())
 		if k.SHA256 != "" {
 			raw, err := hex.DecodeString(k.SHA256)
-			if err != nil || len(raw) != sha256.Size {
-				return nil, config.Errorf(k.Pos, "api key %s: sha256 is not 64 hexadecimal digits", k.ID)
+			if err != nil || len(raw) != len(d) {
+				return config.Errorf(k.Pos, "api key %s: sha256 is not 64 hexadecimal digits", k.ID)
 			}
-			known = digest(raw)
+			d = digest(raw)
 		}
-		if other := v.keys[known]; other != nil {
-			return nil, config.Errorf(k.Pos, "api key %s is the same as %s", k.ID, other.KeyID)
+		if other := to[d]; other != nil {
+			return config.Errorf(k.Pos, "api key %s is the same as %s", k.ID, other.KeyID)
 		}
 		user := k.User
 		if user == "" {
 			user = k.ID
 		}
-		v.keys[known] = &Identity{Provider: provider, User: user, KeyID: k.ID, Roles: k.Roles, Scopes: k.Scopes}
+		to[d] = &Identity{Provider: v.provider, User: user, KeyID: k.ID, Roles: k.Roles, Scopes: k.Scopes, Expires: k.Ends()}
 	}
-	return v, nil
+	return nil
 }
 
-func (v *keyVerifier) recall(d digest) *Identity { return v.keys[d] }
-
-func (v *keyVerifier) verify(context.Context, digest, string) (*Identity, error) {
-	return nil, &notMine{"the API key is not known"}
+func (v *keyVerifier) recall(d digest) *Identity {
+	id := (*v.known.Load())[d]
+	if id == nil {
+		if v.redis == nil {
+			return nil
+		}
+		return v.redis.recall(d)
+	}
+	if !id.Expires.IsZero() && !v.now().Before(id.Expires) {
+		return nil
+	}
+	return id
 }
 
-func (v *keyVerifier) close() {}
+func (v *keyVerifier) verify(ctx context.Context, d digest, credential string) (*Identity, error) {
+	if (*v.known.Load())[d] != nil {
+		return nil, errKeyExpired
+	}
+	if v.redis != nil {
+		return v.redis.verify(ctx, d, credential)
+	}
+	return nil, errNoKey
+}
+
+var (
+	errNoKey      = &notMine{"the API key is not known"}
+	errKeyExpired = &notMine{"the API key has expired"}
+)
+
+func (v *keyVerifier) close() {
+	if !v.letGo() {
+		return
+	}
+	if v.watcher != nil {
+		v.watcher.Close()
+	}
+	if v.redis != nil {
+		v.redis.close()
+	}
+}

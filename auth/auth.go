@@ -17,6 +17,8 @@ type Identity struct {
 	Claims map[string]any
 	// Expires is when the credential ends; zero for never.
 	Expires time.Time
+
+	refusal error // what is remembered of a credential that is nobody's
 }
 
 // Anonymous is the identity of a caller without a credential where a route lets such callers in.

@@ -10,7 +10,6 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"maps"
@@ -122,7 +121,7 @@ func withSecret(c *config.JWT) { c.Secret = secret }
 
 func compile(t testing.TB, cfg ...config.AuthProvider) *Providers {
 	t.Helper()
-	p, err := Compile(cfg, nil)
+	p, err := Compile(cfg, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -401,57 +400,6 @@ func TestPlacesAreThoseOfRequests(t *testing.T) {
 	}
 }
 
-func TestAPIKeys(t *testing.T) {
-	digest := sha256.Sum256([]byte("hashed-key"))
-	provider := config.AuthProvider{Name: "keys", APIKeys: &config.APIKeys{Keys: []config.APIKey{
-		{ID: "plain", Key: "plain-key", User: "ada", Roles: []string{"admin"}, Scopes: []string{"read"}},
-		{ID: "hashed", SHA256: strings.ToUpper(hex.EncodeToString(digest[:]))},
-	}}}
-	p := policy(t, provider)
-	for _, c := range []struct {
-		name, key string
-		want      *Identity
-	}{
-		{"a key in the clear", "plain-key", &Identity{Provider: "keys", User: "ada", KeyID: "plain", Roles: []string{"admin"}, Scopes: []string{"read"}}},
-		{"a key known by its SHA-256, whose user is its id", "hashed-key", &Identity{Provider: "keys", User: "hashed", KeyID: "hashed"}},
-		{"the SHA-256 is no key", hex.EncodeToString(digest[:]), nil},
-		{"an unknown key", "unknown-key", nil},
-		{"a key with a space after it", "plain-key ", nil},
-		{"the beginning of a key", "plain-ke", nil},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			id, err := p.Authenticate(t.Context(), request{header: map[string]string{"X-Api-Key": c.key}})
-			if c.want != nil {
-				if err != nil || !reflect.DeepEqual(id, c.want) {
-					t.Errorf("got %+v, %v", id, err)
-				}
-				return
-			}
-			why := refused(t, id, err)
-			if why.Reason != "the API key is not known" || why.Challenge != `ApiKey realm="crossgate"` || strings.Contains(why.Error(), c.key) {
-				t.Errorf("refused with %+v", why)
-			}
-		})
-	}
-	for _, c := range []struct {
-		name string
-		keys []config.APIKey
-		want string
-	}{
-		{"a SHA-256 that is too short is refused", []config.APIKey{{ID: "a", SHA256: "abcd"}}, "64 hexadecimal digits"},
-		{"a SHA-256 that is not hexadecimal is refused", []config.APIKey{{ID: "a", SHA256: strings.Repeat("x", 64)}}, "64 hexadecimal digits"},
-		{"the same key twice is refused", []config.APIKey{{ID: "a", Key: "same"}, {ID: "b", Key: "same"}}, "api key b is the same as a"},
-		{"a key and its SHA-256 are the same", []config.APIKey{{ID: "a", Key: "hashed-key"}, {ID: "b", SHA256: hex.EncodeToString(digest[:])}}, "api key b is the same as a"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			_, err := Compile([]config.AuthProvider{{Name: "keys", APIKeys: &config.APIKeys{Keys: c.keys}}}, nil)
-			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v", err)
-			}
-		})
-	}
-}
-
 func TestKeysAndTokensOnOneRoute(t *testing.T) {
 	p := policy(t,
 		config.AuthProvider{Name: "keys", APIKeys: &config.APIKeys{Keys: []config.APIKey{{ID: "k", Key: "the-key"}}}},
@@ -548,7 +496,7 @@ func TestCompileErrors(t *testing.T) {
 		{"a key set file without a key set", func(j *config.JWT) { j.JWKSFile = config.Path(empty) }, "expected a JSON Web Key Set"},
 	} {
 		t.Run(c.name+" is refused", func(t *testing.T) {
-			p, err := Compile([]config.AuthProvider{{Name: "tokens", JWT: jwtConfig(c.change)}}, nil)
+			p, err := Compile([]config.AuthProvider{{Name: "tokens", JWT: jwtConfig(c.change)}}, Options{})
 			if err == nil {
 				p.Close()
 				t.Fatal("it is not")

@@ -21,7 +21,7 @@ func Example() {
 	providers, err := auth.Compile([]config.AuthProvider{{
 		Name:    "partners",
 		APIKeys: &config.APIKeys{Keys: []config.APIKey{{ID: "acme", Key: "s3cret", Scopes: []string{"read"}}}},
-	}}, nil)
+	}}, auth.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return

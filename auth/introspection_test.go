@@ -237,7 +237,7 @@ func TestIntrospectionIsRemembered(t *testing.T) {
 		server := httptest.NewServer(e)
 		t.Cleanup(server.Close)
 		old := compile(t, introspected(server.URL, nil))
-		next, err := Compile([]config.AuthProvider{introspected(server.URL, nil)}, old)
+		next, err := Compile([]config.AuthProvider{introspected(server.URL, nil)}, Options{Previous: old})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -418,7 +418,7 @@ func TestDiscovery(t *testing.T) {
 func TestReloadKeepsFetchedKeys(t *testing.T) {
 	e, _, _ := remote(t, 200, keySetOf(t, map[string]crypto.PublicKey{"old": p256().Public()}))
 	cfg := []config.AuthProvider{{Name: "tokens", JWT: jwtConfig(func(j *config.JWT) { j.JWKSURL = e.url })}}
-	before, err := Compile(cfg, nil)
+	before, err := Compile(cfg, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -426,7 +426,7 @@ func TestReloadKeepsFetchedKeys(t *testing.T) {
 	asked(t, e, 1)
 
 	t.Run("an unchanged provider goes on with its keys after the old one is closed", func(t *testing.T) {
-		after, err := Compile(cfg, before)
+		after, err := Compile(cfg, Options{Previous: before})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -438,7 +438,7 @@ func TestReloadKeepsFetchedKeys(t *testing.T) {
 
 		t.Run("so does one that asks something else of tokens", func(t *testing.T) {
 			stricter := []config.AuthProvider{{Name: "tokens", JWT: jwtConfig(func(j *config.JWT) { j.JWKSURL, j.Audiences = e.url, []string{"bank"} })}}
-			other, err := Compile(stricter, after)
+			other, err := Compile(stricter, Options{Previous: after})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -450,7 +450,7 @@ func TestReloadKeepsFetchedKeys(t *testing.T) {
 		})
 		t.Run("a changed one fetches its own", func(t *testing.T) {
 			changed := []config.AuthProvider{{Name: "tokens", JWT: jwtConfig(func(j *config.JWT) { j.JWKSURL, j.Algorithms = e.url, []string{"ES256"} })}}
-			other, err := Compile(changed, after)
+			other, err := Compile(changed, Options{Previous: after})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -3,6 +3,9 @@ package auth
 import (
 	"context"
 	"fmt"
+	"log/slog"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/crossgate/crossgate/config"
 )
@@ -31,14 +34,28 @@ type verifier interface {
 	close()
 }
 
-// Compile makes the providers of a configuration. Key sets that prev, which may be nil, has fetched for an unchanged
-// provider are carried over. Key files are read here; a key set that cannot be fetched yet is no error. Errors are
-// config.Errors.
-func Compile(cfg []config.AuthProvider, prev *Providers) (*Providers, error) {
+// Options are what providers are compiled with. The zero value is enough for those that need nobody.
+type Options struct {
+	// Previous are the providers in force, nil for none: what those have fetched is carried over for providers that have
+	// not changed.
+	Previous *Providers
+	// Logger hears what goes wrong in the background; nil for nobody.
+	Logger *slog.Logger
+	// Redis has API keys, below Prefix; nil for none, as where a configuration is only checked.
+	Redis  redis.UniversalClient
+	Prefix string
+}
+
+// Compile makes the providers of a configuration. Key files are read here; what cannot be reached yet is no error.
+// Errors are config.Errors.
+func Compile(cfg []config.AuthProvider, o Options) (*Providers, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
 	p := &Providers{byName: map[string]*provider{}}
 	var errs config.Errors
 	for i := range cfg {
-		one, err := compileProvider(&cfg[i], prev.find(cfg[i].Name))
+		one, err := compileProvider(&cfg[i], &o)
 		if err != nil {
 			errs.Add(cfg[i].Pos, fmt.Errorf("auth %s: %w", cfg[i].Name, err))
 			continue
@@ -53,7 +70,8 @@ func Compile(cfg []config.AuthProvider, prev *Providers) (*Providers, error) {
 	return p, nil
 }
 
-func compileProvider(cfg *config.AuthProvider, prev *provider) (*provider, error) {
+func compileProvider(cfg *config.AuthProvider, o *Options) (*provider, error) {
+	prev := o.Previous.find(cfg.Name)
 	p := &provider{name: cfg.Name, from: cfg.From, config: *cfg, apiKeys: cfg.APIKeys != nil}
 	var err error
 	switch {
@@ -78,7 +96,13 @@ func compileProvider(cfg *config.AuthProvider, prev *provider) (*provider, error
 		if len(p.from) == 0 {
 			p.from = []config.CredentialSource{{Header: "X-API-Key"}}
 		}
-		p.verifier, err = newKeyVerifier(cfg.Name, cfg.APIKeys)
+		if prev != nil && config.Same(prev.config.APIKeys, cfg.APIKeys) {
+			same := prev.verifier.(*keyVerifier)
+			same.hold()
+			p.verifier = same
+		} else {
+			p.verifier, err = newKeyVerifier(cfg.Name, cfg.APIKeys, o)
+		}
 	}
 	return p, err
 }

@@ -1,5 +1,7 @@
 package config
 
+import "time"
+
 // AuthProvider is one named way to authenticate a caller. Exactly one of JWT, Introspection and APIKeys is set.
 type AuthProvider struct {
 	Pos Position `yaml:"-"`
@@ -123,12 +125,25 @@ type RoleMapping struct {
 	Roles []string `yaml:"roles" required:"true"`
 }
 
-// APIKeys is a set of keys handed out to callers.
+// APIKeys is a set of keys handed out to callers. At least one of Keys, File and Redis is set. docs/auth.md has the form of
+// the file and the keys in Redis.
 type APIKeys struct {
 	Pos Position `yaml:"-"`
 
-	// The keys.
-	Keys []APIKey `yaml:"keys" required:"true"`
+	// The keys. Two may have the same id while one takes the place of the other.
+	Keys []APIKey `yaml:"keys"`
+	// A YAML file with more, under keys. It is watched: while it is broken what it had before stays in force.
+	File Path `yaml:"file"`
+	// Whether keys are looked up in Redis too, by their SHA-256.
+	Redis bool `yaml:"redis" default:"false"`
+	// How long a key of Redis is believed without looking again, unless a change is announced.
+	CacheTime Duration `yaml:"cache_time" default:"1m"`
+	// How long a key that is not in Redis is refused without looking again, unless a change is announced.
+	NegativeCacheTime Duration `yaml:"negative_cache_time" default:"10s"`
+	// How long beyond cache_time a key is still believed, while Redis cannot be reached. 0 for not at all: callers then get 503.
+	StaleTime Duration `yaml:"stale_time" default:"0s"`
+	// How long Redis may take.
+	Timeout Duration `yaml:"timeout" default:"1s" min:"1ms"`
 }
 
 // APIKey is one key. Exactly one of Key and SHA256 is set.
@@ -139,7 +154,7 @@ type APIKey struct {
 	ID string `yaml:"id" required:"true"`
 	// The key itself. Write it as ${NAME}.
 	Key Secret `yaml:"key"`
-	// The SHA-256 of the key, in hexadecimal.
+	// The SHA-256 of the key, in hexadecimal, as crossgate key prints it. A key must then be long and random.
 	SHA256 string `yaml:"sha256"`
 	// The user the key acts for. Left out: the id.
 	User string `yaml:"user"`
@@ -147,6 +162,14 @@ type APIKey struct {
 	Roles []string `yaml:"roles"`
 	// Scopes the key has.
 	Scopes []string `yaml:"scopes"`
+	// When the key ends, as 2027-01-31T00:00:00Z (RFC 3339). Left out: never.
+	Expires string `yaml:"expires"`
+}
+
+// Ends returns when the key ends, zero for never.
+func (k *APIKey) Ends() time.Time {
+	t, _ := time.Parse(time.RFC3339, k.Expires)
+	return t
 }
 
 // CredentialSource is one place a credential is looked for. Exactly one of Header, Cookie, Query and Subprotocol is set.

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 func (v *validator) providers() {
@@ -169,10 +170,29 @@ func checkHTTPURL(s string) error {
 }
 
 func (v *validator) apiKeys(a *APIKeys) {
-	unique(v, "keys", a.Keys, func(k *APIKey) *string { return &k.ID })
-	seen := make(map[[sha256.Size]byte]*APIKey, len(a.Keys))
-	for i := range a.Keys {
-		k := &a.Keys[i]
+	if len(a.Keys) == 0 && a.File == "" && !a.Redis {
+		v.errorf(a.Pos, "api_keys: at least one of keys, file or redis is needed")
+	}
+	v.keyList(a.Keys)
+}
+
+// activeKeys is how many keys one id may have: the old and the new one, while callers change over.
+const activeKeys = 2
+
+func (v *validator) keyList(keys []APIKey) {
+	seen := make(map[[sha256.Size]byte]*APIKey, len(keys))
+	ids := make(map[string]int, len(keys))
+	for i := range keys {
+		k := &keys[i]
+		if k.ID != "" {
+			v.check(&k.ID, k.Pos, "id", checkName(k.ID))
+			if ids[k.ID]++; ids[k.ID] == activeKeys+1 {
+				v.errorf(v.at(&k.ID, k.Pos), "keys: %s has more than %d keys", quote(k.ID), activeKeys)
+			}
+		}
+		if _, err := time.Parse(time.RFC3339, k.Expires); err != nil && k.Expires != "" {
+			v.errorf(v.at(&k.Expires, k.Pos), "expires: %s is no time; expected one as 2027-01-31T00:00:00Z", quote(k.Expires))
+		}
 		v.exactlyOne(k.Pos, "keys", choice{"key", k.Key != ""}, choice{"sha256", k.SHA256 != ""})
 		if (k.Key == "") == (k.SHA256 == "") {
 			continue

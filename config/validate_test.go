@@ -313,6 +313,7 @@ auth:
         - {id: e, sha256: ` + sum + sum + `}
         - {id: f, key: the-key}
         - {id: f, key: the-other-key}
+        - {id: f, key: the-third-key, expires: tomorrow}
         - {id: g, key: the-key}
   - {name: b, api_keys: {}}
 `, `
@@ -321,9 +322,10 @@ c.yaml:6:11: keys: key and sha256 exclude each other; exactly one is needed
 c.yaml:7:27: sha256: expected 64 hexadecimal digits
 c.yaml:8:27: sha256: expected 64 hexadecimal digits
 c.yaml:9:27: sha256: expected 64 hexadecimal digits
-c.yaml:11:16: keys: the name "f" is taken, at c.yaml:10:16
-c.yaml:12:11: keys: "g" has the same key as "f", at c.yaml:10:11
-c.yaml:13:25: api_keys: keys is missing
+c.yaml:12:16: keys: "f" has more than 2 keys
+c.yaml:12:48: expires: "tomorrow" is no time; expected one as 2027-01-31T00:00:00Z
+c.yaml:13:11: keys: "g" has the same key as "f", at c.yaml:10:11
+c.yaml:14:25: api_keys: at least one of keys, file or redis is needed
 `},
 		{"credentials from nowhere, or from two places", `
 auth:

@@ -42,7 +42,7 @@ func Check(ctx context.Context, path string) (*Report, error) {
 		errs.Add(config.Position{}, err)
 	}
 	defer p.upstreams.Close()
-	if p.auth, err = auth.Compile(cfg.Auth, nil); err != nil {
+	if p.auth, err = auth.Compile(cfg.Auth, auth.Options{}); err != nil {
 		errs.Add(config.Position{}, err)
 	}
 	defer p.auth.Close()

@@ -121,7 +121,9 @@ func (g *Gateway) open(cfg *config.Config, old *Snapshot) (*parts, error) {
 	if p.upstreams, err = upstream.Open(cfg.Upstreams, oldUpstreams); err != nil {
 		errs.Add(config.Position{}, err)
 	}
-	if p.auth, err = auth.Compile(cfg.Auth, oldAuth); err != nil {
+	if p.auth, err = auth.Compile(cfg.Auth, auth.Options{
+		Previous: oldAuth, Logger: g.telemetry.Logger, Redis: g.redis.first(), Prefix: g.redis.prefix,
+	}); err != nil {
 		errs.Add(config.Position{}, err)
 	}
 	if err := errs.Err(); err != nil {

@@ -21,7 +21,7 @@ func guarded(t *testing.T, cfg *config.RouteAuth) openapi.Route {
 		{Name: "odd", APIKeys: &config.APIKeys{Keys: []config.APIKey{{ID: "b", Key: "not-so-secret-b-key"}}}, From: []config.CredentialSource{
 			{Header: "x-token", Scheme: "Shop"}, {Header: "Authorization", Scheme: "ApiKey"},
 		}},
-	}, nil)
+	}, auth.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

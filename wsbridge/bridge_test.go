@@ -89,7 +89,7 @@ routes:
 		t.Fatal(err)
 	}
 	revoked := new(auth.Revocations)
-	providers, err := auth.Compile(c.Auth, nil)
+	providers, err := auth.Compile(c.Auth, auth.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,6 +28,6 @@ func rootCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(serveCommand(), devCommand(), checkCommand(), routesCommand(), openapiCommand(), descriptorsCommand(),
-		schemaCommand(), demoCommand(), healthCommand(), versionCommand())
+		schemaCommand(), demoCommand(), healthCommand(), keyCommand(), versionCommand())
 	return root
 }
