@@ -1,0 +1,301 @@
+package integration
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/crossgate/crossgate/integration/rig"
+	"github.com/crossgate/crossgate/wsbridge"
+	"github.com/crossgate/crossgate/wsbridge/bus"
+	"github.com/crossgate/crossgate/wsbridge/service"
+)
+
+const (
+	// rollingChannels is how many channels the clients share: of each 100 messages, each client gets one or two.
+	rollingChannels = 50
+	// rollingPause is between two messages.
+	rollingPause = 10 * time.Millisecond
+)
+
+// rollingClients is how many clients take part: 5,000, or what CROSSGATE_CONNECTIONS says; under the race detector, where a
+// client costs several times as much, fewer.
+func rollingClients(t *testing.T) int {
+	t.Helper()
+	clients := 5000
+	if rig.Race {
+		clients = 1000
+	}
+	if testing.Short() {
+		clients = 200
+	}
+	if text := os.Getenv("CROSSGATE_CONNECTIONS"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clients = n
+	}
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		t.Fatal(err)
+	}
+	if most := int(files.Cur) - 500; clients > most {
+		t.Logf("only %d files may be open: %d clients in place of %d", files.Cur, most, clients)
+		clients = most
+	}
+	return clients
+}
+
+// follower is a client that follows one channel through whatever node it finds.
+type follower struct {
+	nodes   []string // host:port
+	channel string
+	at      bus.Position
+	next    int // the number that the next message has
+	total   *atomic.Int64
+
+	reconnects int
+	away       time.Duration // the longest time without a subscription
+}
+
+// frame is what a follower looks at in a frame.
+type frame struct {
+	Type      string `json:"type"`
+	Epoch     string `json:"epoch"`
+	Offset    uint64 `json:"offset"`
+	Recovered *bool  `json:"recovered"`
+	Data      int    `json:"data"`
+}
+
+// dial connects to one of the nodes, as a balancer would have it: the next one where one refuses.
+func (f *follower) dial(ctx context.Context) (*websocket.Conn, error) {
+	for {
+		var err error
+		for _, i := range rand.Perm(len(f.nodes)) {
+			var conn *websocket.Conn
+			conn, _, err = websocket.Dial(ctx, "ws://"+f.nodes[i]+"/ws", &websocket.DialOptions{Subprotocols: []string{wsbridge.Subprotocol}})
+			if err == nil {
+				return conn, nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("no node takes a client: %w", err)
+		case <-time.After(rand.N(200 * time.Millisecond)):
+		}
+	}
+}
+
+// run follows until it has the last message, which publishing has numbered by then.
+func (f *follower) run(ctx context.Context, subscribed func(), last func() (int, bool)) error {
+	lost := time.Now()
+	for {
+		conn, err := f.dial(ctx)
+		if err != nil {
+			return err
+		}
+		err = f.visit(ctx, conn, func() {
+			if f.reconnects > 0 {
+				f.away = max(f.away, time.Since(lost))
+			}
+			subscribed()
+		}, last)
+		lost = time.Now()
+		_ = conn.CloseNow()
+		if n, known := last(); known && f.next == n {
+			return nil
+		}
+		if code := websocket.CloseStatus(err); code != wsbridge.CloseDraining {
+			return fmt.Errorf("it ended with %w, after message %d", err, f.next)
+		}
+		f.reconnects++
+	}
+}
+
+// visit follows on one connection until that ends.
+func (f *follower) visit(ctx context.Context, conn *websocket.Conn, subscribed func(), last func() (int, bool)) error {
+	request := map[string]any{"id": 1, "type": "subscribe", "channel": f.channel}
+	if f.at.Epoch != "" {
+		request["epoch"], request["offset"] = f.at.Epoch, f.at.Offset
+	}
+	raw, err := json.Marshal(request)
+	if err != nil {
+		return err
+	}
+	if err := conn.Write(ctx, websocket.MessageText, raw); err != nil {
+		return err
+	}
+	told := false
+	for {
+		_, raw, err := conn.Read(ctx)
+		if err != nil {
+			if websocket.CloseStatus(err) == wsbridge.CloseDraining && !told {
+				return fmt.Errorf("closed without goaway")
+			}
+			return err
+		}
+		var got frame
+		if err := json.Unmarshal(raw, &got); err != nil {
+			return err
+		}
+		switch got.Type {
+		case "ok":
+			if f.at.Epoch != "" && (got.Recovered == nil || !*got.Recovered) {
+				return fmt.Errorf("not recovered from %v: %s", f.at, raw)
+			}
+			f.at = bus.Position{Epoch: got.Epoch, Offset: got.Offset}
+			subscribed()
+		case "message":
+			if got.Data != f.next || got.Offset <= f.at.Offset {
+				return fmt.Errorf("got %s after message %d at %v", raw, f.next-1, f.at)
+			}
+			f.next++
+			f.at.Offset = got.Offset
+			f.total.Add(1)
+			if n, known := last(); known && f.next == n {
+				return nil
+			}
+		case "goaway":
+			told = true
+		default:
+			return fmt.Errorf("got %s", raw)
+		}
+	}
+}
+
+// TestNothingIsMissedInARollingRestart restarts two nodes one after the other while their clients follow channels and
+// messages are published: each client ends with all of its channel's messages, once and in order.
+func TestNothingIsMissedInARollingRestart(t *testing.T) {
+	clients := rollingClients(t)
+	server := rig.StartRedis(t)
+	rdb := redis.NewClient(&redis.Options{Addr: server.Address})
+	defer rdb.Close()
+
+	nodes := [2]string{rig.FreeAddress(t), rig.FreeAddress(t)}
+	admins := [2]string{rig.FreeAddress(t), rig.FreeAddress(t)}
+	start := func(i int) *rig.Process {
+		file := filepath.Join(t.TempDir(), "crossgate.yaml")
+		text := fmt.Sprintf(`
+listeners: [{address: %q}]
+admin: {address: %q}
+log: {access: "off", level: warn}
+redis: {url: %q}
+drain: {timeout: 30s, reconnect_spread: 3s}
+routes:
+  - name: ws
+    match: {path: /ws}
+    websocket: {service: none, channels: [{pattern: "room:*", subscribe: anyone, history: {size: 10000, ttl: 5m}}]}
+`, nodes[i], admins[i], server.URL())
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p := rig.Run(t, rig.Build(t), "serve", "-c", file)
+		rig.WaitReady(t, admins[i])
+		return p
+	}
+	running := [2]*rig.Process{start(0), start(1)}
+
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	var published atomic.Int64 // of each channel
+	var ended atomic.Bool
+	var delivered atomic.Int64
+	last := func() (int, bool) { return int(published.Load()), ended.Load() }
+	followers := make([]*follower, clients)
+	var following, arriving sync.WaitGroup
+	arriving.Add(clients)
+	began := time.Now()
+	for i := range followers {
+		f := &follower{nodes: nodes[:], channel: fmt.Sprintf("room:%d", i%rollingChannels), total: &delivered}
+		followers[i] = f
+		following.Go(func() {
+			arrived := sync.OnceFunc(arriving.Done)
+			defer arrived()
+			if err := f.run(ctx, arrived, last); err != nil {
+				t.Errorf("client %d: %v", i, err)
+				cancel()
+			}
+		})
+		if i%500 == 499 {
+			time.Sleep(50 * time.Millisecond) // no more at once than a listen queue has room for
+		}
+	}
+	arriving.Wait()
+	t.Logf("%d clients have subscribed after %v", clients, time.Since(began).Round(time.Millisecond))
+
+	publisher := service.New(rdb, "none", service.WithHistory("room:*", 10_000, 5*time.Minute))
+	stop := make(chan struct{})
+	var publishing sync.WaitGroup
+	publishing.Go(func() {
+		// In whole rounds over the channels, so that all end with the same number. Who is late catches up.
+		due := time.Now()
+		for round := 0; ; round++ {
+			for i := range rollingChannels {
+				time.Sleep(time.Until(due))
+				due = due.Add(rollingPause)
+				if err := publisher.SendChannel(ctx, fmt.Sprintf("room:%d", i), round); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+			published.Store(int64(round + 1))
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	})
+	for i := range running {
+		time.Sleep(time.Second) // of quiet, in which clients only listen
+		at := time.Now()
+		if code, err := running[i].Terminate(40 * time.Second); code != 0 || err != nil {
+			t.Errorf("node %d ended with %d, %v", i, code, err)
+		}
+		t.Logf("node %d was drained after %v", i, time.Since(at).Round(time.Millisecond))
+		running[i] = start(i)
+	}
+	time.Sleep(time.Second)
+	close(stop)
+	publishing.Wait()
+	// One more for each, which wakes those who had the last message before it was known to be the last.
+	total := published.Load() + 1
+	published.Store(total)
+	ended.Store(true)
+	for i := range rollingChannels {
+		if err := publisher.SendChannel(ctx, fmt.Sprintf("room:%d", i), total-1); err != nil {
+			t.Error(err)
+		}
+	}
+	following.Wait()
+
+	var reconnects int
+	away := make([]time.Duration, 0, clients)
+	for _, f := range followers {
+		reconnects += f.reconnects
+		away = append(away, f.away)
+	}
+	slices.Sort(away)
+	if want := int64(clients) * total; delivered.Load() != want {
+		t.Errorf("%d messages were delivered, want %d", delivered.Load(), want)
+	}
+	if reconnects < clients {
+		t.Errorf("%d reconnections of %d clients, want at least as many", reconnects, clients)
+	}
+	t.Logf("%d messages of each of %d channels in %v, %d deliveries, %d reconnections; the longest time away is %v, of half the clients below %v",
+		total, rollingChannels, time.Since(began).Round(time.Second), delivered.Load(), reconnects, away[len(away)-1].Round(time.Millisecond), away[len(away)/2].Round(time.Millisecond))
+}
