@@ -103,8 +103,7 @@ func loadKeys(cfg *config.JWT, prev *provider) (keySet, error) {
 	}
 	if prev != nil && prev.config.JWT != nil && sameFetch(prev.config.JWT, cfg) {
 		if remote, ok := prev.verifier.(*jwtVerifier).keys.(*remoteKeys); ok {
-			remote.hold()
-			return remote, nil
+			return again(remote), nil
 		}
 	}
 	return newRemoteKeys(cfg), nil

@@ -40,16 +40,13 @@ func (p *Providers) Policy(cfg *config.RouteAuth) (*Policy, error) {
 	if cfg == nil {
 		return nil, nil
 	}
-	policy := &Policy{optional: cfg.Optional, roles: cfg.Roles, scopes: cfg.Scopes, challenge: `ApiKey realm="crossgate"`}
+	policy := &Policy{optional: cfg.Optional, roles: cfg.Roles, scopes: cfg.Scopes}
 	for _, name := range cfg.Require {
 		one := p.find(name)
 		if one == nil {
 			return nil, config.Errorf(cfg.Pos, "auth: there is no provider %q", name)
 		}
 		policy.providers = append(policy.providers, one)
-		if !one.apiKeys {
-			policy.challenge = `Bearer realm="crossgate"`
-		}
 		for _, from := range one.from {
 			s := place{header: textproto.CanonicalMIMEHeaderKey(from.Header), cookie: from.Cookie, query: from.Query, protocol: from.Subprotocol}
 			if from.Scheme != "" {
@@ -64,15 +61,36 @@ func (p *Providers) Policy(cfg *config.RouteAuth) (*Policy, error) {
 			}
 		}
 	}
+	policy.challenge = challenge(policy.providers)
 	return policy, nil
+}
+
+// challenge says with what a caller may try again (RFC 9110 section 11.6.1): a token first, for its errors have a place of
+// their own. Keys, whose scheme is nobody's standard, are named where there is nothing else.
+func challenge(providers []*provider) string {
+	bearer, basic := "", ""
+	for _, one := range providers {
+		switch one.kind {
+		case SignedToken, OpaqueToken:
+			bearer = `Bearer realm="crossgate"`
+		case Password:
+			basic = `Basic realm="` + one.config.Basic.Realm + `", charset="UTF-8"`
+		}
+	}
+	switch {
+	case bearer != "" && basic != "":
+		return bearer + ", " + basic
+	case bearer+basic != "":
+		return bearer + basic
+	}
+	return `ApiKey realm="crossgate"`
 }
 
 // Place is one place where a policy looks for a credential of a request.
 type Place struct {
 	// Provider is the name of the provider whose credential it is.
 	Provider string
-	// APIKey tells keys from signed tokens.
-	APIKey bool
+	Kind     Kind
 	// Header is canonical, with Scheme before the credential, empty for none; or else Cookie is set.
 	Header, Scheme, Cookie string
 }
@@ -90,7 +108,7 @@ func (p *Policy) Places() []Place {
 		}
 		for _, one := range s.providers {
 			list = append(list, Place{
-				Provider: one.name, APIKey: one.apiKeys, Header: s.header, Scheme: strings.TrimSuffix(s.scheme, " "), Cookie: s.cookie,
+				Provider: one.name, Kind: one.kind, Header: s.header, Scheme: strings.TrimSuffix(s.scheme, " "), Cookie: s.cookie,
 			})
 		}
 	}
@@ -195,7 +213,7 @@ func verify(ctx context.Context, providers []*provider, credential string) (*Ide
 	}
 	var refusal error
 	for _, one := range providers {
-		if one.asks && refusal != nil && !isNotMine(refusal) {
+		if one.kind == OpaqueToken && refusal != nil && !isNotMine(refusal) {
 			continue // whose it was has refused it, and others need not see it
 		}
 		id, err := one.verifier.verify(ctx, d, credential)
@@ -242,8 +260,9 @@ func (p *Policy) refuse(err error) (*Identity, error) {
 		return nil, &Error{Unavailable: true, Reason: err.Error()}
 	}
 	challenge := p.challenge
-	if strings.HasPrefix(challenge, "Bearer") {
-		challenge = fmt.Sprintf(`%s, error="invalid_token", error_description=%q`, challenge, err.Error())
+	const bearer = `Bearer realm="crossgate"`
+	if rest, ok := strings.CutPrefix(challenge, bearer); ok {
+		challenge = fmt.Sprintf(`%s, error="invalid_token", error_description=%q%s`, bearer, err.Error(), rest)
 	}
 	return nil, &Error{Reason: err.Error(), Challenge: challenge}
 }

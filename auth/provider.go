@@ -22,9 +22,19 @@ type provider struct {
 	from     []config.CredentialSource
 	config   config.AuthProvider
 	verifier verifier
-	apiKeys  bool
-	asks     bool // somebody else about each credential
+	kind     Kind
 }
+
+// Kind is what a provider's credentials are.
+type Kind uint8
+
+// The kinds.
+const (
+	SignedToken Kind = iota
+	OpaqueToken
+	APIKey
+	Password
+)
 
 // verifier turns a credential into an identity. Its error says why not, and is safe to show.
 type verifier interface {
@@ -72,37 +82,36 @@ func Compile(cfg []config.AuthProvider, o Options) (*Providers, error) {
 
 func compileProvider(cfg *config.AuthProvider, o *Options) (*provider, error) {
 	prev := o.Previous.find(cfg.Name)
-	p := &provider{name: cfg.Name, from: cfg.From, config: *cfg, apiKeys: cfg.APIKeys != nil}
+	p := &provider{name: cfg.Name, from: cfg.From, config: *cfg}
 	var err error
+	from := config.CredentialSource{Header: "Authorization"}
 	switch {
 	case cfg.JWT != nil:
-		if len(p.from) == 0 {
-			p.from = []config.CredentialSource{{Header: "Authorization"}}
-		}
 		p.verifier, err = newJWTVerifier(cfg.Name, cfg.JWT, prev)
 	case cfg.Introspection != nil:
-		if len(p.from) == 0 {
-			p.from = []config.CredentialSource{{Header: "Authorization"}}
-		}
-		p.asks = true
+		p.kind = OpaqueToken
 		if prev != nil && config.Same(prev.config.Introspection, cfg.Introspection) {
-			same := prev.verifier.(*introspector)
-			same.hold()
-			p.verifier = same
+			p.verifier = again(prev.verifier.(*introspector))
 		} else {
 			p.verifier = newIntrospector(cfg.Name, cfg.Introspection)
 		}
 	case cfg.APIKeys != nil:
-		if len(p.from) == 0 {
-			p.from = []config.CredentialSource{{Header: "X-API-Key"}}
-		}
+		p.kind, from = APIKey, config.CredentialSource{Header: "X-API-Key"}
 		if prev != nil && config.Same(prev.config.APIKeys, cfg.APIKeys) {
-			same := prev.verifier.(*keyVerifier)
-			same.hold()
-			p.verifier = same
+			p.verifier = again(prev.verifier.(*keyVerifier))
 		} else {
 			p.verifier, err = newKeyVerifier(cfg.Name, cfg.APIKeys, o)
 		}
+	case cfg.Basic != nil:
+		p.kind, from.Scheme = Password, "Basic"
+		if prev != nil && config.Same(prev.config.Basic, cfg.Basic) {
+			p.verifier = again(prev.verifier.(*passwords))
+		} else {
+			p.verifier, err = newPasswords(cfg.Name, cfg.Basic, o)
+		}
+	}
+	if len(p.from) == 0 {
+		p.from = []config.CredentialSource{from}
 	}
 	return p, err
 }

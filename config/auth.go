@@ -2,7 +2,7 @@ package config
 
 import "time"
 
-// AuthProvider is one named way to authenticate a caller. Exactly one of JWT, Introspection and APIKeys is set.
+// AuthProvider is one named way to authenticate a caller. Exactly one of JWT, Introspection, APIKeys and Basic is set.
 type AuthProvider struct {
 	Pos Position `yaml:"-"`
 
@@ -14,7 +14,9 @@ type AuthProvider struct {
 	Introspection *Introspection `yaml:"introspection"`
 	// Keys handed out to callers.
 	APIKeys *APIKeys `yaml:"api_keys"`
-	// Where the credential is looked for, in this order. Left out: for tokens the Authorization header with the Bearer scheme, for API keys the header X-API-Key.
+	// Users and passwords.
+	Basic *Basic `yaml:"basic"`
+	// Where the credential is looked for, in this order. Left out: for tokens the Authorization header with the Bearer scheme, for API keys the header X-API-Key, for passwords the Authorization header with the Basic scheme.
 	From []CredentialSource `yaml:"from"`
 }
 
@@ -170,6 +172,38 @@ type APIKey struct {
 func (k *APIKey) Ends() time.Time {
 	t, _ := time.Parse(time.RFC3339, k.Expires)
 	return t
+}
+
+// Basic verifies users and passwords (RFC 7617) against an htpasswd file with bcrypt hashes.
+type Basic struct {
+	Pos Position `yaml:"-"`
+
+	// The file, as htpasswd -B writes it. It is watched: while it is broken what it had before stays in force.
+	Htpasswd Path `yaml:"htpasswd" required:"true"`
+	// What a browser shows when it asks for the password.
+	Realm string `yaml:"realm" default:"crossgate"`
+	// Roles and scopes of users of the file.
+	Users []BasicUser `yaml:"users"`
+	// How long a verified password is remembered.
+	CacheTime Duration `yaml:"cache_time" default:"5m"`
+	// How long a wrong password is refused without a check.
+	NegativeCacheTime Duration `yaml:"negative_cache_time" default:"10s"`
+	// How many passwords are checked at once: bcrypt is slow, and this bounds what guessing can take of the processor. More wait.
+	MaxConcurrent int `yaml:"max_concurrent" default:"2" min:"1" max:"1000"`
+	// How long a caller waits for its check before it gets 503.
+	Timeout Duration `yaml:"timeout" default:"5s" min:"1ms"`
+}
+
+// BasicUser is what a user of an htpasswd file has.
+type BasicUser struct {
+	Pos Position `yaml:"-"`
+
+	// The user.
+	Name string `yaml:"name" required:"true"`
+	// Roles the user has.
+	Roles []string `yaml:"roles"`
+	// Scopes the user has.
+	Scopes []string `yaml:"scopes"`
 }
 
 // CredentialSource is one place a credential is looked for. Exactly one of Header, Cookie, Query and Subprotocol is set.

@@ -17,7 +17,8 @@ func (v *validator) providers() {
 		if v.broken[p] {
 			continue
 		}
-		v.exactlyOne(p.Pos, "auth", choice{"jwt", p.JWT != nil}, choice{"introspection", p.Introspection != nil}, choice{"api_keys", p.APIKeys != nil})
+		v.exactlyOne(p.Pos, "auth", choice{"jwt", p.JWT != nil}, choice{"introspection", p.Introspection != nil}, choice{"api_keys", p.APIKeys != nil},
+			choice{"basic", p.Basic != nil})
 		if p.JWT != nil {
 			v.jwt(p.JWT)
 		}
@@ -26,6 +27,9 @@ func (v *validator) providers() {
 		}
 		if p.APIKeys != nil {
 			v.apiKeys(p.APIKeys)
+		}
+		if p.Basic != nil {
+			v.basic(p.Basic)
 		}
 		for j := range p.From {
 			v.credentialSource(&p.From[j])
@@ -221,6 +225,20 @@ func (k *APIKey) sum() (sum [sha256.Size]byte, err error) {
 		return sum, fmt.Errorf("expected %d hexadecimal digits", hex.EncodedLen(len(sum)))
 	}
 	return [sha256.Size]byte(b), nil
+}
+
+func (v *validator) basic(b *Basic) {
+	if strings.ContainsFunc(b.Realm, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
+		v.errorf(v.at(&b.Realm, b.Pos), "realm: expected printable ASCII without quotes and backslashes")
+	}
+	seen := map[string]bool{}
+	for i := range b.Users {
+		u := &b.Users[i]
+		if seen[u.Name] && u.Name != "" {
+			v.errorf(v.at(&u.Name, u.Pos), "users: %s is in the list twice", quote(u.Name))
+		}
+		seen[u.Name] = true
+	}
 }
 
 func (v *validator) credentialSource(s *CredentialSource) {

@@ -42,20 +42,21 @@ func (b *builder) scheme(place auth.Place) string {
 }
 
 func schemeOf(place auth.Place) SecurityScheme {
-	what := "A signed token (JWT)"
-	if place.APIKey {
-		what = "An API key"
-	}
+	what := map[auth.Kind]string{
+		auth.SignedToken: "A signed token (JWT)", auth.OpaqueToken: "A token", auth.APIKey: "An API key", auth.Password: "A user and a password",
+	}[place.Kind]
 	switch {
 	case place.Cookie != "":
 		return SecurityScheme{Type: "apiKey", In: "cookie", Name: place.Cookie, Description: what + "."}
 	case place.Header == "Authorization" && strings.EqualFold(place.Scheme, "bearer"):
 		// Other schemes are registered names (OpenAPI 3.1, section 4.8.27.1), which no gateway's own is.
 		s := SecurityScheme{Type: "http", Scheme: "bearer", Description: what + "."}
-		if !place.APIKey {
+		if place.Kind == auth.SignedToken {
 			s.BearerFormat = "JWT"
 		}
 		return s
+	case place.Header == "Authorization" && strings.EqualFold(place.Scheme, "basic"):
+		return SecurityScheme{Type: "http", Scheme: "basic", Description: what + "."}
 	case place.Scheme != "":
 		return SecurityScheme{Type: "apiKey", In: "header", Name: place.Header, Description: what + ", after `" + place.Scheme + "` and a space."}
 	}
