@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/crossgate/crossgate/auth"
-	"github.com/crossgate/crossgate/ratelimit"
 	"github.com/crossgate/crossgate/routing"
 )
 
@@ -39,9 +38,14 @@ type Ticket struct {
 	Identity *auth.Identity
 	Client   netip.Addr
 	// Limits are the decisions of the route's rate limits.
-	Limits []ratelimit.Decision
+	Limits []Charge
+	// Noted says that one of them was over its limit, in a dry run or for a refusal, or not counted.
+	Noted bool
 
+	method string // HTTP
 	header keyHeaders
+	held   []held
+	keys   []byte // of held
 }
 
 // Admitter admits requests by one table. It is immutable and safe for concurrent use.
@@ -56,11 +60,13 @@ func New(table *routing.Table[*Route]) *Admitter { return &Admitter{table} }
 // nothing of use.
 func (a *Admitter) Admit(ctx context.Context, r *Request, t *Ticket) *Refusal {
 	route, vars, outcome := a.table.Match(&r.Request, t.Vars)
-	*t = Ticket{Route: route, Vars: vars, Client: r.Client, Limits: t.Limits[:0]}
+	t.Release()
+	*t = Ticket{Route: route, Vars: vars, Client: r.Client, Limits: t.Limits[:0], method: r.Method, held: t.held, keys: t.keys}
 	if outcome != routing.Matched {
 		return a.unmatched(r, outcome)
 	}
-	if f := route.before.charge(ctx, route, t, r.Header, ""); f != nil {
+	limits := &route.requests
+	if f := charge(ctx, limits.early, t, r.Header, ""); f != nil {
 		return f
 	}
 	id, err := route.Auth.Authenticate(ctx, (*carrier)(r))
@@ -68,11 +74,19 @@ func (a *Admitter) Admit(ctx context.Context, r *Request, t *Ticket) *Refusal {
 		err = route.check(id)
 	}
 	if err != nil {
+		if f := charge(ctx, limits.guesses, t, r.Header, ""); f != nil {
+			return f
+		}
 		return refusalOf(route, err)
 	}
 	t.Identity = id
-	t.header = keep(route.messages, r.Header)
-	return route.after.charge(ctx, route, t, r.Header, "")
+	t.header = route.messages.keep(r.Header)
+	early := len(t.Limits)
+	f := charge(ctx, limits.late, t, r.Header, "")
+	if f != nil {
+		t.giveBack(limits.early, r.Header, "", early)
+	}
+	return f
 }
 
 // check decides about an identity that has been verified.

@@ -102,7 +102,7 @@ func (s setUp) kind(t testing.TB, r *Request) Kind {
 }
 
 func once(per string) config.RateLimit {
-	return config.RateLimit{Per: per, Rate: config.Rate{Events: 1, Per: time.Hour}}
+	return config.RateLimit{Per: []string{per}, Rate: config.Rate{Events: 1, Per: time.Hour}}
 }
 
 func TestAdmission(t *testing.T) {
@@ -290,8 +290,8 @@ func TestWhoIsCountedTogether(t *testing.T) {
 
 func TestLimitExceeded(t *testing.T) {
 	s := admitter(t, config.Route{RateLimits: []config.RateLimit{
-		{Per: "ip", Rate: config.Rate{Events: 60, Per: time.Hour}, Burst: 2},
-		{Per: "route", Rate: config.Rate{Events: 1000, Per: time.Second}},
+		{Per: []string{"ip"}, Rate: config.Rate{Events: 60, Per: time.Hour}, Burst: 2},
+		{Per: []string{"route"}, Rate: config.Rate{Events: 1000, Per: time.Second}},
 	}}, Stores{})
 	for range 2 {
 		if got := s.kind(t, request("192.0.2.1")); got != 0 {
@@ -314,6 +314,8 @@ type broken struct{}
 func (broken) Take(_ context.Context, dst []ratelimit.Decision, _ []ratelimit.Take) ([]ratelimit.Decision, error) {
 	return dst, errors.New("dial tcp 10.0.0.7:6379: connection refused")
 }
+
+func (broken) Return([]ratelimit.Take) {}
 
 func TestRedisIsGone(t *testing.T) {
 	limit := func(onFailure string) []config.RateLimit {
@@ -492,7 +494,7 @@ func TestRefresh(t *testing.T) {
 }
 
 func wide(per string) config.RateLimit {
-	return config.RateLimit{Per: per, Rate: config.Rate{Events: 1e9, Per: time.Second}}
+	return config.RateLimit{Per: []string{per}, Rate: config.Rate{Events: 1e9, Per: time.Second}}
 }
 
 func TestAdmitAllocatesNothing(t *testing.T) {

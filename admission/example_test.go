@@ -15,7 +15,7 @@ import (
 func Example() {
 	policy, err := admission.CompilePolicy(&config.Route{
 		Name:       "shop",
-		RateLimits: []config.RateLimit{{Per: "ip", Rate: config.Rate{Events: 1, Per: time.Minute}}},
+		RateLimits: []config.RateLimit{{Per: []string{"ip"}, Rate: config.Rate{Events: 1, Per: time.Minute}}},
 	}, nil, admission.Stores{Memory: ratelimit.NewMemory()})
 	if err != nil {
 		fmt.Println(err)

@@ -1,10 +1,6 @@
 package admission
 
-import (
-	"time"
-
-	"github.com/crossgate/crossgate/ratelimit"
-)
+import "time"
 
 // Kind is why a request was refused.
 type Kind uint8
@@ -32,7 +28,7 @@ type Refusal struct {
 	// Allow are the methods the path has, of a MethodNotAllowed.
 	Allow []string
 	// Limit is the decision that refused, of a LimitExceeded.
-	Limit      ratelimit.Decision
+	Limit      Charge
 	RetryAfter time.Duration
 }
 

@@ -13,8 +13,16 @@ func (t *Ticket) AdmitMessage(ctx context.Context, connection string) *Refusal {
 	if exp := t.Identity.Expires; !exp.IsZero() && time.Now().After(exp) {
 		return &Refusal{Kind: Unauthenticated, Reason: "the token has expired", Route: t.Route}
 	}
-	t.Limits = t.Limits[:0]
-	return t.Route.messages.charge(ctx, t.Route, t, nil, connection)
+	t.Limits, t.Noted = t.Limits[:0], false
+	limits := &t.Route.messages
+	f := charge(ctx, limits.early, t, nil, connection)
+	if f == nil {
+		early := len(t.Limits)
+		if f = charge(ctx, limits.late, t, nil, connection); f != nil {
+			t.giveBack(limits.early, nil, connection, early)
+		}
+	}
+	return f
 }
 
 // Refresh verifies a new credential for the session, of the same user, and goes on with it.

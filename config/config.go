@@ -23,6 +23,8 @@ type Config struct {
 	Upstreams []Upstream `yaml:"upstreams"`
 	// Named ways to authenticate a caller.
 	Auth []AuthProvider `yaml:"auth"`
+	// Limits that several routes share. A route charges one by naming it in its rate_limits.
+	Limits []RateLimit `yaml:"limits"`
 	// What is served, to whom, and from where. The most specific match wins, whatever the order.
 	Routes []Route `yaml:"routes"`
 }

@@ -226,6 +226,11 @@ func (d *decoder) initial(f field, v reflect.Value) {
 }
 
 func (d *decoder) list(key string, n *yaml.Node, v reflect.Value, r rules) {
+	if r.single && n.Kind == yaml.ScalarNode {
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		d.value(key, n, v.Index(0), r)
+		return
+	}
 	if !d.is(yaml.SequenceNode, key, n) {
 		return
 	}

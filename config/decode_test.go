@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -349,7 +350,7 @@ routes:
 	if got := r.GRPC.Services; len(got) != 1 || got[0] != "*" {
 		t.Errorf("services of a route without them: %q", got)
 	}
-	if got := r.RateLimits[0]; got.Per != "ip" || got.Store != "memory" || got.Burst != 0 || got.Rate != (Rate{5, time.Minute}) {
+	if got := r.RateLimits[0]; !slices.Equal(got.Per, []string{"ip"}) || got.Store != "memory" || got.Burst != 0 || got.Rate != (Rate{5, time.Minute}) {
 		t.Errorf("rate limit: %+v", got)
 	}
 	if r.Timeout.Std() != 30*time.Second || r.MaxBodySize != 4<<20 {

@@ -14,6 +14,7 @@ import (
 //	min:"v" max:"v"  the range allowed, of whole numbers, sizes and durations
 //	empty:"true"     the empty string is a value of its own; elsewhere it is refused, for it is what an environment
 //	                 variable that went missing leaves behind
+//	single:"true"    a list of one element may be written as that element
 type field struct {
 	index      int
 	key        string
@@ -28,6 +29,7 @@ type rules struct {
 	enum     []string
 	min, max string
 	empty    bool
+	single   bool
 }
 
 func fieldsOf(t reflect.Type) []field {
@@ -39,7 +41,7 @@ func fieldsOf(t reflect.Type) []field {
 			continue
 		}
 		f := field{index: i, key: key, required: tag.Get("required") != ""}
-		f.rules = rules{min: tag.Get("min"), max: tag.Get("max"), empty: tag.Get("empty") != ""}
+		f.rules = rules{min: tag.Get("min"), max: tag.Get("max"), empty: tag.Get("empty") != "", single: tag.Get("single") != ""}
 		f.rules.initial, f.hasDefault = tag.Lookup("default")
 		if enum := tag.Get("enum"); enum != "" {
 			f.rules.enum = strings.Split(enum, ",")

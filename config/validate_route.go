@@ -41,7 +41,7 @@ func (v *validator) routes() {
 			v.words(a.Require, a.Pos, "require", func(string) error { return nil })
 			v.issuers(a)
 		}
-		v.rateLimits(r.RateLimits, false)
+		v.rateLimits(r.RateLimits, ofRequests)
 		v.compression(&r.Compression)
 	}
 }
@@ -102,7 +102,7 @@ func (v *validator) grpc(g *GRPCRoute) {
 	v.words(g.ReturnHeaders, g.Pos, "return_headers", checkHeaderName)
 	if w := g.WebSocket; w != nil {
 		v.words(w.Origins, w.Pos, "origins", checkOrigin)
-		v.rateLimits(w.MessageRateLimits, true)
+		v.rateLimits(w.MessageRateLimits, ofMessages)
 	}
 	if id := g.Streams.EventID; id != "" {
 		v.check(&g.Streams.EventID, g.Streams.Pos, "event_id", checkFieldPath(id))
@@ -159,25 +159,4 @@ func (v *validator) cors(c *CORS) {
 	v.words(c.Methods, c.Pos, "methods", orStar(checkMethod))
 	v.words(c.Headers, c.Pos, "headers", orStar(checkHeaderName))
 	v.words(c.Expose, c.Pos, "expose", orStar(checkHeaderName))
-}
-
-func (v *validator) rateLimits(limits []RateLimit, messages bool) {
-	for i := range limits {
-		l := &limits[i]
-		v.check(&l.Per, l.Pos, "per", checkPer(l.Per, messages))
-	}
-}
-
-func checkPer(s string, messages bool) error {
-	if name, ok := strings.CutPrefix(s, "header:"); ok {
-		return checkHeaderName(name)
-	}
-	kinds := []string{"ip", "user", "key", "route", "connection"}
-	switch {
-	case !slices.Contains(kinds, s):
-		return fmt.Errorf("%s is nobody to count for; expected %s%s", quote(s), orList(append(kinds, "header:NAME")), didYouMean(s, kinds))
-	case s == "connection" && !messages:
-		return errors.New("connection counts messages; it is for message_rate_limits only")
-	}
-	return nil
 }

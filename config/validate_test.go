@@ -496,7 +496,7 @@ routes:
 `, `
 c.yaml:6:41: event_id: "a..b" is not a field; expected name or name.name
 c.yaml:7:29: origins: "app.example.com" is not an origin; expected scheme://host[:port], as https://app.example.com, or *
-c.yaml:7:75: per: "nobody" is nobody to count for; expected ip, user, key, route, connection or header:NAME
+c.yaml:7:75: per: "nobody" is nobody to count for; expected ip, user, key, route, method, connection, header:NAME, claim:NAME or path:NAME
 c.yaml:8:37: encodings: none stands alone
 c.yaml:8:43: encodings: "zip" is no encoding; expected zstd, br, gzip or none; did you mean "gzip"?
 c.yaml:8:48: encodings: "gzip" is in the list twice
@@ -560,17 +560,60 @@ c.yaml:14:11: origins: "null" is not an origin; expected scheme://host[:port], a
 c.yaml:15:11: origins: "https://user@app.example.com" is not an origin: it has more than scheme, host and port
 c.yaml:16:11: origins: "https://[::1" has no IPv6 address in the brackets
 `},
-		{"limits without a rate, or with a burst of nothing", `
+		{"limits with a burst of nothing, or a cost that is not there", `
 routes:
   - name: a
     match: {path: /a}
     respond: {}
     rate_limits:
-      - {per: user, rate: 1/s, burst: 0}
-      - {per: user}
+      - {per: user, rate: 1/s, burst: 0, costs: [{methods: [GET]}]}
 `, `
 c.yaml:6:39: burst: 0 is too small; the least is 1
-c.yaml:7:9: rate_limits: rate is missing
+c.yaml:6:50: costs: cost is missing
+`},
+		{"limits of which it is not clear what they count", `
+limits:
+  - {rate: 1/s}
+  - {name: all, rate: 1/s, per: [route, connection]}
+  - {name: all, limit: all, quota: 5}
+routes:
+  - name: a
+    match: {path: /a}
+    respond: {}
+    rate_limits:
+      - {rate: 1/s, quota: 5}
+      - {quota: 5, burst: 7, time_zone: Europe/Atlantis, store: leased}
+      - {concurrency: 5, cost: 7, period: day, on_failure: deny}
+      - {limit: all, per: user, cost: 3}
+      - {limit: al}
+      - {rate: 1/s, per: [user, user, "path:", "claim:"], costs: [{methods: [get, a..b], cost: 0}]}
+      - {rate: 1/s, name: x}
+      - {rate: 1/s, name: x}
+      - {per: user}
+  - name: b
+    match: {path: /b}
+    websocket: {service: s, message_rate_limits: [{concurrency: 1}, {limit: all, per: [ip], dry_run: false}]}
+`, `
+c.yaml:2:5: limits: name is missing
+c.yaml:4:12: limits: the name "all" is taken, at c.yaml:3:12
+c.yaml:4:24: limit: a limit of the section limits names no other
+c.yaml:10:9: rate_limits: rate and quota exclude each other; exactly one is needed
+c.yaml:11:27: burst: it is for a rate
+c.yaml:11:41: time_zone: "Europe/Atlantis" is no time zone; expected a name of the IANA database, as Europe/Berlin
+c.yaml:11:65: store: leased is for a rate
+c.yaml:12:32: cost: it is for a rate or a quota
+c.yaml:12:43: period: it is for a quota
+c.yaml:12:60: on_failure: it is for a store that may be gone
+c.yaml:13:27: per: the limit "all" says that, in the section limits
+c.yaml:14:17: there is no limit named "al"; did you mean "all"?
+c.yaml:15:33: per: "user" is in the list twice
+c.yaml:15:39: per: "" is not a field; expected name or name.name
+c.yaml:15:48: per: claim has no name
+c.yaml:15:78: methods: methods are in upper case; write "GET"
+c.yaml:15:83: methods: selector: "a..b" is not a method; expected package.Service.Method, package.Service.*, package.* or *
+c.yaml:17:27: name: another limit of the list is called "x"
+c.yaml:18:9: rate_limits: exactly one of rate, quota, concurrency or limit is needed
+c.yaml:21:65: concurrency: messages do not last; it is for rate_limits
 `},
 		{"limits for nobody", `
 routes:
@@ -584,7 +627,7 @@ routes:
       - {per: "header:X A", rate: 1/s}
       - {per: header:X-A, rate: 1/s}
 `, `
-c.yaml:6:15: per: "usr" is nobody to count for; expected ip, user, key, route, connection or header:NAME; did you mean "user"?
+c.yaml:6:15: per: "usr" is nobody to count for; expected ip, user, key, route, method, connection, header:NAME, claim:NAME or path:NAME; did you mean "user"?
 c.yaml:7:15: per: connection counts messages; it is for message_rate_limits only
 c.yaml:8:15: per: header has no name
 c.yaml:9:15: per: "X A" is not the name of a header; " " may not be in one
@@ -606,7 +649,7 @@ routes:
 `, `
 c.yaml:5:16: service: the name "a:b" may only have letters, digits and the characters . - _
 c.yaml:6:17: origins: "a" is not an origin; expected scheme://host[:port], as https://app.example.com, or *
-c.yaml:7:65: per: "nobody" is nobody to count for; expected ip, user, key, route, connection or header:NAME
+c.yaml:7:65: per: "nobody" is nobody to count for; expected ip, user, key, route, method, connection, header:NAME, claim:NAME or path:NAME
 `},
 		{"channels that are malformed or never reached", `
 routes:

@@ -12,7 +12,7 @@ func (v *validator) webSocket(w *WebSocketRoute) {
 		v.channel(&w.Channels[i], w.Channels[:i])
 	}
 	v.words(w.Subscribe, w.Pos, "subscribe", checkChannelName)
-	v.rateLimits(w.MessageRateLimits, true)
+	v.rateLimits(w.MessageRateLimits, ofMessages)
 }
 
 func (v *validator) channel(c *Channel, before []Channel) {

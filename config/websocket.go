@@ -45,7 +45,7 @@ type WebSocketRoute struct {
 }
 
 // DefaultMessageRateLimits hold where a route has no message_rate_limits.
-var DefaultMessageRateLimits = []RateLimit{{Per: "connection", Rate: Rate{Events: 1000, Per: time.Second}, Burst: 5000, Store: "memory"}}
+var DefaultMessageRateLimits = []RateLimit{{Per: []string{"connection"}, Rate: Rate{Events: 1000, Per: time.Second}, Burst: 5000, Cost: 1, Store: "memory"}}
 
 // Connect has the service say whether a client may stay that connects, and which channels it is subscribed to.
 type Connect struct {

@@ -36,7 +36,7 @@ func Check(ctx context.Context, path string) (*Report, error) {
 	t := telemetry.New(cfg.Log, io.Discard)
 	defer t.Close()
 	p := parts{config: cfg, telemetry: t}
-	p.stores = admission.Stores{Memory: ratelimit.NewMemory(), Redis: ratelimit.NewMemory()}
+	p.stores = admission.Stores{Memory: ratelimit.NewMemory(), Redis: ratelimit.NewMemory(), Leased: ratelimit.NewMemory()}
 	var errs config.Errors
 	if p.upstreams, err = upstream.Open(cfg.Upstreams, nil); err != nil {
 		errs.Add(config.Position{}, err)

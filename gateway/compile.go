@@ -60,6 +60,7 @@ type compiler struct {
 
 // compile makes a snapshot. Its errors are config.Errors: all of them, with the places of both where two routes clash.
 func compile(p parts) (*Snapshot, error) {
+	p.stores.Shared = p.config.Limits
 	c := &compiler{parts: p, validators: map[descriptors.Resolver]*validation.Compiler{}, brokenRules: map[string]bool{}}
 	names := map[string]bool{}
 	for i := range p.config.Routes {
@@ -93,7 +94,7 @@ func (c *compiler) route(cfg *config.Route) {
 		c.errs.Add(cfg.Pos, err)
 		return
 	}
-	r := &route{name: cfg.Name, cors: compileCORS(cfg.CORS), compression: compileCompression(&cfg.Compression), metrics: c.telemetry.Route(cfg.Name)}
+	r := &route{name: cfg.Name, cors: compileCORS(cfg.CORS), compression: compileCompression(&cfg.Compression), limits: limitPolicy(policy.Rules()), metrics: c.telemetry.Route(cfg.Name)}
 	switch {
 	case cfg.GRPC != nil:
 		c.grpc(cfg, policy, r)
@@ -291,12 +292,13 @@ func (g *grpcRoute) service(s *descriptors.Service) {
 			g.errs.Add(g.cfg.GRPC.Pos, err)
 			continue
 		}
+		policy := g.policy.For(name)
 		t := &target{route: g.route, kind: "rpc", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, serve: steer(g.pool, serveRPC(h, own))}
 		methods := []string{http.MethodPost}
 		if rpc.HasGet(m.Descriptor) {
 			methods = append(methods, http.MethodGet)
 		}
-		g.add(g.cfg, g.policy, t, methods, template, name)
+		g.add(g.cfg, policy, t, methods, template, name)
 		before := len(g.description.api.Bindings)
 		g.upgrade(m, descriptors.Binding{HTTPMethod: http.MethodPost, Template: m.FullMethod, Body: "*"}, options, template)
 		for _, b := range m.Bindings {
@@ -331,7 +333,7 @@ func (g *grpcRoute) binding(m *descriptors.Method, b descriptors.Binding, option
 		return
 	}
 	t := &target{route: g.route, kind: "rest", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, serve: steer(g.pool, serveREST(method))}
-	g.add(g.cfg, g.policy, t, methods, method.Template(), name)
+	g.add(g.cfg, g.policy.For(name), t, methods, method.Template(), name)
 	g.upgrade(m, b, options, method.Template())
 	g.describe(m, b, methods)
 }

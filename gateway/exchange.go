@@ -122,7 +122,7 @@ func (x *exchange) run() {
 	x.user, x.binding = x.ticket.Identity.User, x.ticket.Route.Binding
 	h := x.w.Header()
 	x.target.route.cors.decorate(h, x.r, x.protocol)
-	setLimitHeaders(h, x.ticket.Limits)
+	setLimits(h, x.target.route.limits, x.ticket.Limits...)
 	x.target.serve(x)
 }
 
@@ -183,6 +183,7 @@ func (x *exchange) leave() {
 func (x *exchange) end(g *Gateway) {
 	x.w.end()
 	x.leave()
+	x.ticket.Release()
 	g.telemetry.InFlight(-1)
 	status := x.w.status
 	if status == 0 {

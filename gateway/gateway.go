@@ -38,6 +38,8 @@ type Gateway struct {
 	redis     *redisLink
 	registry  *descriptors.Registry
 	stores    admission.Stores
+	limits    *ratelimit.Redis
+	leases    *ratelimit.Leased
 	node      *wsbridge.Node
 	sockets   *sockets
 	listeners []*listener
@@ -101,11 +103,14 @@ func (g *Gateway) start(ctx context.Context, cfg *config.Config) error {
 	}
 	g.registry = descriptors.NewRegistry(g.redis.first(), g.redis.prefix, cfg.Admin.DescriptorVersions)
 	memory := ratelimit.NewMemory()
+	g.limits = ratelimit.NewRedis(g.redis.first(), g.redis.prefix, 0)
+	g.leases = ratelimit.NewLeased(g.limits, memory)
 	revocations := new(auth.Revocations)
 	g.stores = admission.Stores{
 		Revoked: revocations,
 		Memory:  memory,
-		Redis:   ratelimit.NewDistributed(ratelimit.NewRedis(g.redis.first(), g.redis.limits()), memory),
+		Redis:   ratelimit.NewDistributed(g.limits, memory),
+		Leased:  g.leases,
 	}
 	g.node = wsbridge.NewNode(wsbridge.Options{
 		Redis: g.redis.servers, Prefix: g.redis.prefix, Logger: g.telemetry.Logger, Metrics: busMetrics{g.telemetry},
@@ -209,6 +214,10 @@ func (g *Gateway) close() {
 	}
 	if s := g.snapshot.Load(); s != nil {
 		s.close()
+	}
+	if g.limits != nil {
+		g.leases.Close()
+		g.limits.Close()
 	}
 	if g.redis != nil {
 		g.redis.close()

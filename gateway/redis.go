@@ -51,14 +51,6 @@ func openRedis(cfg *config.Redis) (*redisLink, error) {
 // the first has them.
 func (l *redisLink) first() redis.UniversalClient { return l.servers.First() }
 
-// limits begins the keys of limits. A cluster wants those of one call in one slot.
-func (l *redisLink) limits() string {
-	if _, ok := l.first().(*redis.ClusterClient); ok {
-		return l.prefix + "{limits}:"
-	}
-	return l.prefix
-}
-
 // addr is where services find the servers.
 func (l *redisLink) addr() string { return strings.Join(l.servers.Names(), ",") }
 

@@ -29,12 +29,17 @@ func (x *exchange) refuse() {
 			h.Set("WWW-Authenticate", f.Challenge)
 		}
 	case admission.LimitExceeded:
-		setLimitHeader(h, f.Limit)
+		setLimits(h, x.target.route.limits, f.Limit)
 	}
 	e := fault.New(reasonOf(f.Kind), f.Reason)
 	if f.RetryAfter > 0 {
 		setRetryAfter(h, f.RetryAfter)
 		e.Details = append(e.Details, &errdetails.RetryInfo{RetryDelay: durationpb.New(f.RetryAfter)})
+	}
+	if f.Kind == admission.LimitExceeded && f.Limit.Kind == ratelimit.Quota {
+		e.Details = append(e.Details, &errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{{
+			Subject: "limit:" + f.Limit.Name, Description: f.Reason, QuotaValue: int64(f.Limit.Max),
+		}}})
 	}
 	x.fail(e)
 }
@@ -92,35 +97,7 @@ func refusalOf(k admission.Kind) telemetry.Refusal {
 	return telemetry.RefusedUnavailable
 }
 
-// setLimitHeaders shows the tightest of a request's limits (draft-ietf-httpapi-ratelimit-headers).
-func setLimitHeaders(h http.Header, limits []ratelimit.Decision) {
-	if len(limits) == 0 {
-		return
-	}
-	tightest := limits[0]
-	for _, d := range limits[1:] {
-		if d.Remaining*tightest.Limit < tightest.Remaining*d.Limit {
-			tightest = d
-		}
-	}
-	setLimitHeader(h, tightest)
-}
-
-func setLimitHeader(h http.Header, d ratelimit.Decision) {
-	var buf [64]byte
-	b := append(buf[:0], `"limit";r=`...)
-	b = strconv.AppendInt(b, int64(d.Remaining), 10)
-	b = append(b, ";t="...)
-	b = strconv.AppendInt(b, ceilSeconds(d.Reset), 10)
-	h["Ratelimit"] = []string{string(b)}
-	b = append(buf[:0], `"limit";q=`...)
-	b = strconv.AppendInt(b, int64(d.Limit), 10)
-	h["Ratelimit-Policy"] = []string{string(b)}
-}
-
 // setRetryAfter writes whole seconds (RFC 9110 section 10.2.3), at least one.
 func setRetryAfter(h http.Header, d time.Duration) {
 	h["Retry-After"] = []string{strconv.FormatInt(max(1, ceilSeconds(d)), 10)}
 }
-
-func ceilSeconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }

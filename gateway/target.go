@@ -32,6 +32,7 @@ type route struct {
 	name        string
 	cors        *cors
 	compression *compression
+	limits      []string // the RateLimit-Policy field
 	metrics     *telemetry.RouteMetrics
 }
 
@@ -81,6 +82,7 @@ func serveWebSocket(n *wsbridge.Node, route *wsbridge.Route, metrics wsbridge.Me
 		x.ticket = new(admission.Ticket)
 		x.leave()
 		if e := n.Serve(&x.w, x.r, ticket, route, metrics); e != nil {
+			ticket.Release()
 			x.fail(e)
 		}
 	}

@@ -51,7 +51,7 @@ func (g *grpcRoute) upgrade(d *descriptors.Method, b descriptors.Binding, option
 		g.errs.Add(cfg.Pos, err)
 		return
 	}
-	u := upgrade{cfg: g.cfg, policy: g.policy, template: template, method: string(d.Descriptor.FullName()), rank: upgradeRank(b.HTTPMethod)}
+	u := upgrade{cfg: g.cfg, policy: g.policy.For(string(d.Descriptor.FullName())), template: template, method: string(d.Descriptor.FullName()), rank: upgradeRank(b.HTTPMethod)}
 	u.target = &target{
 		route: g.route, kind: "websocket", protocol: telemetry.WebSocket, calls: d.FullMethod, upstream: g.cfg.GRPC.Upstream,
 		serve: steer(g.pool, serveSocket(s, admission.CompileOrigins(cfg.Origins), socketMetrics{g.route.metrics}, g.sockets)),

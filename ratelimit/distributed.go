@@ -2,36 +2,28 @@ package ratelimit
 
 import (
 	"context"
-	"sync/atomic"
 	"time"
 )
 
-// pause is how long Redis is left alone after a failure. Then one call asks it, and the others go on without it until
-// that one has an answer, so that no more than one request a second waits for a Redis that is down.
-const pause = time.Second
-
 // Distributed counts over all nodes for as long as Redis answers. When it does not, each limit's OnFailure says what
-// happens, and Redis is asked again after a second. A limit that is let pass has no decision.
+// happens, and Redis is asked again after a second.
 type Distributed struct {
 	shared Store
 	local  *Memory
-	until  atomic.Int64 // Unix nanoseconds before which shared is left alone, 0 while it answers
-	now    func() time.Time
+	gate
 }
 
 // NewDistributed returns a store that counts in shared, and in local while shared fails.
 func NewDistributed(shared Store, local *Memory) *Distributed {
-	return &Distributed{shared: shared, local: local, now: time.Now}
+	return &Distributed{shared: shared, local: local, gate: gate{now: time.Now}}
 }
 
 // Take returns ErrUnavailable when shared fails and a limit says Refuse.
 func (s *Distributed) Take(ctx context.Context, dst []Decision, takes []Take) ([]Decision, error) {
-	if s.mayAsk() {
+	if s.enter() {
 		out, err := s.shared.Take(ctx, dst, takes)
 		if err == nil {
-			if s.until.Load() != 0 {
-				s.until.Store(0)
-			}
+			s.answered()
 			return out, nil
 		}
 		if ctx.Err() != nil {
@@ -39,30 +31,48 @@ func (s *Distributed) Take(ctx context.Context, dst []Decision, takes []Take) ([
 			// not loosen everyone's limits.
 			return dst, err
 		}
-		s.until.Store(s.now().Add(pause).UnixNano())
+		s.failed()
 	}
-	var room [8]Take
-	locally := room[:0]
+	return alone(ctx, s.local, dst, takes)
+}
+
+// Return gives a place back to where it was taken.
+func (s *Distributed) Return(takes []Take) {
 	for i := range takes {
-		switch takes[i].OnFailure {
+		if t := takes[i : i+1]; t[0].Place != 0 {
+			s.shared.Return(t)
+		} else {
+			s.local.Return(t)
+		}
+	}
+}
+
+// alone decides without Redis.
+func alone(ctx context.Context, local *Memory, dst []Decision, takes []Take) ([]Decision, error) {
+	var room [8]Take
+	counted := room[:0]
+	for i := range takes {
+		t := takes[i]
+		takes[i].Place = 0
+		switch t.OnFailure {
 		case Refuse:
 			return dst, ErrUnavailable
 		case CountLocally:
-			locally = append(locally, takes[i])
+			t.Limit = t.Limit.share(t.Share)
+			counted = append(counted, t)
 		}
 	}
-	if len(locally) == 0 {
-		return dst, nil
+	var answers [8]Decision
+	decisions, err := local.Take(ctx, answers[:0], counted)
+	if err != nil {
+		return dst, err
 	}
-	return s.local.Take(ctx, dst, locally)
-}
-
-// mayAsk reports whether this call asks Redis: every call while it answers, after a pause the first.
-func (s *Distributed) mayAsk() bool {
-	until := s.until.Load()
-	if until == 0 {
-		return true
+	for i := range takes {
+		if takes[i].OnFailure == CountLocally {
+			dst, decisions = append(dst, decisions[0]), decisions[1:]
+			continue
+		}
+		dst = append(dst, Decision{Allowed: true, Uncounted: true, Limit: takes[i].Limit.Burst, Remaining: takes[i].Limit.Burst})
 	}
-	now := s.now()
-	return now.UnixNano() >= until && s.until.CompareAndSwap(until, now.Add(pause).UnixNano())
+	return dst, nil
 }

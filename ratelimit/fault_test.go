@@ -41,7 +41,7 @@ func TestACallWaitsForRedisNoLongerThanItsDeadline(t *testing.T) {
 		t.Run("a server that is connected and stopped, the client "+name, func(t *testing.T) {
 			c := redis.NewClient(options)
 			t.Cleanup(func() { c.Close() })
-			s := NewRedis(c, "cg:")
+			s := NewRedis(c, "cg:", 0)
 			if _, err := s.Take(t.Context(), nil, take); err != nil {
 				t.Fatal(err)
 			}
@@ -58,13 +58,13 @@ func TestACallWaitsForRedisNoLongerThanItsDeadline(t *testing.T) {
 			return nil, ctx.Err()
 		}})
 		t.Cleanup(func() { c.Close() })
-		inTime(t, NewRedis(c, "cg:"))
+		inTime(t, NewRedis(c, "cg:", 0))
 	})
 }
 
 func TestRedisStartsAgain(t *testing.T) {
 	client, server := startRedis(t)
-	store := NewDistributed(NewRedis(client, "cg:"), NewMemory())
+	store := NewDistributed(NewRedis(client, "cg:", 0), NewMemory())
 	now := time.Now()
 	store.now = func() time.Time { return now }
 	allowed := func(key string) bool {
@@ -160,7 +160,7 @@ func TestNoMoreThanTheBurstGetsThroughAtOnce(t *testing.T) {
 	client, _ := startRedis(t)
 	for name, nodes := range map[string][]Store{
 		"memory": {NewMemory()},
-		"redis":  {NewRedis(client, "cg:"), NewRedis(client, "cg:")},
+		"redis":  {NewRedis(client, "cg:", 0), NewRedis(client, "cg:", 0)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			limit := Limit{Events: 1, Per: time.Hour, Burst: 50}
@@ -195,15 +195,15 @@ func TestNoMoreThanTheBurstGetsThroughAtOnce(t *testing.T) {
 
 func TestRedisForgetsAKeyWhenItsBucketIsFullAgain(t *testing.T) {
 	client, _ := startRedis(t)
-	store := NewRedis(client, "cg:")
+	store := NewRedis(client, "cg:", 0)
 	if _, err := store.Take(t.Context(), nil, []Take{
 		{Key: []byte("minute"), Limit: Limit{Events: 1, Per: time.Minute, Burst: 2}, Cost: 1},
 		{Key: []byte("hour"), Limit: Limit{Events: 1, Per: time.Hour, Burst: 2}, Cost: 2},
 	}); err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[string]time.Duration{"cg:limit:minute": time.Minute, "cg:limit:hour": 2 * time.Hour} {
-		if got := client.PTTL(t.Context(), key).Val(); got > want || got < want-10*time.Second {
+	for key, want := range map[string]time.Duration{"minute": time.Minute, "hour": 2 * time.Hour} {
+		if got := client.PTTL(t.Context(), store.key(&Take{Key: []byte(key)})).Val(); got > want || got < want-10*time.Second {
 			t.Errorf("%s lives for %v more, want %v", key, got, want)
 		}
 	}
@@ -257,7 +257,7 @@ func TestCheck(t *testing.T) {
 			if err != nil {
 				return
 			}
-			if d, _ := decide(c.l, 1, 0); !d.Allowed || d.Remaining != c.l.Burst-1 {
+			if d, _ := c.l.decide(1, bucket{}, 0); !d.Allowed || d.Remaining != c.l.Burst-1 {
 				t.Errorf("the first of it: %+v", d)
 			}
 		})

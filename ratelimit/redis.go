@@ -2,6 +2,10 @@ package ratelimit
 
 import (
 	"context"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -9,80 +13,229 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// redisDeadline is the longest a request waits for Redis before the limit's OnFailure applies.
-const redisDeadline = 100 * time.Millisecond
+// DefaultDeadline is the longest a request waits for Redis before a limit's OnFailure applies.
+const DefaultDeadline = 100 * time.Millisecond
 
-// Redis keeps buckets over all nodes. Its clock is the server's, so that nodes need not agree on the time.
+// Redis keeps buckets over all nodes. Its clock is the server's, so that nodes need not agree on the time. The takes of a
+// call are one script, and one round trip. In a cluster they are one script for each Slot, all sent at once; when one of
+// several refuses, the others give back what they have charged.
 type Redis struct {
-	client redis.UniversalClient
-	prefix string
+	client   redis.UniversalClient
+	prefix   string
+	deadline time.Duration
+	cluster  bool
+	places   *places
 }
 
-// NewRedis returns a store whose keys begin with prefix. A client of another type than *redis.Client needs
-// ContextTimeoutEnabled. In a cluster the keys of one call must be in one slot, which a prefix with a hash tag sees to.
-func NewRedis(client redis.UniversalClient, prefix string) *Redis {
+// NewRedis returns a store whose keys begin with prefix; a deadline of 0 is the default. A client of another type than
+// *redis.Client needs ContextTimeoutEnabled.
+func NewRedis(client redis.UniversalClient, prefix string, deadline time.Duration) *Redis {
+	if deadline == 0 {
+		deadline = DefaultDeadline
+	}
+	r := &Redis{client: client, prefix: prefix + "limit:", deadline: deadline}
 	if c, ok := client.(*redis.Client); ok {
 		// By default go-redis reads and writes by its own timeouts, of seconds, whatever the context's deadline.
-		client = c.WithTimeout(redisDeadline)
+		r.client = c.WithTimeout(deadline)
 	}
-	return &Redis{client: client, prefix: prefix + "limit:"}
+	_, r.cluster = client.(*redis.ClusterClient)
+	r.places = newPlaces(r)
+	return r
 }
 
-// script decides every key before it charges any. Times are microseconds; %.3f keeps what tostring would round away.
-// ARGV holds, for each key, the interval of one event, the burst and the cost.
-var script = redis.NewScript(`
-local t = redis.call('TIME')
-local now = t[1] * 1000000 + t[2]
-local all, out, leads = true, {}, {}
-for i, key in ipairs(KEYS) do
-  local interval, burst, cost = tonumber(ARGV[3*i-2]), tonumber(ARGV[3*i-1]), tonumber(ARGV[3*i])
-  local lead = math.max(0, (tonumber(redis.call('GET', key)) or 0) - now)
-  local nextlead = lead + interval * cost
-  local over = nextlead - interval * burst
-  if over > 0.5 then all = false else over = 0 end
-  leads[i] = {lead, nextlead}
-  out[3*i-2] = math.ceil(over)
-end
-for i, key in ipairs(KEYS) do
-  local interval, burst = tonumber(ARGV[3*i-2]), tonumber(ARGV[3*i-1])
-  local lead = all and leads[i][2] or leads[i][1]
-  if all then
-    redis.call('SET', key, string.format('%.3f', now + lead), 'PX', math.max(1, math.ceil(lead / 1000)))
-  end
-  out[3*i-1] = math.floor((interval * burst - lead) / interval + 0.000001)
-  out[3*i] = math.ceil(lead)
-end
-return out
-`)
+// Close gives back every place that is to be given back, and waits for what runs in the background.
+func (r *Redis) Close() { r.places.close() }
+
+var (
+	//go:embed take.lua
+	takeLua string
+	//go:embed return.lua
+	returnLua string
+
+	takeScript   = redis.NewScript(takeLua)
+	returnScript = redis.NewScript(returnLua)
+)
 
 // Take asks Redis once for all takes.
 func (r *Redis) Take(ctx context.Context, dst []Decision, takes []Take) ([]Decision, error) {
-	ctx, cancel := context.WithTimeout(ctx, redisDeadline)
+	dst, _, err := r.take(ctx, dst, nil, takes, nil)
+	return dst, err
+}
+
+// answers is how many numbers the script gives for a key.
+const answers = 4
+
+// take asks Redis once. A rate grants up to want events where there is a want and it is more than the cost; how many is
+// appended to granted.
+func (r *Redis) take(ctx context.Context, dst []Decision, granted []int, takes []Take, want []int) ([]Decision, []int, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.deadline)
 	defer cancel()
-	keys := make([]string, len(takes))
-	args := make([]any, 0, 3*len(takes))
+	calls := r.calls(takes, want)
+	if err := r.run(ctx, calls); err != nil {
+		for i := range takes {
+			if takes[i].Limit.Kind == Concurrency {
+				r.undo(&takes[i]) // it may have been given
+			}
+		}
+		return dst, granted, fmt.Errorf("ratelimit: redis: %w", err)
+	}
+	all := true
+	for _, c := range calls {
+		all = all && c.allowed
+	}
+	for i := range takes {
+		c, at := callOf(calls, i)
+		d, n := c.decision(at, takes[i].Limit.Burst)
+		if charged := d.Allowed && c.allowed; charged && !all {
+			r.undo(&takes[i])
+			d.Remaining = min(d.Limit, d.Remaining+n)
+		}
+		dst, granted = append(dst, d), append(granted, n)
+	}
+	if all {
+		r.places.hold(takes, dst[len(dst)-len(takes):])
+	}
+	return dst, granted, nil
+}
+
+// call is one script: what it is asked, and its answer.
+type call struct {
+	takes   []int // which of all
+	keys    []string
+	args    []any
+	out     []int64
+	allowed bool // nothing refuses that is no dry run
+	dry     []bool
+}
+
+// calls are the scripts for takes: one, but in a cluster one for each slot.
+func (r *Redis) calls(takes []Take, want []int) []*call {
+	var list []*call
+	slots := map[string]*call{}
 	for i := range takes {
 		t := &takes[i]
-		keys[i] = r.prefix + string(t.Key)
-		interval := float64(t.Limit.interval()) / float64(time.Microsecond)
-		args = append(args, strconv.FormatFloat(interval, 'f', 3, 64), t.Limit.Burst, t.Cost)
+		slot := ""
+		if r.cluster {
+			slot = t.Slot
+		}
+		c := slots[slot]
+		if c == nil {
+			c = new(call)
+			slots[slot], list = c, append(list, c)
+		}
+		c.takes, c.keys, c.dry = append(c.takes, i), append(c.keys, r.key(t)), append(c.dry, t.DryRun)
+		most := 0
+		if want != nil {
+			most = want[i]
+		}
+		c.args = r.appendArgs(c.args, t, most)
 	}
-	out, err := script.Run(ctx, r.client, keys, args...).Int64Slice()
-	if err != nil {
-		return dst, fmt.Errorf("ratelimit: redis: %w", err)
+	return list
+}
+
+// key names the bucket of a take: by a hash, for callers choose what is in it, and secrets may be.
+func (r *Redis) key(t *Take) string {
+	sum := sha256.Sum256(t.Key)
+	return r.prefix + "{" + t.Slot + "}:" + base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+func (r *Redis) appendArgs(args []any, t *Take, want int) []any {
+	dry := 0
+	if t.DryRun {
+		dry = 1
 	}
-	if len(out) != 3*len(takes) {
-		return dst, fmt.Errorf("ratelimit: redis: %d numbers came back, %d were expected", len(out), 3*len(takes))
+	l := &t.Limit
+	switch l.Kind {
+	case Quota:
+		w := l.Calendar.at(time.Duration(time.Now().UnixNano()))
+		return append(args, "q", t.Cost, dry, l.Burst, w.start.Microseconds(), w.end.Microseconds(), w.next.Microseconds())
+	case Concurrency:
+		t.Place = r.places.next()
+		return append(args, "c", t.Cost, dry, l.Burst, placeLease.Microseconds(), r.places.member(t.Place), 0)
 	}
+	return append(args, "r", t.Cost, dry, microseconds(l.interval()), l.Burst, want, 0)
+}
+
+func microseconds(d time.Duration) string {
+	return strconv.FormatFloat(float64(d)/float64(time.Microsecond), 'f', 3, 64)
+}
+
+// run sends calls at once and reads their answers.
+func (r *Redis) run(ctx context.Context, calls []*call) error {
+	if len(calls) == 1 {
+		return calls[0].read(takeScript.Run(ctx, r.client, calls[0].keys, calls[0].args...))
+	}
+	commands := make([]*redis.Cmd, len(calls))
+	_, _ = r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, c := range calls {
+			commands[i] = takeScript.EvalSha(ctx, p, c.keys, c.args...)
+		}
+		return nil
+	})
+	var errs []error
+	for i, c := range calls {
+		if redis.HasErrorPrefix(commands[i].Err(), "NOSCRIPT") {
+			commands[i] = takeScript.Eval(ctx, r.client, c.keys, c.args...)
+		}
+		errs = append(errs, c.read(commands[i]))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *call) read(answer *redis.Cmd) error {
+	var err error
+	if c.out, err = answer.Int64Slice(); err != nil {
+		return err
+	}
+	if len(c.out) != answers*len(c.keys) {
+		return fmt.Errorf("%d numbers came back, %d were expected", len(c.out), answers*len(c.keys))
+	}
+	c.allowed = true
+	for i := range c.keys {
+		c.allowed = c.allowed && (c.out[answers*i] == 0 || c.dry[i])
+	}
+	return nil
+}
+
+// callOf returns the call that take i is in, and where.
+func callOf(calls []*call, i int) (*call, int) {
+	for _, c := range calls {
+		for at, one := range c.takes {
+			if one == i {
+				return c, at
+			}
+		}
+	}
+	panic("ratelimit: a take is in no call")
+}
+
+func (c *call) decision(at, limit int) (Decision, int) {
+	out := c.out[answers*at:]
+	return Decision{
+		Allowed:    out[0] == 0,
+		Limit:      limit,
+		Remaining:  int(max(0, out[1])),
+		Reset:      time.Duration(out[2]) * time.Microsecond,
+		RetryAfter: time.Duration(out[0]) * time.Microsecond,
+	}, int(out[3])
+}
+
+// Return gives places, and events that were not used, back in the background.
+func (r *Redis) Return(takes []Take) {
 	for i := range takes {
-		over, remaining, lead := out[3*i], out[3*i+1], out[3*i+2]
-		dst = append(dst, Decision{
-			Allowed:    over == 0,
-			Limit:      takes[i].Limit.Burst,
-			Remaining:  int(max(0, remaining)),
-			Reset:      time.Duration(lead) * time.Microsecond,
-			RetryAfter: time.Duration(over) * time.Microsecond,
-		})
+		r.undo(&takes[i])
 	}
-	return dst, nil
+}
+
+func (r *Redis) undo(t *Take) {
+	back := giveBack{key: r.key(t)}
+	switch t.Limit.Kind {
+	case Concurrency:
+		back.place = t.Place
+	case Quota:
+		back.kind, back.cost, back.unit = "q", t.Cost, "0"
+	case Rate:
+		back.kind, back.cost, back.unit = "r", t.Cost, microseconds(t.Limit.interval())
+	}
+	r.places.giveBack(back)
 }

@@ -174,6 +174,7 @@ func (n *Node) Serve(w http.ResponseWriter, r *http.Request, ticket *admission.T
 	})
 	if err != nil {
 		n.census.leave(route, user, address)
+		ticket.Release()
 		n.work.Done()
 		return nil // Accept has answered
 	}
@@ -201,6 +202,7 @@ func (n *Node) Serve(w http.ResponseWriter, r *http.Request, ticket *admission.T
 		delete(n.sessions, s.id)
 		n.mu.Unlock()
 		n.census.leave(route, user, address)
+		ticket.Release()
 	}()
 	return nil
 }

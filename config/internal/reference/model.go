@@ -36,6 +36,7 @@ type key struct {
 	enum       []string
 	min, max   string
 	empty      bool
+	single     bool
 }
 
 type kind string
@@ -120,6 +121,7 @@ func (m *modeller) key(s *section, f reflect.StructField) (key, error) {
 		min:      f.Tag.Get("min"),
 		max:      f.Tag.Get("max"),
 		empty:    f.Tag.Get("empty") != "",
+		single:   f.Tag.Get("single") != "",
 	}
 	k.initial, k.hasDefault = f.Tag.Lookup("default")
 	if enum := f.Tag.Get("enum"); enum != "" {

@@ -86,6 +86,9 @@ func (k *key) schema(top bool) object {
 	if !k.list {
 		return append(o, k.element()...)
 	}
+	if k.single {
+		return append(o, anyOf(k.element(), object{{"type", "array"}, {"items", k.element()}, {"minItems", 1}})...)
+	}
 	o = append(o, member{"type", "array"}, member{"items", k.element()})
 	if !top {
 		o = append(o, member{"minItems", 1})
