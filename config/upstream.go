@@ -33,7 +33,7 @@ type ClientTLS struct {
 
 	// PEM file with the authorities to trust. Left out: the system's.
 	CA Path `yaml:"ca"`
-	// The name to verify and to send as SNI. Left out: the endpoint's host.
+	// The name to verify and to send as SNI. Left out: the endpoint's host, or the name that discovery.dns asks for the addresses of.
 	ServerName string `yaml:"server_name"`
 	// PEM file with the client certificate, for mutual TLS.
 	Certificate Path `yaml:"certificate"`

@@ -27,15 +27,7 @@ func (v *validator) upstreams() {
 func (v *validator) discovery(d *Discovery) {
 	v.exactlyOne(d.Pos, "discovery",
 		choice{"static", d.Static != nil}, choice{"dns", d.DNS != nil}, choice{"file", d.File != nil}, choice{"redis", d.Redis != nil})
-	seen := make(map[string]bool, len(d.Static))
-	for i := range d.Static {
-		e := &d.Static[i]
-		v.check(&e.Address, e.Pos, "address", checkAddress(e.Address, false))
-		if seen[e.Address] {
-			v.errorf(v.at(&e.Address, e.Pos), "address: %s is in the list twice; give it more weight instead", quote(e.Address))
-		}
-		seen[e.Address] = true
-	}
+	v.static(d.Static)
 	if dns := d.DNS; dns != nil {
 		v.check(&dns.Name, dns.Pos, "name", checkHost(strings.TrimSuffix(dns.Name, ".")))
 		switch {
@@ -50,6 +42,18 @@ func (v *validator) discovery(d *Discovery) {
 	}
 	if d.Redis != nil {
 		v.check(&d.Redis.Service, d.Redis.Pos, "service", checkName(d.Redis.Service))
+	}
+}
+
+func (v *validator) static(list []Endpoint) {
+	seen := make(map[string]bool, len(list))
+	for i := range list {
+		e := &list[i]
+		v.check(&e.Address, e.Pos, "address", checkAddress(e.Address, false))
+		if seen[e.Address] {
+			v.errorf(v.at(&e.Address, e.Pos), "address: %s is in the list twice; give it more weight instead", quote(e.Address))
+		}
+		seen[e.Address] = true
 	}
 }
 

@@ -1,6 +1,10 @@
 package config
 
-import "testing"
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
 
 func TestBadBalancingAndDiscoveryAreRefused(t *testing.T) {
 	t.Parallel()
@@ -50,4 +54,27 @@ c.yaml:6:64: cookie: "a b" is not the name of a cookie; " " may not be in one
 c.yaml:6:82: same_site: browsers take none only with secure: true
 `},
 	})
+}
+
+func TestAFileOfEndpointsIsReadAsStrictlyAsAConfiguration(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "endpoints.yaml")
+	for _, c := range []struct{ text, want string }{
+		{"- address: a:1\n- {address: b:1, weight: 3, zone: z}\n", ""},
+		{`[{"address": "a:1"}]`, ""},
+		{"", "1:1: the file has no endpoints"},
+		{"[]", "1:1: endpoints: the list is empty; give it an element or leave the key out"},
+		{"a: 1", "1:1: endpoints: expected a list, found a mapping"},
+		{"- {address: a}", `1:13: address: "a" is not an address; expected host:port`},
+		{"- {address: a:1, wieght: 3}", `1:18: endpoints: unknown key "wieght"; did you mean "weight"?`},
+		{"- {address: a:1}\n- {address: a:1}", `2:13: address: "a:1" is in the list twice; give it more weight instead`},
+	} {
+		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		list, err := LoadEndpoints(path)
+		if c.want == "" && (err != nil || len(list) == 0) || c.want != "" && (err == nil || err.Error() != path+":"+c.want) {
+			t.Errorf("%q: %v, want %q", c.text, err, c.want)
+		}
+	}
 }

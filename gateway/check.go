@@ -38,7 +38,7 @@ func Check(ctx context.Context, path string) (*Report, error) {
 	p := parts{config: cfg, telemetry: t}
 	p.stores = admission.Stores{Memory: ratelimit.NewMemory(), Redis: ratelimit.NewMemory(), Leased: ratelimit.NewMemory()}
 	var errs config.Errors
-	if p.upstreams, err = upstream.Open(cfg.Upstreams, nil); err != nil {
+	if p.upstreams, err = upstream.Open(cfg.Upstreams, upstream.Options{}, nil); err != nil {
 		errs.Add(config.Position{}, err)
 	}
 	defer p.upstreams.Close()

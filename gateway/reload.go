@@ -118,7 +118,7 @@ func (g *Gateway) open(cfg *config.Config, old *Snapshot) (*parts, error) {
 	p := &parts{config: cfg, stores: g.stores, telemetry: g.telemetry, node: g.node, sockets: g.sockets}
 	var errs config.Errors
 	var err error
-	if p.upstreams, err = upstream.Open(cfg.Upstreams, oldUpstreams); err != nil {
+	if p.upstreams, err = upstream.Open(cfg.Upstreams, g.pools(), oldUpstreams); err != nil {
 		errs.Add(config.Position{}, err)
 	}
 	if p.auth, err = auth.Compile(cfg.Auth, auth.Options{
@@ -131,6 +131,11 @@ func (g *Gateway) open(cfg *config.Config, old *Snapshot) (*parts, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// pools is what upstreams need besides their configuration.
+func (g *Gateway) pools() upstream.Options {
+	return upstream.Options{Redis: g.redis.first(), Prefix: g.redis.prefix, Telemetry: g.telemetry}
 }
 
 // load compiles with what the loader's sources have. They are watched first, so that no change falls between.

@@ -171,7 +171,7 @@ func startShop(t testing.TB, change func(*Options)) *shop {
 	t.Cleanup(s.server.Stop)
 	set, err := upstream.Open([]config.Upstream{{
 		Name: "shop", Endpoints: []string{s.backend}, Connections: 1, ConnectTimeout: config.Duration(5 * time.Second), MaxMessageSize: 64 << 20,
-	}}, nil)
+	}}, upstream.Options{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ func Example() {
 	set, err := upstream.Open([]config.Upstream{{
 		Name: "shop", Endpoints: []string{"127.0.0.1:1"}, Connections: 1,
 		ConnectTimeout: config.Duration(time.Second), MaxMessageSize: 1 << 20,
-	}}, nil)
+	}}, upstream.Options{}, nil)
 	if err != nil {
 		panic(err)
 	}

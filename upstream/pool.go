@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/telemetry"
 	"github.com/crossgate/crossgate/upstream/internal/discovery"
 )
 
@@ -24,7 +25,9 @@ type Pool struct {
 	holders atomic.Int32  // sets that have this pool
 	learnt  chan struct{} // closed when the first endpoints are known; nil where they always are
 
+	telemetry  *telemetry.Telemetry // nil for none
 	background sync.WaitGroup
+	running    context.Context // ends when the pool is closed
 	stop       context.CancelFunc
 
 	mu        sync.Mutex
@@ -36,8 +39,12 @@ type Pool struct {
 	closed    bool
 }
 
-func open(cfg *config.Upstream, prev *Pool) (*Pool, error) {
-	tls, err := loadTLS(cfg.TLS)
+func open(cfg *config.Upstream, o *Options, prev *Pool) (*Pool, error) {
+	name := ""
+	if d := cfg.Discovery; d != nil && d.DNS != nil && d.DNS.Type == "address" {
+		name = d.DNS.Name // what is connected to is one of its addresses
+	}
+	tls, err := loadTLS(cfg.TLS, name)
 	if err != nil {
 		return nil, fmt.Errorf("upstream %s: %w", cfg.Name, err)
 	}
@@ -47,8 +54,9 @@ func open(cfg *config.Upstream, prev *Pool) (*Pool, error) {
 	p := &Pool{
 		name: cfg.Name, config: *cfg, tls: tls, policy: policies[cfg.Balancing.Policy],
 		keyed:     cfg.Balancing.Policy == "hash" || cfg.Balancing.Sticky != nil,
-		endpoints: make(map[string]*endpoint), leaving: make(map[*endpoint]bool), changed: make(chan struct{}),
+		endpoints: make(map[string]*endpoint), leaving: make(map[*endpoint]bool), changed: make(chan struct{}), telemetry: o.Telemetry,
 	}
+	p.running, p.stop = context.WithCancel(context.Background())
 	p.holders.Store(1)
 	p.view.Store(&view{})
 	listed := staticEndpoints(cfg)
@@ -60,6 +68,7 @@ func open(cfg *config.Upstream, prev *Pool) (*Pool, error) {
 		p.release()
 		return nil, err
 	}
+	p.discover(source(cfg, o))
 	return p, nil
 }
 
@@ -185,9 +194,7 @@ func (p *Pool) release() {
 		p.ramp.Stop()
 	}
 	p.mu.Unlock()
-	if p.stop != nil {
-		p.stop()
-	}
+	p.stop()
 	p.background.Wait()
 	for _, e := range p.list {
 		e.close()

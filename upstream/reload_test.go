@@ -100,7 +100,7 @@ func TestOpenRefusesBadFiles(t *testing.T) {
 			c.tls.Pos = pos
 			cfg := upstreamOf("127.0.0.1:1")
 			cfg.TLS = &c.tls
-			_, err := Open([]config.Upstream{cfg}, nil)
+			_, err := Open([]config.Upstream{cfg}, Options{}, nil)
 			var all config.Errors
 			if !errors.As(err, &all) || len(all) != 1 || all[0].Pos != pos || !strings.Contains(all[0].Error(), c.reason) {
 				t.Errorf("error %v, want one at %v with %q", err, pos, c.reason)

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -26,11 +27,13 @@ func (c *clientTLS) same(o *clientTLS) bool {
 	return c.digest == o.digest
 }
 
-func loadTLS(cfg *config.ClientTLS) (*clientTLS, error) {
+// loadTLS reads the files of a section. name is who the backends are where the section does not say it, empty for the
+// hosts of their addresses.
+func loadTLS(cfg *config.ClientTLS, name string) (*clientTLS, error) {
 	if cfg == nil {
 		return nil, nil
 	}
-	c := &clientTLS{config: &tls.Config{ServerName: cfg.ServerName, MinVersion: tls.VersionTLS12}}
+	c := &clientTLS{config: &tls.Config{ServerName: cmp.Or(cfg.ServerName, name), MinVersion: tls.VersionTLS12}}
 	var files bytes.Buffer
 	read := func(path config.Path) ([]byte, error) {
 		b, err := os.ReadFile(string(path))

@@ -3,7 +3,10 @@ package upstream
 import (
 	"sync/atomic"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/telemetry"
 )
 
 // Set is the pools of one configuration. It is immutable and safe for concurrent use.
@@ -12,15 +15,24 @@ type Set struct {
 	closed atomic.Bool
 }
 
+// Options are what pools need besides their configuration.
+type Options struct {
+	// Redis has the endpoints that services register, below Prefix. Without it there are none.
+	Redis  redis.UniversalClient
+	Prefix string
+	// Telemetry gets what happens to endpoints; nil for nobody.
+	Telemetry *telemetry.Telemetry
+}
+
 // Open makes a pool for each upstream. A pool of prev, which may be nil, whose configuration and certificate files are
 // the same is carried over with its connections. No backend needs to be up: connections are made when they are needed.
 // Errors are config.Errors.
-func Open(upstreams []config.Upstream, prev *Set) (*Set, error) {
+func Open(upstreams []config.Upstream, o Options, prev *Set) (*Set, error) {
 	s := &Set{pools: make(map[string]*Pool, len(upstreams))}
 	var errs config.Errors
 	for i := range upstreams {
 		cfg := &upstreams[i]
-		p, err := open(cfg, prev.Pool(cfg.Name))
+		p, err := open(cfg, &o, prev.Pool(cfg.Name))
 		if err != nil {
 			errs.Add(cfg.Pos, err)
 			continue

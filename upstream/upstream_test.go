@@ -105,7 +105,7 @@ func upstreamOf(endpoints ...string) config.Upstream {
 
 func openSet(t testing.TB, prev *Set, cfg ...config.Upstream) *Set {
 	t.Helper()
-	s, err := Open(cfg, prev)
+	s, err := Open(cfg, Options{}, prev)
 	if err != nil {
 		t.Fatal(err)
 	}
