@@ -59,9 +59,10 @@ func read(t *testing.T, s *bus.Servers, since bus.Position, whole bool, messages
 	return page
 }
 
-func TestHistory(t *testing.T) {
+// everyKind returns what starts an empty server of each kind that the scripts run on.
+func everyKind(t *testing.T) map[string]func(*testing.T) redis.UniversalClient {
 	cluster := redistest.StartCluster(t)
-	clients := map[string]func(*testing.T) redis.UniversalClient{
+	return map[string]func(*testing.T) redis.UniversalClient{
 		"redis-server": func(t *testing.T) redis.UniversalClient { return redistest.Start(t).Client() },
 		"miniredis": func(t *testing.T) redis.UniversalClient {
 			client := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
@@ -75,7 +76,10 @@ func TestHistory(t *testing.T) {
 			return cluster.Client()
 		},
 	}
-	for name, start := range clients {
+}
+
+func TestHistory(t *testing.T) {
+	for name, start := range everyKind(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Run("a channel that nobody has published to has an epoch", func(t *testing.T) {
 				s := bus.One(start(t))

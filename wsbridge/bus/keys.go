@@ -37,6 +37,36 @@ func (k Keys) History(name string) string { return k.Prefix + "history:{" + k.Ch
 // Position is the hash of a channel's epoch and latest offset.
 func (k Keys) Position(name string) string { return k.Prefix + "position:{" + k.Channel(name) + "}" }
 
+// Presence is the hash of who is present in a channel, by connection.
+func (k Keys) Presence(name string) string { return k.Prefix + "presence:{" + k.Channel(name) + "}" }
+
+// PresenceUsers is the hash of the users that are present in a channel, with the number of their connections.
+func (k Keys) PresenceUsers(name string) string {
+	return k.Prefix + "presence:users:{" + k.Channel(name) + "}"
+}
+
+// presence returns the keys of a channel's presence, as the scripts want them: besides the two above the connections in the
+// order of their nodes, and the epoch.
+func (k Keys) presence(name string) []string {
+	tag := "{" + k.Channel(name) + "}"
+	return []string{k.Presence(name), k.PresenceUsers(name), k.Prefix + "presence:order:" + tag, k.Prefix + "presence:epoch:" + tag}
+}
+
+// roster is what the keys of nodes with presence have in braces.
+func (k Keys) roster() string { return k.Prefix + "presence" }
+
+// rosters returns the sorted sets of the nodes that live, by their latest beat, and of those that are gone, and the hash of
+// who sweeps.
+func (k Keys) rosters() []string {
+	tag := "{" + k.roster() + "}"
+	return []string{k.Prefix + "presence:nodes:" + tag, k.Prefix + "presence:gone:" + tag, k.Prefix + "presence:sweeper:" + tag}
+}
+
+// presenceOf is the sorted set of the channels in which a node has somebody, by their TTL.
+func (k Keys) presenceOf(node string) string {
+	return k.Prefix + "presence:of:{" + k.roster() + "}:" + node
+}
+
 // Published is the key that remembers a publication to a channel by its id.
 func (k Keys) Published(name, id string) string {
 	return k.Prefix + "published:{" + k.Channel(name) + "}:" + id
