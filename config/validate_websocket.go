@@ -26,6 +26,9 @@ func (v *validator) channel(c *Channel, before []Channel) {
 			break
 		}
 	}
+	if p := c.Presence; p != nil && len(p.Roles) > 0 && p.Read == "nobody" {
+		v.errorf(v.at(&p.Roles, p.Pos), "roles: nobody reads, whatever the roles")
+	}
 	if len(c.Roles) > 0 && (c.Subscribe == "anyone" || c.Subscribe == "nobody") {
 		v.errorf(v.at(&c.Roles, c.Pos), "roles: only subscribers that are authenticated have roles, but subscribe is %s", c.Subscribe)
 	}

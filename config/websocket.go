@@ -71,6 +71,28 @@ type Channel struct {
 	DecisionTTL Duration `yaml:"decision_ttl" default:"10s" max:"1h"`
 	// What is kept of each channel, so that a client that comes back gets what it has missed. Left out: nothing.
 	History *History `yaml:"history"`
+	// Who is in each channel, for those who may know. Left out: nobody is told.
+	Presence *Presence `yaml:"presence"`
+}
+
+// Presence is what is kept of who subscribes to a channel, and who may know.
+type Presence struct {
+	Pos Position `yaml:"-"`
+
+	// Who may read it, and is told of events. Allowed: who may subscribe. Subscribers: who does. Nobody: only services.
+	Read string `yaml:"read" default:"allowed" enum:"allowed,subscribers,nobody"`
+	// Roles of which a reader must have one.
+	Roles []string `yaml:"roles"`
+	// Of what subscribers are told: of each connection that joins or leaves, of each user's first and last, or of none. For channels of some hundreds at most: each of n who join is told to n.
+	Events string `yaml:"events" default:"none" enum:"none,connections,users"`
+	// Claims of the token, dotted for nested ones, that others are shown. What the service says of a connection takes their place.
+	Claims []string `yaml:"claims"`
+	// The most bytes of JSON that others are shown of a connection. What is larger is not shown.
+	MaxInfo Size `yaml:"max_info" default:"1KiB" min:"2" max:"64KiB"`
+	// How long after a node's last sign of life its connections are taken out of the channel.
+	TTL Duration `yaml:"ttl" default:"15s" min:"5s" max:"1h"`
+	// How long a connection that has broken stays in the channel, so that who comes back in time has not left. With events of users.
+	Grace Duration `yaml:"grace" default:"0s" max:"5m"`
 }
 
 // History is how much of a channel is kept in Redis. Who publishes with the script of docs/websocket.md says it, too.

@@ -237,4 +237,10 @@ func (m busMetrics) BusState(up bool) {
 	m.t.BusBreaks.Inc()
 }
 
+func (m busMetrics) Present(change int) { m.t.Present.Add(float64(change)) }
+
+func (m busMetrics) PresenceSwept(connections int) { m.t.PresenceSwept.Add(float64(connections)) }
+
+func (m busMetrics) PresenceFailed() { m.t.PresenceFails.Inc() }
+
 func (m busMetrics) BusDropped(reason string) { m.t.BusDrops.WithLabelValues(reason).Inc() }

@@ -16,6 +16,11 @@ type metrics struct {
 	BusUp     prometheus.Gauge
 	BusBreaks prometheus.Counter
 	BusDrops  *prometheus.CounterVec
+	// Present, PresenceSwept and PresenceFails count those who are present in channels.
+	Present       prometheus.Gauge
+	PresenceSwept prometheus.Counter
+	PresenceFails prometheus.Counter
+
 	reloads   *prometheus.CounterVec
 	reloadAt  prometheus.Gauge
 	services  *prometheus.GaugeVec
@@ -49,6 +54,11 @@ func newMetrics() metrics {
 		BusUp:     gauge("bus_connected", "1 while the bus subscription stands, else 0."),
 		BusBreaks: prometheus.NewCounter(prometheus.CounterOpts{Name: "crossgate_bus_disconnects_total", Help: "Times the bus subscription broke."}),
 		BusDrops:  counter("bus_dropped_total", "Messages from the bus that nobody got, by reason.", "reason"),
+		Present:   gauge("presence_connections", "Connections of this node that are present in a channel, once for each channel."),
+		PresenceSwept: prometheus.NewCounter(prometheus.CounterOpts{Name: "crossgate_presence_swept_total",
+			Help: "Connections of nodes that are gone, which this node has taken out of channels."}),
+		PresenceFails: prometheus.NewCounter(prometheus.CounterOpts{Name: "crossgate_presence_failures_total",
+			Help: "Changes of presence that Redis did not take, and that are told again."}),
 		reloads:   counter("config_reloads_total", "Snapshots compiled, by result.", "result"),
 		reloadAt:  gauge("config_last_reload_success_timestamp_seconds", "When the snapshot in force was installed."),
 		services:  gauges("descriptor_services", "gRPC services known, by descriptor source.", "source"),
@@ -58,7 +68,7 @@ func newMetrics() metrics {
 
 func (m *metrics) all() []prometheus.Collector {
 	return []prometheus.Collector{m.requests, m.duration, m.bytesIn, m.bytesOut, m.refusals, m.wsOpen, m.wsFrames,
-		m.wsCloses, m.wsLimits, m.BusUp, m.BusBreaks, m.BusDrops, m.reloads, m.reloadAt, m.services, m.buildInfo}
+		m.wsCloses, m.wsLimits, m.BusUp, m.BusBreaks, m.BusDrops, m.Present, m.PresenceSwept, m.PresenceFails, m.reloads, m.reloadAt, m.services, m.buildInfo}
 }
 
 // Reloaded counts a snapshot that was installed (ok) or refused.

@@ -111,7 +111,7 @@ func (s *session) assignOne(ctx context.Context, channel string) error {
 		if err != nil {
 			return err
 		}
-		s.entered(channel, l)
+		s.entered(ctx, channel, l, nil)
 		return nil
 	}
 	var first []byte
@@ -121,6 +121,6 @@ func (s *session) assignOne(ctx context.Context, channel string) error {
 	key := s.node.keys.Channel(channel)
 	_ = s.node.bus.Subscribe(ctx, key) // without Redis it is subscribed to once Redis is there
 	s.node.hub.add(key, s, first)
-	s.entered(channel, nil)
+	s.entered(ctx, channel, nil, nil)
 	return nil
 }

@@ -104,5 +104,6 @@ func (s *session) decided(ctx context.Context, r *request, d decision, then func
 		s.refuse(r.ID, d.code, d.reason)
 		return
 	}
+	r.info = d.info
 	then(ctx, r)
 }

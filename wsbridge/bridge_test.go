@@ -40,13 +40,15 @@ type counts struct {
 	counted map[string]int
 }
 
-func (c *counts) add(what string) {
+func (c *counts) add(what string) { c.plus(what, 1) }
+
+func (c *counts) plus(what string, n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.counted == nil {
 		c.counted = map[string]int{}
 	}
-	c.counted[what]++
+	c.counted[what] += n
 }
 
 func (c *counts) of(what string) int {
@@ -55,14 +57,17 @@ func (c *counts) of(what string) int {
 	return c.counted[what]
 }
 
-func (c *counts) Opened()                      { c.add("opened") }
-func (c *counts) Closed(code int)              { c.add(fmt.Sprint("closed ", code)) }
-func (c *counts) MessageIn()                   { c.add("in") }
-func (c *counts) MessageOut()                  { c.add("out") }
-func (c *counts) Refused(f *admission.Refusal) { c.add("refused") }
-func (c *counts) Limited(limit string)         { c.add("limited " + limit) }
-func (c *counts) BusState(up bool)             { c.add(fmt.Sprint("up ", up)) }
-func (c *counts) BusDropped(reason string)     { c.add(reason) }
+func (c *counts) Opened()                       { c.add("opened") }
+func (c *counts) Closed(code int)               { c.add(fmt.Sprint("closed ", code)) }
+func (c *counts) MessageIn()                    { c.add("in") }
+func (c *counts) MessageOut()                   { c.add("out") }
+func (c *counts) Refused(f *admission.Refusal)  { c.add("refused") }
+func (c *counts) Limited(limit string)          { c.add("limited " + limit) }
+func (c *counts) BusState(up bool)              { c.add(fmt.Sprint("up ", up)) }
+func (c *counts) Present(change int)            { c.plus("present", change) }
+func (c *counts) PresenceSwept(connections int) { c.plus("swept", connections) }
+func (c *counts) PresenceFailed()               { c.add("presence failed") }
+func (c *counts) BusDropped(reason string)      { c.add(reason) }
 
 // gateway is one node with one route at /, whose websocket section is given.
 type gateway struct {

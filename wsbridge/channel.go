@@ -19,6 +19,7 @@ type channelRule struct {
 	roles       []string
 	decisionTTL time.Duration
 	history     bus.History // of size 0 where nothing is kept
+	presence    *presenceRule
 }
 
 // channelPart is a text, or a variable with the byte that ends its value; 0 for the end of the name.
@@ -47,6 +48,9 @@ func compileChannel(cfg *config.Channel) channelRule {
 	c := channelRule{allow: allowOf[cfg.Subscribe], roles: cfg.Roles, decisionTTL: cfg.DecisionTTL.Std()}
 	if h := cfg.History; h != nil {
 		c.history = bus.History{Size: h.Size, TTL: h.TTL.Std()}
+	}
+	if p := cfg.Presence; p != nil {
+		c.presence = compilePresence(p)
 	}
 	c.parts, c.open = compilePattern(cfg.Pattern)
 	return c

@@ -110,6 +110,49 @@ func assignedFrame(channel string, at *bus.Position) []byte {
 	return seal(append(b, '}'), finText)
 }
 
+// presenceFrame is who is in a channel.
+func presenceFrame(id json.RawMessage, channel string, p *bus.Presence, countOnly bool) []byte {
+	b := bus.AppendString(append(appendHead(newFrame(256), id, "presence"), `,"channel":`...), channel)
+	b = strconv.AppendInt(append(b, `,"connections":`...), p.Connections, 10)
+	b = strconv.AppendInt(append(b, `,"users":`...), p.Users, 10)
+	if countOnly {
+		return seal(append(b, '}'), finText)
+	}
+	b = append(b, `,"members":[`...)
+	for i := range p.Members {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(appendPresent(append(b, '{'), &p.Members[i]), '}')
+	}
+	b = append(b, ']')
+	if p.Next != "" {
+		b = bus.AppendString(append(b, `,"next":`...), p.Next)
+	}
+	return seal(append(b, '}'), finText)
+}
+
+// presenceEvent tells of one who has joined or left.
+func presenceEvent(channel string, joined bool, who *bus.Present) []byte {
+	kind := "leave"
+	if joined {
+		kind = "join"
+	}
+	b := bus.AppendString(append(appendHead(newFrame(256), nil, kind), `,"channel":`...), channel)
+	return seal(append(appendPresent(append(b, ','), who), '}'), finText)
+}
+
+func appendPresent(b []byte, who *bus.Present) []byte {
+	if who.User != "" {
+		b = append(bus.AppendString(append(b, `"user":`...), who.User), ',')
+	}
+	b = bus.AppendString(append(b, `"connection":`...), who.Connection)
+	if len(who.Info) > 0 && string(who.Info) != "null" {
+		b = append(append(b, `,"info":`...), who.Info...)
+	}
+	return b
+}
+
 // gapFrame says that messages are lost, up to a position.
 func gapFrame(channel string, at bus.Position) []byte {
 	b := appendPosition(appendHead(newFrame(128+len(channel)), nil, "gap"), channel, at)

@@ -28,12 +28,14 @@ func (s *session) handle(ctx context.Context, data []byte) {
 		s.subscribe(ctx, &r)
 	case "unsubscribe":
 		s.unsubscribe(&r)
+	case "presence":
+		s.presence(ctx, &r)
 	case "refresh":
 		s.refresh(ctx, &r)
 	case "ping":
 		s.send(pongFrame(r.ID))
 	default:
-		s.refuse(r.ID, codeInvalidArgument, "type: expected message, subscribe, unsubscribe, refresh or ping")
+		s.refuse(r.ID, codeInvalidArgument, "type: expected message, subscribe, unsubscribe, presence, refresh or ping")
 	}
 }
 
@@ -118,15 +120,18 @@ func (s *session) enter(ctx context.Context, r *request) {
 		s.refuse(r.ID, codeUnavailable, "the bus is down; subscribe again later")
 		return
 	}
-	s.entered(r.Channel, l)
+	s.entered(ctx, r.Channel, l, r.info)
 }
 
-// entered keeps a subscription that stands.
-func (s *session) entered(channel string, l *line) {
+// entered keeps a subscription that stands, and has the session be present in the channel.
+func (s *session) entered(ctx context.Context, channel string, l *line, info json.RawMessage) {
 	if s.channels == nil {
 		s.channels = map[string]*line{}
 	}
 	s.channels[channel] = l
+	if s.route.presence {
+		s.attend(ctx, channel, info)
+	}
 }
 
 // reenter answers a subscription to a channel that the session subscribes to.
@@ -137,6 +142,7 @@ func (s *session) reenter(ctx context.Context, r *request, l *line) {
 	}
 	if err := s.rejoinLine(ctx, l, r); err != nil {
 		delete(s.channels, r.Channel)
+		s.depart(r.Channel, false)
 		s.refuse(r.ID, codeUnavailable, "the bus is down; the subscription has ended: subscribe again later")
 	}
 }
@@ -173,6 +179,7 @@ func (s *session) unsubscribe(r *request) {
 		return
 	}
 	delete(s.channels, r.Channel)
+	s.depart(r.Channel, false)
 	s.leaveChannel(r.Channel, l)
 	s.send(okFrame(r.ID, r.Channel))
 }

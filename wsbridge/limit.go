@@ -15,6 +15,7 @@ const (
 	limitSubscriptions      limit = "subscriptions"
 	limitPendingReplies     limit = "pending_replies"
 	limitQueueSize          limit = "queue_size"
+	limitPresenceInfo       limit = "presence_info"
 )
 
 // tooMany is what an upgrade gets that would be one connection too many.

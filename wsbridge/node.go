@@ -35,6 +35,11 @@ type NodeMetrics interface {
 	BusState(up bool)
 	// BusDropped counts a message that nobody got: late_reply, unknown_connection, malformed.
 	BusDropped(reason string)
+	// Present counts those who are present in channels, up and down; PresenceSwept those of nodes that are gone, which this
+	// node has taken out; PresenceFailed what Redis did not take, and is told again.
+	Present(change int)
+	PresenceSwept(connections int)
+	PresenceFailed()
 }
 
 // Options are what a node needs.
@@ -82,6 +87,7 @@ type Node struct {
 	stop     context.CancelFunc
 	settler  settler
 	census   census
+	rolls    *rolls
 
 	questions questions
 
@@ -115,6 +121,7 @@ func NewNode(o Options) *Node {
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.name = uuid.NewString()
 	n.replyTo, n.channels = n.keys.Node(n.name), n.keys.Channel("")
+	n.rolls = newRolls(n, o.Redis)
 	b := bus.NewRedis(o.Redis, n)
 	n.bus = b
 	for _, channel := range []string{n.replyTo, n.keys.All(), n.keys.Control(), n.keys.Peer(n.name)} {
@@ -273,6 +280,9 @@ func (n *Node) broadcast(channel string, published []byte) {
 		if l != nil {
 			l.receive(&kept)
 		}
+	} else if joined, who, ok := bus.ParsePresence(published); ok {
+		n.tellPresence(channel, name, joined, &who)
+		return
 	}
 	m := broadcast{channel: name, payload: payloadOf(published)}
 	if l != nil && !ok {
@@ -285,6 +295,9 @@ func (n *Node) broadcast(channel string, published []byte) {
 func (n *Node) Subscribed(channel string) {
 	if l := n.lines.of(channel); l != nil {
 		l.subscribed()
+	}
+	if name, ok := strings.CutPrefix(channel, n.channels); ok {
+		n.rolls.restore(name)
 	}
 }
 
@@ -399,5 +412,6 @@ func (n *Node) Close() {
 	}
 	n.mu.Unlock()
 	n.work.Wait()
+	n.rolls.close()
 	n.bus.Close()
 }

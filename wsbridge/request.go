@@ -15,11 +15,12 @@ import (
 const Subprotocol = "crossgate.v1.json"
 
 const (
-	// maxID, maxRoute, maxChannel and maxEpoch bound what a client names, in bytes.
+	// maxID, maxRoute, maxChannel, maxEpoch and maxNext bound what a client names, in bytes.
 	maxID      = 64
 	maxRoute   = 255
 	maxChannel = 255
 	maxEpoch   = 64
+	maxNext    = 255
 	// maxDepth bounds the nesting of a frame, which services parse with whatever parser they have.
 	maxDepth = 128
 )
@@ -35,6 +36,10 @@ type request struct {
 	Bytes   []byte // of data_base64; nil without it
 	Epoch   string
 	Offset  uint64
+	Limit   int
+	Next    string
+	Count   bool            // of count_only
+	info    json.RawMessage // what the service says of the connection in the channel
 	seen    fields
 }
 
@@ -89,11 +94,15 @@ const (
 	fieldBytes
 	fieldEpoch
 	fieldOffset
+	fieldLimit
+	fieldNext
+	fieldCount
 )
 
 var fieldOf = map[string]fields{
 	"id": fieldID, "type": fieldType, "route": fieldRoute, "channel": fieldChannel, "token": fieldToken,
 	"data": fieldData, "data_base64": fieldBytes, "epoch": fieldEpoch, "offset": fieldOffset,
+	"limit": fieldLimit, "next": fieldNext, "count_only": fieldCount,
 }
 
 // from returns where a subscription is to go on, nil where the client does not say.
@@ -139,6 +148,18 @@ func (r *request) set(field fields, value []byte) (err error) {
 	case fieldOffset:
 		if r.Offset, err = strconv.ParseUint(string(value), 10, 53); err != nil {
 			return errors.New("expected a whole number below 2^53")
+		}
+	case fieldLimit:
+		if r.Limit, err = strconv.Atoi(string(value)); err != nil || r.Limit < 1 {
+			return errors.New("expected a whole number above 0")
+		}
+	case fieldNext:
+		if r.Next, err = text(value); err == nil && len(r.Next) > maxNext {
+			return fmt.Errorf("expected at most %d bytes", maxNext)
+		}
+	case fieldCount:
+		if r.Count = value[0] == 't'; !r.Count && value[0] != 'f' {
+			return errors.New("expected true or false")
 		}
 	}
 	return err

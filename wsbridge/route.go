@@ -18,6 +18,7 @@ type Route struct {
 	decisions        *decisions
 	assigned         []nameTemplate // the channels of every connection
 	channelsClaim    string         // that names more of them; empty for none
+	presence         bool           // some channel has it
 	welcomeTimeout   time.Duration  // of the service, which is asked about connections; 0 where it is not
 	maxMessage       int64
 	maxSubscriptions int
@@ -51,6 +52,7 @@ func CompileRoute(name string, cfg *config.WebSocketRoute) *Route {
 	}
 	for i := range cfg.Channels {
 		r.channels = append(r.channels, compileChannel(&cfg.Channels[i]))
+		r.presence = r.presence || cfg.Channels[i].Presence != nil
 	}
 	for _, pattern := range cfg.Subscribe {
 		parts, _ := compilePattern(pattern)

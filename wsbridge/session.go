@@ -37,6 +37,7 @@ type session struct {
 	// with what a frame has begun.
 	turn     sync.Mutex
 	claims   json.RawMessage
+	info     json.RawMessage  // what the service has said of the connection, for those who see it in a channel
 	channels map[string]*line // nil for those without history
 	sequence uint64
 	left     bool // the channels have been left, for good
@@ -272,6 +273,7 @@ func (s *session) finish(code websocket.StatusCode) {
 	s.turn.Lock()
 	s.left = true
 	for channel, l := range s.channels {
+		s.depart(channel, true)
 		s.leaveChannel(channel, l)
 	}
 	s.turn.Unlock()

@@ -25,6 +25,7 @@ func (s *session) welcome(ctx context.Context) (channels []string, ok bool) {
 		s.end(code, reason)
 		return nil, false
 	}
+	s.info = w.Info
 	return append(channels, w.Subscribe...), true
 }
 

@@ -24,7 +24,7 @@ for i = 1, #silent, 2 do
   redis.call('ZREM', KEYS[1], silent[i])
   redis.call('ZADD', KEYS[2], silent[i + 1], silent[i])
 end
-local gone = redis.call('ZRANGE', KEYS[2], 0, 15, 'WITHSCORES')
+local gone = redis.call('ZRANGE', KEYS[2], 0, 255, 'WITHSCORES')
 if #gone > 0 then
   local sweeper = redis.call('HMGET', KEYS[3], 'node', 'until')
   if sweeper[1] and sweeper[1] ~= ARGV[1] and tonumber(sweeper[2]) > now then

@@ -59,6 +59,8 @@ type Welcome struct {
 	Reason string `json:"reason,omitempty"`
 	// Subscribe are the channels that the connection is subscribed to.
 	Subscribe []string `json:"subscribe,omitempty"`
+	// Info is what others are shown of the connection, in channels with presence.
+	Info json.RawMessage `json:"info,omitempty"`
 }
 
 // ReplyError is a service's error, as the client gets it.
