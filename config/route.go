@@ -1,6 +1,6 @@
 package config
 
-// Route is one thing served. Exactly one of GRPC, WebSocket, Respond, Docs and Client is set.
+// Route is one thing served. Exactly one of GRPC, HTTP, WebSocket, Redirect, Respond, Docs and Client is set.
 type Route struct {
 	Pos Position `yaml:"-"`
 
@@ -10,8 +10,12 @@ type Route struct {
 	Match Match `yaml:"match"`
 	// gRPC services, for native gRPC clients and as REST/JSON.
 	GRPC *GRPCRoute `yaml:"grpc"`
+	// HTTP requests, passed on to HTTP backends.
+	HTTP *HTTPRoute `yaml:"http"`
 	// WebSocket connections, for a service on the bus.
 	WebSocket *WebSocketRoute `yaml:"websocket"`
+	// An answer that sends the client elsewhere.
+	Redirect *Redirect `yaml:"redirect"`
 	// A fixed answer.
 	Respond *Respond `yaml:"respond"`
 	// Documentation of gRPC routes' REST side, at paths of its own.
@@ -27,7 +31,7 @@ type Route struct {
 	CORS *CORS `yaml:"cors"`
 	// How answers are compressed.
 	Compression Compression `yaml:"compression"`
-	// The longest time for a request, from its headers to its last byte; for a stream 0, no limit, is common.
+	// The longest time for a request, from its headers to its last byte; for a stream 0, no limit, is common. An upgraded connection of an http route may last longer: it has idle_timeout.
 	Timeout Duration `yaml:"timeout" default:"30s"`
 	// The largest request body, and for gRPC the largest message.
 	MaxBodySize Size `yaml:"max_body_size" default:"4MiB" min:"1"`
@@ -43,6 +47,8 @@ type Match struct {
 	Path string `yaml:"path"`
 	// The start of the path, which must end with a slash. For gRPC routes it bounds the REST bindings; /package.Service/Method paths are always served.
 	PathPrefix string `yaml:"path_prefix"`
+	// In place of path and path_prefix, a path template as google.api.http has them: /v1/shops/{shop}/items/{rest=**}. Not for gRPC routes, whose methods have templates of their own.
+	Template string `yaml:"template"`
 	// HTTP methods. Left out: any that the target has.
 	Methods []string `yaml:"methods"`
 	// Headers that must be there with exactly this value, "*" for any value.

@@ -6,8 +6,16 @@ type Upstream struct {
 
 	// The name routes use.
 	Name string `yaml:"name" required:"true"`
-	// What the backends speak.
-	Protocol string `yaml:"protocol" default:"grpc" enum:"grpc"`
+	// What the backends speak: grpc, for grpc routes; http, for http routes.
+	Protocol string `yaml:"protocol" default:"grpc" enum:"grpc,http"`
+	// Which HTTP, of protocol http: auto is 2 where ALPN agrees on it and 1.1 elsewhere; 2 without TLS is h2c. Upgrades go by 1.1 whatever it is.
+	HTTPVersion string `yaml:"http_version" default:"auto" enum:"auto,1.1,2"`
+	// Connections of HTTP/1.1 kept to each endpoint while nothing uses them.
+	MaxIdleConnections int `yaml:"max_idle_connections" default:"256" min:"1" max:"65536"`
+	// How long such a connection is kept. Less than the backends keep theirs spares requests that meet a closed one.
+	IdleTimeout Duration `yaml:"idle_timeout" default:"55s" min:"1ms"`
+	// The most bytes of headers accepted from an HTTP backend.
+	MaxHeaderSize Size `yaml:"max_header_size" default:"256KiB" min:"1KiB" max:"16MiB"`
 	// The backends, host:port; one that cannot be reached is passed over. Either this or discovery.
 	Endpoints []string `yaml:"endpoints"`
 	// Where the backends are learnt, if they are not listed in endpoints.

@@ -114,12 +114,18 @@ func (v *validator) references(upstreams, providers map[string]Position) {
 	for i := range v.config.Descriptors {
 		if r := v.config.Descriptors[i].Reflection; r != nil {
 			v.reference(&r.Upstream, r.Pos, "upstream", upstreams)
+			v.speaks(&r.Upstream, r.Pos, "grpc")
 		}
 	}
 	for i := range v.config.Routes {
 		r := &v.config.Routes[i]
 		if r.GRPC != nil {
 			v.reference(&r.GRPC.Upstream, r.GRPC.Pos, "upstream", upstreams)
+			v.speaks(&r.GRPC.Upstream, r.GRPC.Pos, "grpc")
+		}
+		if r.HTTP != nil {
+			v.reference(&r.HTTP.Upstream, r.HTTP.Pos, "upstream", upstreams)
+			v.speaks(&r.HTTP.Upstream, r.HTTP.Pos, "http")
 		}
 		if r.Auth == nil {
 			continue
@@ -139,6 +145,15 @@ func (v *validator) reference(name *string, parent Position, what string, names 
 		known = append(known, n)
 	}
 	v.errorf(v.at(name, parent), "there is no %s named %s%s", what, quote(*name), didYouMean(*name, known))
+}
+
+// speaks checks that an upstream, if it is there, has the protocol that what names it needs.
+func (v *validator) speaks(name *string, parent Position, protocol string) {
+	for i := range v.config.Upstreams {
+		if u := &v.config.Upstreams[i]; u.Name == *name && u.Protocol != protocol && !v.broken[u] {
+			v.errorf(v.at(name, parent), "upstream: %s is of protocol %s; one of %s is needed here", quote(*name), u.Protocol, protocol)
+		}
+	}
 }
 
 func checkName(s string) error {

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"mime"
 	"net/http"
 	"slices"
@@ -16,11 +17,22 @@ func (v *validator) routes() {
 			continue
 		}
 		v.exactlyOne(r.Pos, "routes",
-			choice{"grpc", r.GRPC != nil}, choice{"websocket", r.WebSocket != nil}, choice{"respond", r.Respond != nil}, choice{"docs", r.Docs != nil},
+			choice{"grpc", r.GRPC != nil}, choice{"http", r.HTTP != nil}, choice{"websocket", r.WebSocket != nil},
+			choice{"redirect", r.Redirect != nil}, choice{"respond", r.Respond != nil}, choice{"docs", r.Docs != nil},
 			choice{"client", r.Client != nil})
 		v.match(&r.Match)
-		if r.GRPC == nil && (r.WebSocket != nil || r.Respond != nil || r.Client != nil) && r.Match.Path == "" && r.Match.PathPrefix == "" {
-			v.errorf(r.Match.Pos, "match: path or path_prefix is needed; only a grpc route can do without")
+		if r.GRPC == nil && (r.HTTP != nil || r.WebSocket != nil || r.Redirect != nil || r.Respond != nil || r.Client != nil) &&
+			r.Match.Path == "" && r.Match.PathPrefix == "" && r.Match.Template == "" {
+			v.errorf(r.Match.Pos, "match: path, path_prefix or template is needed; only a grpc route can do without")
+		}
+		if r.Match.Template != "" && (r.GRPC != nil || r.Docs != nil) {
+			v.errorf(v.at(&r.Match.Template, r.Match.Pos), "template: is for routes of one path; a grpc route has the templates of its methods, a docs route its own paths")
+		}
+		if r.HTTP != nil {
+			v.http(r)
+		}
+		if r.Redirect != nil {
+			v.redirect(r.Redirect)
 		}
 		if r.GRPC != nil {
 			v.grpc(r.GRPC)
@@ -47,8 +59,11 @@ func (v *validator) routes() {
 }
 
 func (v *validator) match(m *Match) {
-	if m.Path != "" && m.PathPrefix != "" {
+	switch given := []bool{m.Path != "", m.PathPrefix != "", m.Template != ""}; {
+	case given[0] && given[1]:
 		v.errorf(m.Pos, "match: path and path_prefix exclude each other")
+	case given[2] && (given[0] || given[1]):
+		v.errorf(m.Pos, "match: template excludes path and path_prefix")
 	}
 	if m.Path != "" {
 		v.check(&m.Path, m.Pos, "path", checkPath(m.Path))
@@ -66,14 +81,9 @@ func (v *validator) match(m *Match) {
 }
 
 func (v *validator) headers(m *Match) {
-	names := make([]string, 0, len(m.Headers))
-	for name := range m.Headers {
-		names = append(names, name)
-	}
+	seen := make(map[string]string, len(m.Headers))
 	// In order, so that of two spellings of a name it is always the same one that is refused.
-	slices.Sort(names)
-	seen := make(map[string]string, len(names))
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(m.Headers)) {
 		pos := v.at(mapKey{&m.Headers, name}, m.Pos)
 		if err := checkHeaderName(name); err != nil {
 			v.errorf(pos, "headers: %w", err)

@@ -360,7 +360,7 @@ routes:
   - {name: b, match: {path: /b}, respond: {}, websocket: {service: b}}
   - {name: b, match: {path: /c}, respond: {}}
 `, `
-c.yaml:2:5: routes: exactly one of grpc, websocket, respond, docs or client is needed
+c.yaml:2:5: routes: exactly one of grpc, http, websocket, redirect, respond, docs or client is needed
 c.yaml:3:5: routes: websocket and respond exclude each other; exactly one is needed
 c.yaml:4:12: routes: the name "b" is taken, at c.yaml:3:12
 `},
@@ -371,10 +371,10 @@ routes:
   - {name: c, match: {path: /a, path_prefix: /a/}, respond: {}}
   - {name: d, client: {}}
 `, `
-c.yaml:2:5: match: path or path_prefix is needed; only a grpc route can do without
-c.yaml:3:22: match: path or path_prefix is needed; only a grpc route can do without
+c.yaml:2:5: match: path, path_prefix or template is needed; only a grpc route can do without
+c.yaml:3:22: match: path, path_prefix or template is needed; only a grpc route can do without
 c.yaml:4:22: match: path and path_prefix exclude each other
-c.yaml:5:5: match: path or path_prefix is needed; only a grpc route can do without
+c.yaml:5:5: match: path, path_prefix or template is needed; only a grpc route can do without
 `},
 		{"documentation with a path in match, of routes that have none, by servers that are none", `
 routes:

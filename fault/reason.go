@@ -36,6 +36,7 @@ const (
 	UpstreamDisconnected
 	UpstreamAnswerInvalid
 	UpstreamAnswerTooLarge
+	UpstreamResponseInvalid
 	ConfigurationRefused
 	DescriptorSetInvalid
 	DescriptorSetNotFound
@@ -79,6 +80,7 @@ var table = [reasons]struct {
 	UpstreamDisconnected:      {"UPSTREAM_DISCONNECTED", codes.Unavailable, http.StatusServiceUnavailable, "The backend broke the connection"},
 	UpstreamAnswerInvalid:     {"UPSTREAM_ANSWER_INVALID", codes.Internal, http.StatusInternalServerError, "The backend's answer is malformed"},
 	UpstreamAnswerTooLarge:    {"UPSTREAM_ANSWER_TOO_LARGE", codes.Internal, http.StatusInternalServerError, "The backend's answer is too large"},
+	UpstreamResponseInvalid:   {"UPSTREAM_RESPONSE_INVALID", codes.Unavailable, http.StatusBadGateway, "The backend's answer is not valid HTTP"},
 	ConfigurationRefused:      {"CONFIGURATION_REFUSED", codes.FailedPrecondition, http.StatusBadRequest, "The configuration does not compile"},
 	DescriptorSetInvalid:      {"DESCRIPTOR_SET_INVALID", codes.InvalidArgument, http.StatusBadRequest, "The descriptor set does not compile"},
 	DescriptorSetNotFound:     {"DESCRIPTOR_SET_NOT_FOUND", codes.NotFound, http.StatusNotFound, "No such descriptor set is registered"},

@@ -104,6 +104,10 @@ func (c *compiler) route(cfg *config.Route) {
 		c.bridged = append(c.bridged, socket)
 		t.serve = serveWebSocket(c.node, socket, socketMetrics{r.metrics})
 		c.own(cfg, policy, t, []string{http.MethodGet})
+	case cfg.HTTP != nil:
+		c.http(cfg, policy, r)
+	case cfg.Redirect != nil:
+		c.redirect(cfg, policy, r)
 	case cfg.Docs != nil:
 		c.docs(cfg, policy, r)
 	case cfg.Client != nil:
@@ -122,13 +126,7 @@ func (c *compiler) route(cfg *config.Route) {
 
 // own adds the one rule of a route that has a path of its own.
 func (c *compiler) own(cfg *config.Route, policy *admission.Policy, t *target, methods []string) {
-	var template *routing.Template
-	var err error
-	if cfg.Match.Path != "" {
-		template, err = routing.ExactPath(cfg.Match.Path)
-	} else {
-		template, err = routing.PathPrefix(cmp.Or(cfg.Match.PathPrefix, "/"))
-	}
+	template, err := templateOf(&cfg.Match)
 	if err != nil {
 		c.errs.Add(cfg.Match.Pos, err)
 		return
@@ -137,6 +135,17 @@ func (c *compiler) own(cfg *config.Route, policy *admission.Policy, t *target, m
 		methods = cfg.Match.Methods
 	}
 	c.add(cfg, policy, t, methods, template, "")
+}
+
+// templateOf returns what the path of a route that has one of its own must match.
+func templateOf(m *config.Match) (*routing.Template, error) {
+	switch {
+	case m.Path != "":
+		return routing.ExactPath(m.Path)
+	case m.Template != "":
+		return routing.ParseTemplate(m.Template)
+	}
+	return routing.PathPrefix(cmp.Or(m.PathPrefix, "/"))
 }
 
 // add adds a rule; what it is for, in errors, and conditions besides the route's own may be left out.

@@ -3,6 +3,7 @@ package gateway
 import (
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,7 @@ type exchange struct {
 	r        *http.Request
 	snap     *Snapshot // nil once the exchange has left it
 	stripe   uint32
+	trusted  []netip.Prefix // of the listener
 	start    time.Time
 	id       string
 	protocol rpc.Protocol
@@ -34,6 +36,7 @@ type exchange struct {
 	binding  string             // and to what
 	target   *target            // nil until routed
 	refusal  *admission.Refusal // nil when admitted
+	broken   bool               // the answer ends too early
 }
 
 var nextStripe atomic.Uint32
@@ -54,10 +57,10 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (x *exchange) begin(l *listener, w http.ResponseWriter, r *http.Request) {
 	x.w = recorder{ResponseWriter: w}
-	x.r = r
+	x.r, x.trusted = r, l.trusted
 	x.start = time.Now()
 	x.snap = l.gateway.acquire(x.stripe)
-	x.target, x.refusal, x.user, x.binding = nil, nil, "", ""
+	x.target, x.refusal, x.user, x.binding, x.broken = nil, nil, "", "", false
 	x.protocol, x.code = rpc.Detect(r), codes.OK
 	x.identify()
 	upgrade := isUpgrade(r)
@@ -193,7 +196,7 @@ func (x *exchange) end(g *Gateway) {
 	if x.target != nil {
 		protocol, metrics = x.target.protocol, x.target.route.metrics
 	}
-	if x.w.hijacked {
+	if x.w.hijacked && protocol != telemetry.HTTP {
 		protocol = telemetry.WebSocket
 	}
 	if x.protocol != rpc.None {
@@ -219,13 +222,16 @@ func (x *exchange) log(g *Gateway, protocol telemetry.Protocol, status int, late
 	}
 	if t := x.target; t != nil {
 		e.Route, e.Upstream = t.route.name, t.upstream
-		if t.upstream != "" {
+		if t.upstream != "" && t.protocol != telemetry.HTTP {
 			e.GRPC = t.calls
 		}
 	}
 	e.User, e.Binding = x.user, x.binding
 	if x.refusal != nil {
 		e.Reason = x.refusal.Reason
+	}
+	if x.broken {
+		e.Reason = "the answer was broken off"
 	}
 	if trace := x.r.Header["Traceparent"]; len(trace) == 1 {
 		e.TraceID = telemetry.TraceID(trace[0])

@@ -9,7 +9,7 @@ import (
 	"github.com/crossgate/crossgate/transcoder"
 )
 
-// sockets counts the gRPC calls that WebSockets carry: net/http does not wait for connections that it has handed over.
+// sockets counts the gRPC calls that WebSockets carry, and the upgraded connections of http routes: net/http does not wait for connections that it has handed over.
 type sockets struct {
 	life context.Context // of every such call
 	end  context.CancelFunc

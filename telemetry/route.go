@@ -18,11 +18,12 @@ const (
 	GRPCWeb
 	Connect
 	WebSocket
+	HTTP
 	protocols
 )
 
 func (p Protocol) String() string {
-	return [...]string{"rest", "grpc", "grpc_web", "connect", "websocket"}[p]
+	return [...]string{"rest", "grpc", "grpc_web", "connect", "websocket", "http"}[p]
 }
 
 // statuses is the number of HTTP statuses that have a series of their own: 100 to 599.

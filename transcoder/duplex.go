@@ -20,6 +20,7 @@ type DuplexBody struct {
 	data   []byte // read and not handed on
 	err    error  // the body ended with
 	closed bool
+	lazy   bool // nobody reads the body until it is asked for
 
 	pumped chan struct{} // closed when nobody reads the body; nil for HTTP/2
 }
@@ -34,7 +35,11 @@ func NewDuplexBody(w http.ResponseWriter, r *http.Request) (*DuplexBody, http.Re
 	b.rc = http.NewResponseController(w)
 	_ = b.rc.EnableFullDuplex()
 	b.pumped = make(chan struct{})
-	go b.pump() // ends with the body, or by the read deadline that End sets
+	if r.Header["Expect"] != nil {
+		b.lazy = true // reading is what tells the client to go on (RFC 9110 section 10.1.1)
+	} else {
+		go b.pump() // ends with the body, or by the read deadline that End sets
+	}
 	return b, &closingWriter{ResponseWriter: w, body: b}
 }
 
@@ -79,6 +84,10 @@ func (b *DuplexBody) Read(p []byte) (int, error) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.lazy && !b.closed {
+		b.lazy = false
+		go b.pump()
+	}
 	for len(b.data) == 0 && b.err == nil && !b.closed {
 		b.change.Wait()
 	}
@@ -112,6 +121,13 @@ func (b *DuplexBody) Close() error {
 func (b *DuplexBody) End() {
 	_ = b.Close()
 	if b.pumped == nil {
+		return
+	}
+	b.mu.Lock()
+	unasked := b.lazy
+	b.mu.Unlock()
+	if unasked {
+		_ = b.body.Close()
 		return
 	}
 	select {

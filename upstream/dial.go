@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 )
 
@@ -30,6 +31,9 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	return c, nil
 }
 
+// onlyHTTP2 are the protocols offered by ALPN where nothing else will do.
+var onlyHTTP2 = []string{"h2"}
+
 func (d *dialer) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
@@ -37,7 +41,7 @@ func (d *dialer) dialTLS(ctx context.Context, network, address string) (net.Conn
 	if err != nil {
 		return nil, &connectError{err}
 	}
-	if p := c.(*tls.Conn).ConnectionState().NegotiatedProtocol; p != "h2" {
+	if p := c.(*tls.Conn).ConnectionState().NegotiatedProtocol; p != "h2" && slices.Equal(d.tls.NextProtos, onlyHTTP2) {
 		c.Close()
 		return nil, &connectError{fmt.Errorf("the backend did not agree to speak HTTP/2 by ALPN: %q", p)}
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/crossgate/crossgate/upstream/internal/unary"
 )
 
-// endpoint is one backend: connections for unary calls, connections of grpc-go for streams, and an HTTP/2 transport for
-// calls that pass through untouched. Each connects when it is first needed.
+// endpoint is one backend: connections for unary calls, connections of grpc-go for streams, and a transport for
+// requests that pass through untouched, which is all that one of protocol http has. Each connects when it is first needed.
 type endpoint struct {
 	pool      *Pool
 	address   string
@@ -28,6 +28,7 @@ type endpoint struct {
 	turn      atomic.Uint32
 	downUntil atomic.Int64 // Unix nanoseconds
 	transport *http.Transport
+	upgrades  *http.Transport // of protocol http: HTTP/1.1, which alone can be upgraded
 
 	tracked bool         // requests are counted
 	active  atomic.Int64 // requests under way
@@ -50,6 +51,10 @@ const connWindow = 16 << 20
 func (p *Pool) newEndpoint(address string) (*endpoint, error) {
 	cfg, tls := &p.config, p.tls
 	e := &endpoint{pool: p, address: address, id: idOf(p.name, address), scheme: "http", tracked: !p.plain}
+	if cfg.Protocol == "http" {
+		e.speakHTTP(cfg, tls)
+		return e, nil
+	}
 	creds := insecure.NewCredentials()
 	d := &dialer{net: net.Dialer{Timeout: cfg.ConnectTimeout.Std()}, timeout: cfg.ConnectTimeout.Std()}
 	var protocols http.Protocols
@@ -60,7 +65,7 @@ func (p *Pool) newEndpoint(address string) (*endpoint, error) {
 		creds = credentials.NewTLS(tls.config)
 		e.scheme = "https"
 		d.tls = tls.config.Clone()
-		d.tls.NextProtos = []string{"h2"}
+		d.tls.NextProtos = onlyHTTP2
 	}
 	e.transport = &http.Transport{
 		Protocols:          &protocols,
@@ -178,6 +183,9 @@ func (e *endpoint) close() {
 		c.Close()
 	}
 	e.transport.CloseIdleConnections()
+	if e.upgrades != nil {
+		e.upgrades.CloseIdleConnections()
+	}
 }
 
 // downFor is how long a backend that could not be reached is passed over.

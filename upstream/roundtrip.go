@@ -17,8 +17,10 @@ import (
 // FormatTimeout returns a duration as a value of grpc-timeout (PROTOCOL-HTTP2.md) for the headers of RoundTrip.
 func FormatTimeout(d time.Duration) string { return string(unary.AppendTimeout(nil, d)) }
 
-// RoundTrip passes a request through to a backend and returns its answer, both untouched. Scheme and host of r.URL are
-// set. When a backend cannot be connected to, the request goes to the next one.
+// RoundTrip passes a request through to a backend and returns its answer, both untouched: over HTTP/2 in a pool of
+// protocol grpc, else as the upstream's http_version says. Scheme and host of r.URL are set. When a backend cannot be
+// connected to, the request goes to the next one. A request that met a kept connection which the backend has closed is sent
+// again on another if it is idempotent and has no body.
 func (p *Pool) RoundTrip(r *http.Request) (*http.Response, error) {
 	t := p.turn(r.Context())
 	return t.roundTrip(r)
@@ -36,14 +38,14 @@ func (t *turn) roundTrip(r *http.Request) (*http.Response, error) {
 		if e == nil {
 			return nil, t.pool.unreachable(last)
 		}
-		if _, ready := e.conn(); !anyway && (!ready || e.isDown()) || !e.take() {
+		if !e.reachable() && !anyway || !e.take() {
 			continue
 		}
 		r.URL.Scheme, r.URL.Host = e.scheme, e.address
 		if body != nil {
 			r.Body = &sentBody{body: body}
 		}
-		answer, err := e.transport.RoundTrip(r)
+		answer, err := e.transportFor(r).RoundTrip(r)
 		if err == nil {
 			e.track(answer)
 			return answer, nil
@@ -60,6 +62,16 @@ func (t *turn) roundTrip(r *http.Request) (*http.Response, error) {
 		e.done(disconnected)
 		last = err
 	}
+}
+
+// reachable reports whether a request need not wait for e to be connected to. Of one of protocol http only the last
+// failure is known.
+func (e *endpoint) reachable() bool {
+	if e.upgrades != nil {
+		return !e.isDown()
+	}
+	_, ready := e.conn()
+	return ready && !e.isDown()
 }
 
 // track counts an answer among the requests of its endpoint until its body has ended.

@@ -1,0 +1,146 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/crossgate/crossgate/fault"
+	"github.com/crossgate/crossgate/transcoder"
+)
+
+// answer passes the backend's answer on.
+func (x *exchange) answer(ctx context.Context, answer *http.Response) *fault.Error {
+	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusSwitchingProtocols {
+		return x.switchProtocols(answer)
+	}
+	if answer.StatusCode < http.StatusOK || answer.StatusCode > 999 {
+		return fault.Errorf(fault.UpstreamResponseInvalid, "the backend's answer has the status %d", answer.StatusCode)
+	}
+	x.merge(answer)
+	h := x.w.Header()
+	if len(answer.Trailer) > 0 {
+		names := make([]string, 0, len(answer.Trailer))
+		for name := range answer.Trailer {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		h["Trailer"] = []string{strings.Join(names, ", ")}
+	}
+	x.w.WriteHeader(answer.StatusCode)
+	if answer.ContentLength != 0 || answer.Trailer != nil {
+		x.copy(ctx, answer)
+	}
+	announced := h["Trailer"] != nil
+	for name, values := range answer.Trailer {
+		if !announced || !isAnnounced(h["Trailer"], name) {
+			name = http.TrailerPrefix + name
+		}
+		h[name] = values
+	}
+	return nil
+}
+
+func isAnnounced(lines []string, name string) bool { return hasToken(lines, name) }
+
+// merge puts the backend's headers to those that the gateway has set already, which stay: the backend knows nothing of
+// limits and origins here.
+func (x *exchange) merge(answer *http.Response) {
+	from, h := answer.Header, x.w.Header()
+	stripConnection(from)
+	if via := x.handler.via; via != "" {
+		from["Via"] = appendVia(from["Via"], answer.ProtoMajor, answer.ProtoMinor, via)
+	}
+	x.handler.response.apply(from, x.call)
+	for name, values := range from {
+		if x.handler.options.OwnCORS && strings.HasPrefix(name, "Access-Control-") {
+			continue
+		}
+		if mine, ok := h[name]; ok {
+			if name != "Vary" && name != "Set-Cookie" {
+				continue
+			}
+			values = slices.Concat(mine, values)
+		}
+		h[name] = values
+	}
+	if _, ok := h["Content-Type"]; !ok {
+		h["Content-Type"] = nil // or net/http would guess one
+	}
+}
+
+// copySize is how much is read at once.
+const copySize = 32 << 10
+
+var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
+
+// copy passes the body on. What comes piece by piece goes out piece by piece.
+func (x *exchange) copy(ctx context.Context, answer *http.Response) {
+	buf := copyBuffers.Get().(*[copySize]byte)
+	defer copyBuffers.Put(buf)
+	rc := http.NewResponseController(x.w)
+	live := answer.ContentLength < 0
+	if live || answer.ContentLength > copySize {
+		defer transcoder.LimitWrites(ctx, rc)()
+	}
+	if live {
+		wait := flushSoon(rc, answer.Header)
+		n, err := answer.Body.Read(buf[:])
+		wait()
+		if done := x.pass(rc, buf[:n], err, live); done {
+			return
+		}
+	}
+	for {
+		n, err := answer.Body.Read(buf[:])
+		if done := x.pass(rc, buf[:n], err, live); done {
+			return
+		}
+	}
+}
+
+// pass writes one piece and reports whether it was the last.
+func (x *exchange) pass(rc *http.ResponseController, piece []byte, err error, live bool) bool {
+	if len(piece) > 0 {
+		if _, err := x.w.Write(piece); err != nil {
+			return true // the client is gone
+		}
+	}
+	switch {
+	case err == nil && live:
+		return rc.Flush() != nil
+	case err == nil:
+		return false
+	case err == io.EOF:
+		return true
+	}
+	// The client must not take for whole what is not.
+	panic(http.ErrAbortHandler)
+}
+
+// headerDelay is how long a header waits for the first bytes of its body, to go out with them.
+const headerDelay = 2 * time.Millisecond
+
+// flushSoon sends the header on while the first bytes of the body are waited for, at once for a stream of events. wait ends
+// that; then the writer is the caller's again.
+func flushSoon(rc *http.ResponseController, h http.Header) (wait func()) {
+	if kind := h["Content-Type"]; len(kind) == 1 && strings.HasPrefix(kind[0], "text/event-stream") {
+		_ = rc.Flush()
+		return func() {}
+	}
+	flushed := make(chan struct{})
+	timer := time.AfterFunc(headerDelay, func() {
+		_ = rc.Flush()
+		close(flushed)
+	})
+	return func() {
+		if !timer.Stop() {
+			<-flushed
+		}
+	}
+}
