@@ -97,7 +97,7 @@ func (r Reason) String() string { return table[r].name }
 func (r Reason) Code() codes.Code { return table[r].code }
 
 // HTTPStatus returns the HTTP status of the reason. Where HTTP says more than gRPC it is not the one of the code: 405,
-// 409, 413, 415 and 426.
+// 409, 413, 415, 426 and 502.
 func (r Reason) HTTPStatus() int { return table[r].http }
 
 // Title says in a few words what the reason means; it is the same for each occurrence (RFC 9457 section 3.1.3).

@@ -53,7 +53,7 @@ func TestTheDocumentationHasTheTableOfCodes(t *testing.T) {
 func TestFaultsHaveTheStatusOfTheirCodeUnlessHTTPSaysMore(t *testing.T) {
 	more := map[fault.Reason]int{
 		fault.MethodNotAllowed: 405, fault.MessageTooLarge: 413, fault.UnsupportedMediaType: 415, fault.UpgradeRequired: 426,
-		fault.DescriptorSetIncompatible: 409,
+		fault.DescriptorSetIncompatible: 409, fault.UpstreamResponseInvalid: 502,
 	}
 	for _, r := range fault.All() {
 		want, differs := more[r]
