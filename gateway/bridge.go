@@ -9,6 +9,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/crossgate/crossgate/auth"
@@ -57,8 +59,8 @@ func (b *bridge) Publish(ctx context.Context, r *bridgev1.PublishRequest) (*brid
 		}
 		_, err = node.SendUser(ctx, to.User, payload)
 	case *bridgev1.PublishRequest_Channel:
-		if !wsbridge.ValidChannel(to.Channel) {
-			return nil, status.Error(codes.InvalidArgument, "channel: expected 1 to 255 printable ASCII characters without spaces and braces")
+		if err := checkChannel(to.Channel); err != nil {
+			return nil, err
 		}
 		var at bus.Position
 		at, err = node.SendChannel(ctx, to.Channel, payload, b.gateway.snapshot.Load().history(to.Channel), r.GetRequestId())
@@ -95,14 +97,11 @@ func payloadOf(r *bridgev1.PublishRequest) (payload []byte, isJSON bool, err err
 
 // ListConnections implements bridgev1.BridgeServer.
 func (b *bridge) ListConnections(ctx context.Context, r *bridgev1.ListConnectionsRequest) (*bridgev1.ListConnectionsResponse, error) {
-	size := int(r.GetPageSize())
-	switch {
-	case size < 0:
-		return nil, status.Error(codes.InvalidArgument, "page_size: expected a positive number")
-	case size == 0:
-		size = defaultPageSize
+	size, err := pageSize(r.GetPageSize())
+	if err != nil {
+		return nil, err
 	}
-	list, more, missing, err := b.gateway.node.List(ctx, wsbridge.Filter{User: r.GetUser(), Channel: r.GetChannel()}, min(size, maxPageSize), r.GetPageToken())
+	list, more, missing, err := b.gateway.node.List(ctx, wsbridge.Filter{User: r.GetUser(), Channel: r.GetChannel()}, size, r.GetPageToken())
 	if err != nil {
 		return nil, bridgeError(err)
 	}
@@ -163,6 +162,60 @@ func (b *bridge) Disconnect(ctx context.Context, r *bridgev1.DisconnectRequest) 
 	return &bridgev1.DisconnectResponse{Disconnected: int32(closed), UnreachableNodes: int32(missing)}, nil
 }
 
+// Presence implements bridgev1.BridgeServer.
+func (b *bridge) Presence(ctx context.Context, r *bridgev1.PresenceRequest) (*bridgev1.PresenceResponse, error) {
+	size, err := pageSize(r.GetPageSize())
+	if err == nil {
+		err = checkChannel(r.GetChannel())
+	}
+	if err != nil {
+		return nil, err
+	}
+	p, err := b.gateway.node.Presence(ctx, r.GetChannel(), r.GetPageToken(), size)
+	if err != nil {
+		return nil, bridgeError(err)
+	}
+	answer := &bridgev1.PresenceResponse{Connections: p.Connections, Users: p.Users, NextPageToken: p.Next}
+	for i := range p.Members {
+		m := &p.Members[i]
+		info := new(structpb.Value)
+		if len(m.Info) == 0 || string(m.Info) == "null" || protojson.Unmarshal(m.Info, info) != nil {
+			info = nil
+		}
+		answer.Members = append(answer.Members, &bridgev1.PresentConnection{Connection: connections + m.Connection, User: m.User, Info: info})
+	}
+	return answer, nil
+}
+
+// CountPresence implements bridgev1.BridgeServer.
+func (b *bridge) CountPresence(ctx context.Context, r *bridgev1.CountPresenceRequest) (*bridgev1.CountPresenceResponse, error) {
+	if err := checkChannel(r.GetChannel()); err != nil {
+		return nil, err
+	}
+	p, err := b.gateway.node.Presence(ctx, r.GetChannel(), "", 0)
+	if err != nil {
+		return nil, bridgeError(err)
+	}
+	return &bridgev1.CountPresenceResponse{Connections: p.Connections, Users: p.Users}, nil
+}
+
+func pageSize(asked int32) (int, error) {
+	switch {
+	case asked < 0:
+		return 0, status.Error(codes.InvalidArgument, "page_size: expected a positive number")
+	case asked == 0:
+		return defaultPageSize, nil
+	}
+	return min(int(asked), maxPageSize), nil
+}
+
+func checkChannel(name string) error {
+	if !wsbridge.ValidChannel(name) {
+		return status.Error(codes.InvalidArgument, "channel: expected 1 to 255 printable ASCII characters without spaces and braces")
+	}
+	return nil
+}
+
 // RevokeCredentials implements bridgev1.BridgeServer.
 func (b *bridge) RevokeCredentials(ctx context.Context, r *bridgev1.RevokeCredentialsRequest) (*bridgev1.Revocation, error) {
 	asked := r.GetRevocation()
@@ -215,6 +268,9 @@ func notFound(missing int) error {
 func bridgeError(err error) error {
 	if _, isStatus := status.FromError(err); isStatus {
 		return err
+	}
+	if errors.Is(err, wsbridge.ErrNext) {
+		return status.Error(codes.InvalidArgument, "page_token: expected the next_page_token of a page of the channel")
 	}
 	if errors.Is(err, bus.ErrDown) {
 		return status.Error(codes.Unavailable, "Redis cannot be reached")

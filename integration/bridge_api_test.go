@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,7 +67,7 @@ func TestTheBridgeAPIReachesConnectionsOfEveryNode(t *testing.T) {
 	t.Setenv("JWT_SECRET", secret)
 	server := rig.StartRedis(t)
 	text := strings.Replace(chatNode, `admin: {address: "127.0.0.1:0"}`, `admin: {address: "127.0.0.1:0", token: admin-token}`, 1)
-	text = strings.Replace(text, `{pattern: "room:*"}`, `{pattern: "room:*", history: {size: 10, ttl: 1m}}`, 1)
+	text = strings.Replace(text, `{pattern: "room:*"}`, `{pattern: "room:*", history: {size: 10, ttl: 1m}, presence: {claims: [team]}}`, 1)
 	one, two := rig.StartGateway(t, fmt.Sprintf(text, server.URL())), rig.StartGateway(t, fmt.Sprintf(text, server.URL()))
 	ann, bob, bob2 := connect(t, one, "ann"), connect(t, two, "bob"), connect(t, two, "bob")
 	for _, c := range []*client{ann, bob} {
@@ -113,6 +114,27 @@ func TestTheBridgeAPIReachesConnectionsOfEveryNode(t *testing.T) {
 		c.want(`{"type":"message","data_base64":"/wA="}`)
 	}
 
+	// Who is in the room, on both nodes.
+	who := bridgeCall(t, one, "GET", "/v1/channels/room:1/presence?pageSize=1", "", 200)
+	more := bridgeCall(t, one, "GET", "/v1/channels/room:1/presence?pageSize=1&pageToken="+fmt.Sprint(who["nextPageToken"]), "", 200)
+	if who["connections"] != "2" || who["users"] != "2" || more["nextPageToken"] != nil {
+		t.Errorf("the pages of who is present are %v and %v", who, more)
+	}
+	members := append(who["members"].([]any), more["members"].([]any)...)
+	if len(members) != 2 || !slices.ContainsFunc(members, func(m any) bool {
+		return m.(map[string]any)["connection"] == name && m.(map[string]any)["user"] == "bob"
+	}) {
+		t.Errorf("present are %v", members)
+	}
+	count := bridgeCall(t, two, "GET", "/v1/channels/room%3A1/presence:count", "", 200)
+	if count["connections"] != "2" || count["users"] != "2" {
+		t.Errorf("counted %v", count)
+	}
+	bridgeCall(t, one, "GET", "/v1/channels/a%2Fb/presence:count", "", 200)
+	bridgeCall(t, one, "GET", "/v1/channels/a%20b/presence", "", 400)
+	bridgeCall(t, one, "GET", "/v1/channels/a/presence?pageSize=-1", "", 400)
+	bridgeCall(t, one, "GET", "/v1/channels/a/presence?pageToken=%25", "", 400)
+
 	for _, bad := range []string{`{}`, `{"user":"bob"}`, `{"data":1}`, `{"user":"bob","json":"{"}`, `{"channel":"a b","data":1}`, `{"connection":"x","data":1}`} {
 		bridgeCall(t, one, "POST", "/v1/connections:publish", bad, 400)
 	}
@@ -133,6 +155,7 @@ func TestTheBridgeAPIReachesConnectionsOfEveryNode(t *testing.T) {
 		t.Errorf("without a token: %v", err)
 	}
 	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer admin-token")
+	wantBridgeInGRPC(ctx, t, bridge, name, bob)
 	if answer, err := bridge.Disconnect(ctx, order); err != nil || answer.GetDisconnected() != 1 {
 		t.Fatalf("disconnected %v, %v", answer, err)
 	}
@@ -156,4 +179,36 @@ func TestTheBridgeAPIReachesConnectionsOfEveryNode(t *testing.T) {
 			t.Errorf("a revoked user connects: %v", err)
 		}
 	}
+}
+
+// wantBridgeInGRPC asks as gRPC what was asked as REST before.
+func wantBridgeInGRPC(ctx context.Context, t *testing.T, bridge bridgev1.BridgeClient, name string, bob *client) {
+	t.Helper()
+	if got, err := bridge.GetConnection(ctx, &bridgev1.GetConnectionRequest{Name: name}); err != nil || got.GetUser() != "bob" {
+		t.Errorf("the connection is %v, %v", got, err)
+	}
+	if list, err := bridge.ListConnections(ctx, &bridgev1.ListConnectionsRequest{Channel: "room:1"}); err != nil || len(list.GetConnections()) != 2 {
+		t.Errorf("connections are %v, %v", list, err)
+	}
+	if who, err := bridge.Presence(ctx, &bridgev1.PresenceRequest{Channel: "room:1"}); err != nil || len(who.GetMembers()) != 2 || who.GetUsers() != 2 {
+		t.Errorf("present are %v, %v", who, err)
+	}
+	if count, err := bridge.CountPresence(ctx, &bridgev1.CountPresenceRequest{Channel: "room:1"}); err != nil || count.GetConnections() != 2 {
+		t.Errorf("counted %v, %v", count, err)
+	}
+	for i, r := range []*bridgev1.PublishRequest{
+		{Target: &bridgev1.PublishRequest_Connection{Connection: name}},
+		{Target: &bridgev1.PublishRequest_User{User: "bob"}},
+		{Target: &bridgev1.PublishRequest_Everyone{Everyone: true}},
+	} {
+		r.Payload = &bridgev1.PublishRequest_Json{Json: fmt.Sprint(i)}
+		if _, err := bridge.Publish(ctx, r); err != nil {
+			t.Fatal(err)
+		}
+		bob.want(fmt.Sprintf(`{"type":"message","data":%d}`, i))
+	}
+	if _, err := bridge.Publish(ctx, &bridgev1.PublishRequest{Target: &bridgev1.PublishRequest_Channel{Channel: "room:1"}, Payload: &bridgev1.PublishRequest_Json{Json: "4"}}); err != nil {
+		t.Fatal(err)
+	}
+	bob.want(`{"type":"message","channel":"room:1","offset":2,"data":4}`)
 }

@@ -135,9 +135,9 @@ func (s *session) showPresence(ctx context.Context, r *request) {
 	if limit = min(limit, maxPresencePage); r.Count {
 		limit = 0
 	}
-	p, err := s.node.presence(ctx, r.Channel, r.Next, limit, s.route.queueSize/4)
+	p, err := s.node.readPresence(ctx, r.Channel, r.Next, limit, s.route.queueSize/4)
 	switch {
-	case errors.Is(err, errNext):
+	case errors.Is(err, ErrNext):
 		s.refuse(r.ID, codeInvalidArgument, "next: expected that of a page of presence")
 	case err != nil:
 		s.refuse(r.ID, codeUnavailable, "the bus is down; ask again later")
@@ -146,14 +146,23 @@ func (s *session) showPresence(ctx context.Context, r *request) {
 	}
 }
 
-// errNext says that a next is none.
-var errNext = errors.New("wsbridge: what a page comes after is that of a page before it")
+// ErrNext says that what a page is to come after is nothing that a page before it said.
+var ErrNext = errors.New("wsbridge: what a page comes after is that of a page before it")
 
-// presence reads a page of who is in a channel. What it comes after, and what the next one does, is opaque to clients.
-func (n *Node) presence(ctx context.Context, channel, next string, limit, bytes int) (p bus.Presence, err error) {
+// pageBytes is about how large a page may be that is not for a session.
+const pageBytes = 1 << 20
+
+// Presence returns up to limit members of a channel, of those that come after a page before, as its Next says, and how many
+// there are. With a limit of 0 it only counts.
+func (n *Node) Presence(ctx context.Context, channel, next string, limit int) (bus.Presence, error) {
+	return n.readPresence(ctx, channel, next, limit, pageBytes)
+}
+
+// readPresence reads a page of who is in a channel. What it comes after, and what the next one does, is opaque to others.
+func (n *Node) readPresence(ctx context.Context, channel, next string, limit, bytes int) (p bus.Presence, err error) {
 	after, err := base64.RawURLEncoding.DecodeString(next)
 	if err != nil {
-		return p, errNext
+		return p, ErrNext
 	}
 	n.rolls.watch()
 	if p, err = n.rolls.store.ReadPresence(ctx, n.keys, channel, string(after), limit, bytes); err == nil {

@@ -116,7 +116,8 @@ type Inbound struct {
 	Time *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=time,proto3" json:"time,omitempty"`
 	// The close code of the connection, of a disconnect (RFC 6455 section 7.4).
 	Code uint32 `protobuf:"varint,12,opt,name=code,proto3" json:"code,omitempty"`
-	// The channel of a subscribe. The answer is an Outbound whose data is {"allow":true}, or that has an error.
+	// The channel of a subscribe. The answer is an Outbound whose data is {"allow":true}, with what others are shown of the
+	// connection there as info if it has presence, or that has an error.
 	Channel       string `protobuf:"bytes,13,opt,name=channel,proto3" json:"channel,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -447,6 +448,87 @@ func (x *ReplyError) GetMessage() string {
 	return ""
 }
 
+// The data of an Outbound that answers a connect, where the route asks the service about connections.
+type Welcome struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Lets the client stay.
+	Allow bool `protobuf:"varint,1,opt,name=allow,proto3" json:"allow,omitempty"`
+	// The close code and the reason of one that may not: 3000 to 4999, 4004 unless said.
+	Code   uint32 `protobuf:"varint,2,opt,name=code,proto3" json:"code,omitempty"`
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Channels that the connection is subscribed to.
+	Subscribe []string `protobuf:"bytes,4,rep,name=subscribe,proto3" json:"subscribe,omitempty"`
+	// What others are shown of the connection in channels with presence. Any JSON.
+	Info          *structpb.Value `protobuf:"bytes,5,opt,name=info,proto3" json:"info,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Welcome) Reset() {
+	*x = Welcome{}
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Welcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Welcome) ProtoMessage() {}
+
+func (x *Welcome) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
+func (*Welcome) Descriptor() ([]byte, []int) {
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Welcome) GetAllow() bool {
+	if x != nil {
+		return x.Allow
+	}
+	return false
+}
+
+func (x *Welcome) GetCode() uint32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *Welcome) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Welcome) GetSubscribe() []string {
+	if x != nil {
+		return x.Subscribe
+	}
+	return nil
+}
+
+func (x *Welcome) GetInfo() *structpb.Value {
+	if x != nil {
+		return x.Info
+	}
+	return nil
+}
+
 // From a service to many: published to cg:out:user:{user} for every session of a user, to cg:out:channel:{name} for
 // every subscriber of a channel, to cg:out:all for everyone. There the JSON of data stands alone, without this message
 // around it.
@@ -459,7 +541,7 @@ type Fanout struct {
 
 func (x *Fanout) Reset() {
 	*x = Fanout{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[3]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -471,7 +553,7 @@ func (x *Fanout) String() string {
 func (*Fanout) ProtoMessage() {}
 
 func (x *Fanout) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[3]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -484,7 +566,7 @@ func (x *Fanout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fanout.ProtoReflect.Descriptor instead.
 func (*Fanout) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{3}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Fanout) GetData() *structpb.Value {
@@ -520,7 +602,7 @@ type PublishRequest struct {
 
 func (x *PublishRequest) Reset() {
 	*x = PublishRequest{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[4]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -532,7 +614,7 @@ func (x *PublishRequest) String() string {
 func (*PublishRequest) ProtoMessage() {}
 
 func (x *PublishRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[4]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -545,7 +627,7 @@ func (x *PublishRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishRequest.ProtoReflect.Descriptor instead.
 func (*PublishRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{4}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PublishRequest) GetTarget() isPublishRequest_Target {
@@ -700,7 +782,7 @@ type PublishResponse struct {
 
 func (x *PublishResponse) Reset() {
 	*x = PublishResponse{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[5]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -712,7 +794,7 @@ func (x *PublishResponse) String() string {
 func (*PublishResponse) ProtoMessage() {}
 
 func (x *PublishResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[5]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -725,7 +807,7 @@ func (x *PublishResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishResponse.ProtoReflect.Descriptor instead.
 func (*PublishResponse) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{5}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PublishResponse) GetEpoch() string {
@@ -758,7 +840,7 @@ type ListConnectionsRequest struct {
 
 func (x *ListConnectionsRequest) Reset() {
 	*x = ListConnectionsRequest{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[6]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -770,7 +852,7 @@ func (x *ListConnectionsRequest) String() string {
 func (*ListConnectionsRequest) ProtoMessage() {}
 
 func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[6]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -783,7 +865,7 @@ func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListConnectionsRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{6}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListConnectionsRequest) GetPageSize() int32 {
@@ -827,7 +909,7 @@ type ListConnectionsResponse struct {
 
 func (x *ListConnectionsResponse) Reset() {
 	*x = ListConnectionsResponse{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[7]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -839,7 +921,7 @@ func (x *ListConnectionsResponse) String() string {
 func (*ListConnectionsResponse) ProtoMessage() {}
 
 func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[7]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -852,7 +934,7 @@ func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListConnectionsResponse) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{7}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListConnectionsResponse) GetConnections() []*Connection {
@@ -886,7 +968,7 @@ type GetConnectionRequest struct {
 
 func (x *GetConnectionRequest) Reset() {
 	*x = GetConnectionRequest{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[8]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -898,7 +980,7 @@ func (x *GetConnectionRequest) String() string {
 func (*GetConnectionRequest) ProtoMessage() {}
 
 func (x *GetConnectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[8]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -911,7 +993,7 @@ func (x *GetConnectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConnectionRequest.ProtoReflect.Descriptor instead.
 func (*GetConnectionRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{8}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetConnectionRequest) GetName() string {
@@ -951,7 +1033,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[9]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -963,7 +1045,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[9]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -976,7 +1058,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{9}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Connection) GetName() string {
@@ -1082,7 +1164,7 @@ type DisconnectRequest struct {
 
 func (x *DisconnectRequest) Reset() {
 	*x = DisconnectRequest{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[10]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1094,7 +1176,7 @@ func (x *DisconnectRequest) String() string {
 func (*DisconnectRequest) ProtoMessage() {}
 
 func (x *DisconnectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[10]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1107,7 +1189,7 @@ func (x *DisconnectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisconnectRequest.ProtoReflect.Descriptor instead.
 func (*DisconnectRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{10}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DisconnectRequest) GetTarget() isDisconnectRequest_Target {
@@ -1179,7 +1261,7 @@ type DisconnectResponse struct {
 
 func (x *DisconnectResponse) Reset() {
 	*x = DisconnectResponse{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[11]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1191,7 +1273,7 @@ func (x *DisconnectResponse) String() string {
 func (*DisconnectResponse) ProtoMessage() {}
 
 func (x *DisconnectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[11]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1204,7 +1286,7 @@ func (x *DisconnectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisconnectResponse.ProtoReflect.Descriptor instead.
 func (*DisconnectResponse) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{11}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DisconnectResponse) GetDisconnected() int32 {
@@ -1217,6 +1299,302 @@ func (x *DisconnectResponse) GetDisconnected() int32 {
 func (x *DisconnectResponse) GetUnreachableNodes() int32 {
 	if x != nil {
 		return x.UnreachableNodes
+	}
+	return 0
+}
+
+type PresenceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The channel, as clients know it.
+	Channel string `protobuf:"bytes,1,opt,name=channel,proto3" json:"channel,omitempty"`
+	// The most members to return: 100 unless said, 1000 at most. A page of large ones has fewer.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The next_page_token of the page before.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PresenceRequest) Reset() {
+	*x = PresenceRequest{}
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PresenceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PresenceRequest) ProtoMessage() {}
+
+func (x *PresenceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PresenceRequest.ProtoReflect.Descriptor instead.
+func (*PresenceRequest) Descriptor() ([]byte, []int) {
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *PresenceRequest) GetChannel() string {
+	if x != nil {
+		return x.Channel
+	}
+	return ""
+}
+
+func (x *PresenceRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *PresenceRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type PresenceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ordered by nothing that means anything. Who comes or goes between two pages may be missing or there.
+	Members []*PresentConnection `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
+	// For the next page; empty after the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// How many connections there are, and of how many users. Connections without a user are of none.
+	Connections   int64 `protobuf:"varint,3,opt,name=connections,proto3" json:"connections,omitempty"`
+	Users         int64 `protobuf:"varint,4,opt,name=users,proto3" json:"users,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PresenceResponse) Reset() {
+	*x = PresenceResponse{}
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PresenceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PresenceResponse) ProtoMessage() {}
+
+func (x *PresenceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PresenceResponse.ProtoReflect.Descriptor instead.
+func (*PresenceResponse) Descriptor() ([]byte, []int) {
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *PresenceResponse) GetMembers() []*PresentConnection {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *PresenceResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *PresenceResponse) GetConnections() int64 {
+	if x != nil {
+		return x.Connections
+	}
+	return 0
+}
+
+func (x *PresenceResponse) GetUsers() int64 {
+	if x != nil {
+		return x.Users
+	}
+	return 0
+}
+
+// A connection that is present in a channel.
+type PresentConnection struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// connections/{connection}
+	Connection string `protobuf:"bytes,1,opt,name=connection,proto3" json:"connection,omitempty"`
+	// Who it is; empty for an anonymous one.
+	User string `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	// What others are shown of it. Any JSON.
+	Info          *structpb.Value `protobuf:"bytes,3,opt,name=info,proto3" json:"info,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PresentConnection) Reset() {
+	*x = PresentConnection{}
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PresentConnection) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PresentConnection) ProtoMessage() {}
+
+func (x *PresentConnection) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PresentConnection.ProtoReflect.Descriptor instead.
+func (*PresentConnection) Descriptor() ([]byte, []int) {
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *PresentConnection) GetConnection() string {
+	if x != nil {
+		return x.Connection
+	}
+	return ""
+}
+
+func (x *PresentConnection) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *PresentConnection) GetInfo() *structpb.Value {
+	if x != nil {
+		return x.Info
+	}
+	return nil
+}
+
+type CountPresenceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The channel, as clients know it.
+	Channel       string `protobuf:"bytes,1,opt,name=channel,proto3" json:"channel,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountPresenceRequest) Reset() {
+	*x = CountPresenceRequest{}
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountPresenceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountPresenceRequest) ProtoMessage() {}
+
+func (x *CountPresenceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountPresenceRequest.ProtoReflect.Descriptor instead.
+func (*CountPresenceRequest) Descriptor() ([]byte, []int) {
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *CountPresenceRequest) GetChannel() string {
+	if x != nil {
+		return x.Channel
+	}
+	return ""
+}
+
+type CountPresenceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many connections there are, and of how many users. Connections without a user are of none.
+	Connections   int64 `protobuf:"varint,1,opt,name=connections,proto3" json:"connections,omitempty"`
+	Users         int64 `protobuf:"varint,2,opt,name=users,proto3" json:"users,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountPresenceResponse) Reset() {
+	*x = CountPresenceResponse{}
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountPresenceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountPresenceResponse) ProtoMessage() {}
+
+func (x *CountPresenceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountPresenceResponse.ProtoReflect.Descriptor instead.
+func (*CountPresenceResponse) Descriptor() ([]byte, []int) {
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *CountPresenceResponse) GetConnections() int64 {
+	if x != nil {
+		return x.Connections
+	}
+	return 0
+}
+
+func (x *CountPresenceResponse) GetUsers() int64 {
+	if x != nil {
+		return x.Users
 	}
 	return 0
 }
@@ -1238,7 +1616,7 @@ type Revocation struct {
 
 func (x *Revocation) Reset() {
 	*x = Revocation{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[12]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1250,7 +1628,7 @@ func (x *Revocation) String() string {
 func (*Revocation) ProtoMessage() {}
 
 func (x *Revocation) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[12]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1263,7 +1641,7 @@ func (x *Revocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
 func (*Revocation) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{12}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Revocation) GetUser() string {
@@ -1303,7 +1681,7 @@ type RevokeCredentialsRequest struct {
 
 func (x *RevokeCredentialsRequest) Reset() {
 	*x = RevokeCredentialsRequest{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[13]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1315,7 +1693,7 @@ func (x *RevokeCredentialsRequest) String() string {
 func (*RevokeCredentialsRequest) ProtoMessage() {}
 
 func (x *RevokeCredentialsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[13]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1328,7 +1706,7 @@ func (x *RevokeCredentialsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCredentialsRequest.ProtoReflect.Descriptor instead.
 func (*RevokeCredentialsRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{13}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RevokeCredentialsRequest) GetRevocation() *Revocation {
@@ -1346,7 +1724,7 @@ type ListRevocationsRequest struct {
 
 func (x *ListRevocationsRequest) Reset() {
 	*x = ListRevocationsRequest{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[14]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1736,7 @@ func (x *ListRevocationsRequest) String() string {
 func (*ListRevocationsRequest) ProtoMessage() {}
 
 func (x *ListRevocationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[14]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1371,7 +1749,7 @@ func (x *ListRevocationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRevocationsRequest.ProtoReflect.Descriptor instead.
 func (*ListRevocationsRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{14}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{20}
 }
 
 type ListRevocationsResponse struct {
@@ -1383,7 +1761,7 @@ type ListRevocationsResponse struct {
 
 func (x *ListRevocationsResponse) Reset() {
 	*x = ListRevocationsResponse{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[15]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1395,7 +1773,7 @@ func (x *ListRevocationsResponse) String() string {
 func (*ListRevocationsResponse) ProtoMessage() {}
 
 func (x *ListRevocationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[15]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1408,7 +1786,7 @@ func (x *ListRevocationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRevocationsResponse.ProtoReflect.Descriptor instead.
 func (*ListRevocationsResponse) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{15}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListRevocationsResponse) GetRevocations() []*Revocation {
@@ -1462,7 +1840,13 @@ const file_crossgate_bridge_v1_bridge_proto_rawDesc = "" +
 	"\n" +
 	"ReplyError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"4\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\x95\x01\n" +
+	"\aWelcome\x12\x14\n" +
+	"\x05allow\x18\x01 \x01(\bR\x05allow\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\rR\x04code\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1c\n" +
+	"\tsubscribe\x18\x04 \x03(\tR\tsubscribe\x12*\n" +
+	"\x04info\x18\x05 \x01(\v2\x16.google.protobuf.ValueR\x04info\"4\n" +
 	"\x06Fanout\x12*\n" +
 	"\x04data\x18\x01 \x01(\v2\x16.google.protobuf.ValueR\x04data\"\x92\x02\n" +
 	"\x0ePublishRequest\x12 \n" +
@@ -1521,7 +1905,28 @@ const file_crossgate_bridge_v1_bridge_proto_rawDesc = "" +
 	"\x06target\"e\n" +
 	"\x12DisconnectResponse\x12\"\n" +
 	"\fdisconnected\x18\x01 \x01(\x05R\fdisconnected\x12+\n" +
-	"\x11unreachable_nodes\x18\x02 \x01(\x05R\x10unreachableNodes\"\xb5\x01\n" +
+	"\x11unreachable_nodes\x18\x02 \x01(\x05R\x10unreachableNodes\"g\n" +
+	"\x0fPresenceRequest\x12\x18\n" +
+	"\achannel\x18\x01 \x01(\tR\achannel\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"\xb4\x01\n" +
+	"\x10PresenceResponse\x12@\n" +
+	"\amembers\x18\x01 \x03(\v2&.crossgate.bridge.v1.PresentConnectionR\amembers\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12 \n" +
+	"\vconnections\x18\x03 \x01(\x03R\vconnections\x12\x14\n" +
+	"\x05users\x18\x04 \x01(\x03R\x05users\"s\n" +
+	"\x11PresentConnection\x12\x1e\n" +
+	"\n" +
+	"connection\x18\x01 \x01(\tR\n" +
+	"connection\x12\x12\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\x12*\n" +
+	"\x04info\x18\x03 \x01(\v2\x16.google.protobuf.ValueR\x04info\"0\n" +
+	"\x14CountPresenceRequest\x12\x18\n" +
+	"\achannel\x18\x01 \x01(\tR\achannel\"O\n" +
+	"\x15CountPresenceResponse\x12 \n" +
+	"\vconnections\x18\x01 \x01(\x03R\vconnections\x12\x14\n" +
+	"\x05users\x18\x02 \x01(\x03R\x05users\"\xb5\x01\n" +
 	"\n" +
 	"Revocation\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x19\n" +
@@ -1536,13 +1941,15 @@ const file_crossgate_bridge_v1_bridge_proto_rawDesc = "" +
 	"revocation\"\x18\n" +
 	"\x16ListRevocationsRequest\"\\\n" +
 	"\x17ListRevocationsResponse\x12A\n" +
-	"\vrevocations\x18\x01 \x03(\v2\x1f.crossgate.bridge.v1.RevocationR\vrevocations2\xa3\x06\n" +
+	"\vrevocations\x18\x01 \x03(\v2\x1f.crossgate.bridge.v1.RevocationR\vrevocations2\xbe\b\n" +
 	"\x06Bridge\x12x\n" +
 	"\aPublish\x12#.crossgate.bridge.v1.PublishRequest\x1a$.crossgate.bridge.v1.PublishResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/connections:publish\x12\x85\x01\n" +
 	"\x0fListConnections\x12+.crossgate.bridge.v1.ListConnectionsRequest\x1a,.crossgate.bridge.v1.ListConnectionsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/connections\x12}\n" +
 	"\rGetConnection\x12).crossgate.bridge.v1.GetConnectionRequest\x1a\x1f.crossgate.bridge.v1.Connection\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/{name=connections/*}\x12\x84\x01\n" +
 	"\n" +
-	"Disconnect\x12&.crossgate.bridge.v1.DisconnectRequest\x1a'.crossgate.bridge.v1.DisconnectResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/connections:disconnect\x12\x88\x01\n" +
+	"Disconnect\x12&.crossgate.bridge.v1.DisconnectRequest\x1a'.crossgate.bridge.v1.DisconnectResponse\"%\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/connections:disconnect\x12\x80\x01\n" +
+	"\bPresence\x12$.crossgate.bridge.v1.PresenceRequest\x1a%.crossgate.bridge.v1.PresenceResponse\"'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/channels/{channel}/presence\x12\x95\x01\n" +
+	"\rCountPresence\x12).crossgate.bridge.v1.CountPresenceRequest\x1a*.crossgate.bridge.v1.CountPresenceResponse\"-\x82\xd3\xe4\x93\x02'\x12%/v1/channels/{channel}/presence:count\x12\x88\x01\n" +
 	"\x11RevokeCredentials\x12-.crossgate.bridge.v1.RevokeCredentialsRequest\x1a\x1f.crossgate.bridge.v1.Revocation\"#\x82\xd3\xe4\x93\x02\x1d:\n" +
 	"revocation\"\x0f/v1/revocations\x12\x85\x01\n" +
 	"\x0fListRevocations\x12+.crossgate.bridge.v1.ListRevocationsRequest\x1a,.crossgate.bridge.v1.ListRevocationsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/revocationsBCZAgithub.com/crossgate/crossgate/proto/crossgate/bridge/v1;bridgev1b\x06proto3"
@@ -1560,62 +1967,75 @@ func file_crossgate_bridge_v1_bridge_proto_rawDescGZIP() []byte {
 }
 
 var file_crossgate_bridge_v1_bridge_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_crossgate_bridge_v1_bridge_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_crossgate_bridge_v1_bridge_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_crossgate_bridge_v1_bridge_proto_goTypes = []any{
 	(Inbound_Type)(0),                // 0: crossgate.bridge.v1.Inbound.Type
 	(*Inbound)(nil),                  // 1: crossgate.bridge.v1.Inbound
 	(*Outbound)(nil),                 // 2: crossgate.bridge.v1.Outbound
 	(*ReplyError)(nil),               // 3: crossgate.bridge.v1.ReplyError
-	(*Fanout)(nil),                   // 4: crossgate.bridge.v1.Fanout
-	(*PublishRequest)(nil),           // 5: crossgate.bridge.v1.PublishRequest
-	(*PublishResponse)(nil),          // 6: crossgate.bridge.v1.PublishResponse
-	(*ListConnectionsRequest)(nil),   // 7: crossgate.bridge.v1.ListConnectionsRequest
-	(*ListConnectionsResponse)(nil),  // 8: crossgate.bridge.v1.ListConnectionsResponse
-	(*GetConnectionRequest)(nil),     // 9: crossgate.bridge.v1.GetConnectionRequest
-	(*Connection)(nil),               // 10: crossgate.bridge.v1.Connection
-	(*DisconnectRequest)(nil),        // 11: crossgate.bridge.v1.DisconnectRequest
-	(*DisconnectResponse)(nil),       // 12: crossgate.bridge.v1.DisconnectResponse
-	(*Revocation)(nil),               // 13: crossgate.bridge.v1.Revocation
-	(*RevokeCredentialsRequest)(nil), // 14: crossgate.bridge.v1.RevokeCredentialsRequest
-	(*ListRevocationsRequest)(nil),   // 15: crossgate.bridge.v1.ListRevocationsRequest
-	(*ListRevocationsResponse)(nil),  // 16: crossgate.bridge.v1.ListRevocationsResponse
-	(*structpb.Struct)(nil),          // 17: google.protobuf.Struct
-	(*structpb.Value)(nil),           // 18: google.protobuf.Value
-	(*timestamppb.Timestamp)(nil),    // 19: google.protobuf.Timestamp
+	(*Welcome)(nil),                  // 4: crossgate.bridge.v1.Welcome
+	(*Fanout)(nil),                   // 5: crossgate.bridge.v1.Fanout
+	(*PublishRequest)(nil),           // 6: crossgate.bridge.v1.PublishRequest
+	(*PublishResponse)(nil),          // 7: crossgate.bridge.v1.PublishResponse
+	(*ListConnectionsRequest)(nil),   // 8: crossgate.bridge.v1.ListConnectionsRequest
+	(*ListConnectionsResponse)(nil),  // 9: crossgate.bridge.v1.ListConnectionsResponse
+	(*GetConnectionRequest)(nil),     // 10: crossgate.bridge.v1.GetConnectionRequest
+	(*Connection)(nil),               // 11: crossgate.bridge.v1.Connection
+	(*DisconnectRequest)(nil),        // 12: crossgate.bridge.v1.DisconnectRequest
+	(*DisconnectResponse)(nil),       // 13: crossgate.bridge.v1.DisconnectResponse
+	(*PresenceRequest)(nil),          // 14: crossgate.bridge.v1.PresenceRequest
+	(*PresenceResponse)(nil),         // 15: crossgate.bridge.v1.PresenceResponse
+	(*PresentConnection)(nil),        // 16: crossgate.bridge.v1.PresentConnection
+	(*CountPresenceRequest)(nil),     // 17: crossgate.bridge.v1.CountPresenceRequest
+	(*CountPresenceResponse)(nil),    // 18: crossgate.bridge.v1.CountPresenceResponse
+	(*Revocation)(nil),               // 19: crossgate.bridge.v1.Revocation
+	(*RevokeCredentialsRequest)(nil), // 20: crossgate.bridge.v1.RevokeCredentialsRequest
+	(*ListRevocationsRequest)(nil),   // 21: crossgate.bridge.v1.ListRevocationsRequest
+	(*ListRevocationsResponse)(nil),  // 22: crossgate.bridge.v1.ListRevocationsResponse
+	(*structpb.Struct)(nil),          // 23: google.protobuf.Struct
+	(*structpb.Value)(nil),           // 24: google.protobuf.Value
+	(*timestamppb.Timestamp)(nil),    // 25: google.protobuf.Timestamp
 }
 var file_crossgate_bridge_v1_bridge_proto_depIdxs = []int32{
 	0,  // 0: crossgate.bridge.v1.Inbound.type:type_name -> crossgate.bridge.v1.Inbound.Type
-	17, // 1: crossgate.bridge.v1.Inbound.claims:type_name -> google.protobuf.Struct
-	18, // 2: crossgate.bridge.v1.Inbound.data:type_name -> google.protobuf.Value
-	19, // 3: crossgate.bridge.v1.Inbound.time:type_name -> google.protobuf.Timestamp
-	18, // 4: crossgate.bridge.v1.Outbound.data:type_name -> google.protobuf.Value
+	23, // 1: crossgate.bridge.v1.Inbound.claims:type_name -> google.protobuf.Struct
+	24, // 2: crossgate.bridge.v1.Inbound.data:type_name -> google.protobuf.Value
+	25, // 3: crossgate.bridge.v1.Inbound.time:type_name -> google.protobuf.Timestamp
+	24, // 4: crossgate.bridge.v1.Outbound.data:type_name -> google.protobuf.Value
 	3,  // 5: crossgate.bridge.v1.Outbound.error:type_name -> crossgate.bridge.v1.ReplyError
-	18, // 6: crossgate.bridge.v1.Fanout.data:type_name -> google.protobuf.Value
-	18, // 7: crossgate.bridge.v1.PublishRequest.data:type_name -> google.protobuf.Value
-	10, // 8: crossgate.bridge.v1.ListConnectionsResponse.connections:type_name -> crossgate.bridge.v1.Connection
-	19, // 9: crossgate.bridge.v1.Connection.create_time:type_name -> google.protobuf.Timestamp
-	19, // 10: crossgate.bridge.v1.Connection.expire_time:type_name -> google.protobuf.Timestamp
-	19, // 11: crossgate.bridge.v1.Revocation.before_time:type_name -> google.protobuf.Timestamp
-	19, // 12: crossgate.bridge.v1.Revocation.expire_time:type_name -> google.protobuf.Timestamp
-	13, // 13: crossgate.bridge.v1.RevokeCredentialsRequest.revocation:type_name -> crossgate.bridge.v1.Revocation
-	13, // 14: crossgate.bridge.v1.ListRevocationsResponse.revocations:type_name -> crossgate.bridge.v1.Revocation
-	5,  // 15: crossgate.bridge.v1.Bridge.Publish:input_type -> crossgate.bridge.v1.PublishRequest
-	7,  // 16: crossgate.bridge.v1.Bridge.ListConnections:input_type -> crossgate.bridge.v1.ListConnectionsRequest
-	9,  // 17: crossgate.bridge.v1.Bridge.GetConnection:input_type -> crossgate.bridge.v1.GetConnectionRequest
-	11, // 18: crossgate.bridge.v1.Bridge.Disconnect:input_type -> crossgate.bridge.v1.DisconnectRequest
-	14, // 19: crossgate.bridge.v1.Bridge.RevokeCredentials:input_type -> crossgate.bridge.v1.RevokeCredentialsRequest
-	15, // 20: crossgate.bridge.v1.Bridge.ListRevocations:input_type -> crossgate.bridge.v1.ListRevocationsRequest
-	6,  // 21: crossgate.bridge.v1.Bridge.Publish:output_type -> crossgate.bridge.v1.PublishResponse
-	8,  // 22: crossgate.bridge.v1.Bridge.ListConnections:output_type -> crossgate.bridge.v1.ListConnectionsResponse
-	10, // 23: crossgate.bridge.v1.Bridge.GetConnection:output_type -> crossgate.bridge.v1.Connection
-	12, // 24: crossgate.bridge.v1.Bridge.Disconnect:output_type -> crossgate.bridge.v1.DisconnectResponse
-	13, // 25: crossgate.bridge.v1.Bridge.RevokeCredentials:output_type -> crossgate.bridge.v1.Revocation
-	16, // 26: crossgate.bridge.v1.Bridge.ListRevocations:output_type -> crossgate.bridge.v1.ListRevocationsResponse
-	21, // [21:27] is the sub-list for method output_type
-	15, // [15:21] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	24, // 6: crossgate.bridge.v1.Welcome.info:type_name -> google.protobuf.Value
+	24, // 7: crossgate.bridge.v1.Fanout.data:type_name -> google.protobuf.Value
+	24, // 8: crossgate.bridge.v1.PublishRequest.data:type_name -> google.protobuf.Value
+	11, // 9: crossgate.bridge.v1.ListConnectionsResponse.connections:type_name -> crossgate.bridge.v1.Connection
+	25, // 10: crossgate.bridge.v1.Connection.create_time:type_name -> google.protobuf.Timestamp
+	25, // 11: crossgate.bridge.v1.Connection.expire_time:type_name -> google.protobuf.Timestamp
+	16, // 12: crossgate.bridge.v1.PresenceResponse.members:type_name -> crossgate.bridge.v1.PresentConnection
+	24, // 13: crossgate.bridge.v1.PresentConnection.info:type_name -> google.protobuf.Value
+	25, // 14: crossgate.bridge.v1.Revocation.before_time:type_name -> google.protobuf.Timestamp
+	25, // 15: crossgate.bridge.v1.Revocation.expire_time:type_name -> google.protobuf.Timestamp
+	19, // 16: crossgate.bridge.v1.RevokeCredentialsRequest.revocation:type_name -> crossgate.bridge.v1.Revocation
+	19, // 17: crossgate.bridge.v1.ListRevocationsResponse.revocations:type_name -> crossgate.bridge.v1.Revocation
+	6,  // 18: crossgate.bridge.v1.Bridge.Publish:input_type -> crossgate.bridge.v1.PublishRequest
+	8,  // 19: crossgate.bridge.v1.Bridge.ListConnections:input_type -> crossgate.bridge.v1.ListConnectionsRequest
+	10, // 20: crossgate.bridge.v1.Bridge.GetConnection:input_type -> crossgate.bridge.v1.GetConnectionRequest
+	12, // 21: crossgate.bridge.v1.Bridge.Disconnect:input_type -> crossgate.bridge.v1.DisconnectRequest
+	14, // 22: crossgate.bridge.v1.Bridge.Presence:input_type -> crossgate.bridge.v1.PresenceRequest
+	17, // 23: crossgate.bridge.v1.Bridge.CountPresence:input_type -> crossgate.bridge.v1.CountPresenceRequest
+	20, // 24: crossgate.bridge.v1.Bridge.RevokeCredentials:input_type -> crossgate.bridge.v1.RevokeCredentialsRequest
+	21, // 25: crossgate.bridge.v1.Bridge.ListRevocations:input_type -> crossgate.bridge.v1.ListRevocationsRequest
+	7,  // 26: crossgate.bridge.v1.Bridge.Publish:output_type -> crossgate.bridge.v1.PublishResponse
+	9,  // 27: crossgate.bridge.v1.Bridge.ListConnections:output_type -> crossgate.bridge.v1.ListConnectionsResponse
+	11, // 28: crossgate.bridge.v1.Bridge.GetConnection:output_type -> crossgate.bridge.v1.Connection
+	13, // 29: crossgate.bridge.v1.Bridge.Disconnect:output_type -> crossgate.bridge.v1.DisconnectResponse
+	15, // 30: crossgate.bridge.v1.Bridge.Presence:output_type -> crossgate.bridge.v1.PresenceResponse
+	18, // 31: crossgate.bridge.v1.Bridge.CountPresence:output_type -> crossgate.bridge.v1.CountPresenceResponse
+	19, // 32: crossgate.bridge.v1.Bridge.RevokeCredentials:output_type -> crossgate.bridge.v1.Revocation
+	22, // 33: crossgate.bridge.v1.Bridge.ListRevocations:output_type -> crossgate.bridge.v1.ListRevocationsResponse
+	26, // [26:34] is the sub-list for method output_type
+	18, // [18:26] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_crossgate_bridge_v1_bridge_proto_init() }
@@ -1632,7 +2052,7 @@ func file_crossgate_bridge_v1_bridge_proto_init() {
 		(*Outbound_DataBase64)(nil),
 		(*Outbound_Error)(nil),
 	}
-	file_crossgate_bridge_v1_bridge_proto_msgTypes[4].OneofWrappers = []any{
+	file_crossgate_bridge_v1_bridge_proto_msgTypes[5].OneofWrappers = []any{
 		(*PublishRequest_Connection)(nil),
 		(*PublishRequest_User)(nil),
 		(*PublishRequest_Channel)(nil),
@@ -1641,7 +2061,7 @@ func file_crossgate_bridge_v1_bridge_proto_init() {
 		(*PublishRequest_Json)(nil),
 		(*PublishRequest_Bytes)(nil),
 	}
-	file_crossgate_bridge_v1_bridge_proto_msgTypes[10].OneofWrappers = []any{
+	file_crossgate_bridge_v1_bridge_proto_msgTypes[11].OneofWrappers = []any{
 		(*DisconnectRequest_Connection)(nil),
 		(*DisconnectRequest_User)(nil),
 	}
@@ -1651,7 +2071,7 @@ func file_crossgate_bridge_v1_bridge_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_crossgate_bridge_v1_bridge_proto_rawDesc), len(file_crossgate_bridge_v1_bridge_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,6 +27,8 @@ const (
 	Bridge_ListConnections_FullMethodName   = "/crossgate.bridge.v1.Bridge/ListConnections"
 	Bridge_GetConnection_FullMethodName     = "/crossgate.bridge.v1.Bridge/GetConnection"
 	Bridge_Disconnect_FullMethodName        = "/crossgate.bridge.v1.Bridge/Disconnect"
+	Bridge_Presence_FullMethodName          = "/crossgate.bridge.v1.Bridge/Presence"
+	Bridge_CountPresence_FullMethodName     = "/crossgate.bridge.v1.Bridge/CountPresence"
 	Bridge_RevokeCredentials_FullMethodName = "/crossgate.bridge.v1.Bridge/RevokeCredentials"
 	Bridge_ListRevocations_FullMethodName   = "/crossgate.bridge.v1.Bridge/ListRevocations"
 )
@@ -47,6 +49,10 @@ type BridgeClient interface {
 	GetConnection(ctx context.Context, in *GetConnectionRequest, opts ...grpc.CallOption) (*Connection, error)
 	// Closes a connection, or every connection of a user. They may connect again: RevokeCredentials has them not.
 	Disconnect(ctx context.Context, in *DisconnectRequest, opts ...grpc.CallOption) (*DisconnectResponse, error)
+	// Returns who is present in a channel, and how many that are.
+	Presence(ctx context.Context, in *PresenceRequest, opts ...grpc.CallOption) (*PresenceResponse, error)
+	// Returns how many are present in a channel.
+	CountPresence(ctx context.Context, in *CountPresenceRequest, opts ...grpc.CallOption) (*CountPresenceResponse, error)
 	// Refuses the credentials of a user, or one token, from now on, on every route, and closes what was opened with them.
 	RevokeCredentials(ctx context.Context, in *RevokeCredentialsRequest, opts ...grpc.CallOption) (*Revocation, error)
 	// Lists the revocations that are in force.
@@ -101,6 +107,26 @@ func (c *bridgeClient) Disconnect(ctx context.Context, in *DisconnectRequest, op
 	return out, nil
 }
 
+func (c *bridgeClient) Presence(ctx context.Context, in *PresenceRequest, opts ...grpc.CallOption) (*PresenceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PresenceResponse)
+	err := c.cc.Invoke(ctx, Bridge_Presence_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *bridgeClient) CountPresence(ctx context.Context, in *CountPresenceRequest, opts ...grpc.CallOption) (*CountPresenceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CountPresenceResponse)
+	err := c.cc.Invoke(ctx, Bridge_CountPresence_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *bridgeClient) RevokeCredentials(ctx context.Context, in *RevokeCredentialsRequest, opts ...grpc.CallOption) (*Revocation, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Revocation)
@@ -137,6 +163,10 @@ type BridgeServer interface {
 	GetConnection(context.Context, *GetConnectionRequest) (*Connection, error)
 	// Closes a connection, or every connection of a user. They may connect again: RevokeCredentials has them not.
 	Disconnect(context.Context, *DisconnectRequest) (*DisconnectResponse, error)
+	// Returns who is present in a channel, and how many that are.
+	Presence(context.Context, *PresenceRequest) (*PresenceResponse, error)
+	// Returns how many are present in a channel.
+	CountPresence(context.Context, *CountPresenceRequest) (*CountPresenceResponse, error)
 	// Refuses the credentials of a user, or one token, from now on, on every route, and closes what was opened with them.
 	RevokeCredentials(context.Context, *RevokeCredentialsRequest) (*Revocation, error)
 	// Lists the revocations that are in force.
@@ -162,6 +192,12 @@ func (UnimplementedBridgeServer) GetConnection(context.Context, *GetConnectionRe
 }
 func (UnimplementedBridgeServer) Disconnect(context.Context, *DisconnectRequest) (*DisconnectResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Disconnect not implemented")
+}
+func (UnimplementedBridgeServer) Presence(context.Context, *PresenceRequest) (*PresenceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Presence not implemented")
+}
+func (UnimplementedBridgeServer) CountPresence(context.Context, *CountPresenceRequest) (*CountPresenceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CountPresence not implemented")
 }
 func (UnimplementedBridgeServer) RevokeCredentials(context.Context, *RevokeCredentialsRequest) (*Revocation, error) {
 	return nil, status.Error(codes.Unimplemented, "method RevokeCredentials not implemented")
@@ -262,6 +298,42 @@ func _Bridge_Disconnect_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Bridge_Presence_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PresenceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BridgeServer).Presence(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Bridge_Presence_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BridgeServer).Presence(ctx, req.(*PresenceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Bridge_CountPresence_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CountPresenceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BridgeServer).CountPresence(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Bridge_CountPresence_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BridgeServer).CountPresence(ctx, req.(*CountPresenceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Bridge_RevokeCredentials_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RevokeCredentialsRequest)
 	if err := dec(in); err != nil {
@@ -320,6 +392,14 @@ var Bridge_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Disconnect",
 			Handler:    _Bridge_Disconnect_Handler,
+		},
+		{
+			MethodName: "Presence",
+			Handler:    _Bridge_Presence_Handler,
+		},
+		{
+			MethodName: "CountPresence",
+			Handler:    _Bridge_CountPresence_Handler,
 		},
 		{
 			MethodName: "RevokeCredentials",
