@@ -14,6 +14,8 @@ type WebSocketRoute struct {
 	Origins []string `yaml:"origins"`
 	// How inbound messages reach the service: published to every replica, or queued for exactly one, losing none in a crash.
 	Delivery string `yaml:"delivery" default:"at_most_once" enum:"at_most_once,at_least_once"`
+	// How the service's queue is kept, where delivery is at_least_once.
+	Queue Queue `yaml:"queue"`
 	// Which channels clients may subscribe to. The first pattern that fits decides; none: denied.
 	Channels []Channel `yaml:"channels"`
 	// Channels that each connection is subscribed to as it opens: names, with {sub} and {claims.org} as in the patterns of channels. They ask nobody's leave; what is kept of them, and who is present, says the entry of channels that fits.
@@ -93,6 +95,16 @@ type Presence struct {
 	TTL Duration `yaml:"ttl" default:"15s" min:"5s" max:"1h"`
 	// How long a connection that has broken stays in the channel, so that who comes back in time has not left. With events of users.
 	Grace Duration `yaml:"grace" default:"0s" max:"5m"`
+}
+
+// Queue is how a service's queue in Redis is kept.
+type Queue struct {
+	Pos Position `yaml:"-"`
+
+	// The most messages that wait or are being handled; beyond it, messages are refused. What has been acknowledged does not count.
+	MaxLength int `yaml:"max_length" default:"1000000" min:"1" max:"100000000"`
+	// How long a message of a client that gives its name is remembered, so that it is queued once however often it is sent.
+	DedupWindow Duration `yaml:"dedup_window" default:"5m" min:"1s" max:"24h"`
 }
 
 // History is how much of a channel is kept in Redis. Who publishes with the script of docs/websocket.md says it, too.

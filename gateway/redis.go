@@ -3,6 +3,8 @@ package gateway
 import (
 	"fmt"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -22,20 +24,20 @@ func init() { logging.Disable() }
 type redisLink struct {
 	servers  *bus.Servers
 	prefix   string
-	embedded *miniredis.Miniredis // nil when the server is somebody else's
+	embedded *embedded // nil when the server is somebody else's
 }
 
 // openRedis makes clients for the configured servers, or starts the embedded one on a free loopback port, which
 // any Redis client can join. A server that cannot be reached is no error: what needs it says so when it is used.
 func openRedis(cfg *config.Redis) (*redisLink, error) {
 	if cfg == nil {
-		server := miniredis.NewMiniRedis()
-		if err := server.StartAddr("127.0.0.1:0"); err != nil {
-			return nil, fmt.Errorf("gateway: embedded redis: %w", err)
+		server, err := startEmbedded()
+		if err != nil {
+			return nil, err
 		}
 		servers, err := bus.Open("redis://" + server.Addr())
 		if err != nil {
-			server.Close()
+			server.close()
 			return nil, fmt.Errorf("gateway: embedded redis: %w", err)
 		}
 		return &redisLink{servers: servers, prefix: defaultPrefix, embedded: server}, nil
@@ -57,6 +59,44 @@ func (l *redisLink) addr() string { return strings.Join(l.servers.Names(), ",") 
 func (l *redisLink) close() {
 	_ = l.servers.Close()
 	if l.embedded != nil {
-		l.embedded.Close()
+		l.embedded.close()
 	}
+}
+
+// embedded is a Redis inside this process.
+type embedded struct {
+	*miniredis.Miniredis
+	stop    chan struct{}
+	ticking sync.WaitGroup
+}
+
+func startEmbedded() (*embedded, error) {
+	e := &embedded{Miniredis: miniredis.NewMiniRedis(), stop: make(chan struct{})}
+	if err := e.StartAddr("127.0.0.1:0"); err != nil {
+		return nil, fmt.Errorf("gateway: embedded redis: %w", err)
+	}
+	e.ticking.Go(e.tick)
+	return e, nil
+}
+
+// tick has time pass for what expires: the embedded server does not see to it by itself.
+func (e *embedded) tick() {
+	seconds := time.NewTicker(time.Second)
+	defer seconds.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-e.stop:
+			return
+		case now := <-seconds.C:
+			e.FastForward(now.Sub(last))
+			last = now
+		}
+	}
+}
+
+func (e *embedded) close() {
+	close(e.stop)
+	e.ticking.Wait()
+	e.Close()
 }

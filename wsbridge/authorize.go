@@ -85,7 +85,7 @@ func (s *session) ask(ctx context.Context, rule *channelRule, r *request, then f
 	kept := r.clone()
 	m := s.envelope(bus.Subscribe)
 	m.Channel = r.Channel
-	s.deliver(ctx, m, kept.ID, func(o *bus.Outbound) {
+	s.deliver(ctx, m, &kept, func(o *bus.Outbound) {
 		d := decisionOf(o)
 		if key != (decisionKey{}) && d.final() {
 			s.route.decisions.put(key, d, rule.decisionTTL)

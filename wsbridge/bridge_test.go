@@ -79,10 +79,10 @@ type gateway struct {
 // startNode starts a node on a Redis. Who has a token is its subject; who has none is anonymous.
 func startNode(t *testing.T, client redis.UniversalClient, section string) *gateway {
 	t.Helper()
-	return startNodeWith(t, client, section, httptest.NewServer)
+	return startNodeWith(t, client, section, slog.New(slog.DiscardHandler), httptest.NewServer)
 }
 
-func startNodeWith(t *testing.T, client redis.UniversalClient, section string, listen func(http.Handler) *httptest.Server) *gateway {
+func startNodeWith(t *testing.T, client redis.UniversalClient, section string, log *slog.Logger, listen func(http.Handler) *httptest.Server) *gateway {
 	t.Helper()
 	c, err := config.Parse("test.yaml", []byte(`
 listeners: [{address: "127.0.0.1:0"}]
@@ -115,7 +115,7 @@ routes:
 	route := wsbridge.CompileRoute("ws", c.Routes[0].WebSocket)
 
 	g := &gateway{counts: new(counts)}
-	g.Node = wsbridge.NewNode(wsbridge.Options{Redis: bus.One(client), Prefix: "cg:", Logger: slog.New(slog.DiscardHandler), Metrics: g, Revocations: revoked})
+	g.Node = wsbridge.NewNode(wsbridge.Options{Redis: bus.One(client), Prefix: "cg:", Logger: log, Metrics: g, Revocations: revoked})
 	g.server = listen(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ticket := new(admission.Ticket)
 		refusal := admitter.Admit(r.Context(), &admission.Request{

@@ -3,6 +3,7 @@ package wsbridge_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -299,7 +300,7 @@ func TestDrainTellsAndThenClosesEveryone(t *testing.T) {
 
 func TestOverTLS(t *testing.T) {
 	rdb := redistest.Start(t).Client()
-	g := startNodeWith(t, rdb, `channels: [{pattern: c, subscribe: anyone}]`, httptest.NewTLSServer)
+	g := startNodeWith(t, rdb, `channels: [{pattern: c, subscribe: anyone}]`, slog.New(slog.DiscardHandler), httptest.NewTLSServer)
 	c := g.dial(t, nil)
 	c.send(`{"id":1,"type":"subscribe","channel":"c"}`)
 	c.want(`{"id":1,"type":"ok","channel":"c"}`)

@@ -62,6 +62,18 @@ func okFrame(id json.RawMessage, channel string) []byte {
 	return seal(append(b, '}'), finText)
 }
 
+// queuedFrame is the ok to a message that is in the service's queue.
+func queuedFrame(id json.RawMessage, q bus.Queued) []byte {
+	b := appendHead(newFrame(80), id, "ok")
+	if q.Duplicate {
+		b = append(b, `,"duplicate":true`...)
+	}
+	if q.Unattended {
+		b = append(b, `,"unattended":true`...)
+	}
+	return seal(append(b, '}'), finText)
+}
+
 func pongFrame(id json.RawMessage) []byte {
 	return seal(append(appendHead(newFrame(32), id, "pong"), '}'), finText)
 }

@@ -70,9 +70,13 @@ func (s *session) message(ctx context.Context, r *request) {
 		s.refuse(r.ID, codeInvalidArgument, "expected data or data_base64, not both")
 		return
 	}
+	if r.Client != "" && len(r.ID) == 0 {
+		s.refuse(nil, codeInvalidArgument, "id: expected with client")
+		return
+	}
 	m := s.envelope(bus.Message)
 	m.Route, m.Data, m.DataBase64 = r.Route, r.Data, r.Bytes
-	s.deliver(ctx, m, r.ID, nil)
+	s.deliver(ctx, m, r, nil)
 }
 
 func (s *session) rawMessage(ctx context.Context, kind websocket.MessageType, data []byte) {
@@ -86,7 +90,7 @@ func (s *session) rawMessage(ctx context.Context, kind websocket.MessageType, da
 	} else {
 		m.DataBase64 = data
 	}
-	s.deliver(ctx, m, nil, nil)
+	s.deliver(ctx, m, new(request), nil)
 }
 
 func (s *session) subscribe(ctx context.Context, r *request) {

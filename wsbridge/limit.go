@@ -16,6 +16,7 @@ const (
 	limitPendingReplies     limit = "pending_replies"
 	limitQueueSize          limit = "queue_size"
 	limitPresenceInfo       limit = "presence_info"
+	limitQueueLength        limit = "queue_length"
 )
 
 // tooMany is what an upgrade gets that would be one connection too many.

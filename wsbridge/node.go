@@ -56,7 +56,7 @@ type Options struct {
 // Bus is what a node needs of the bus. *bus.Redis is one.
 type Bus interface {
 	Publish(ctx context.Context, channel string, payload []byte) (int64, error)
-	Enqueue(ctx context.Context, stream string, envelope []byte) error
+	Enqueue(ctx context.Context, keys bus.Keys, service string, e *bus.Entry, q bus.Queue) (bus.Queued, error)
 	ReadHistory(ctx context.Context, keys bus.Keys, channel string, since bus.Position, ttl time.Duration) (bus.Page, error)
 	PublishKept(ctx context.Context, keys bus.Keys, channel string, payload []byte, h bus.History, id string) (bus.Position, error)
 	Subscribe(ctx context.Context, channel string) error
@@ -90,6 +90,7 @@ type Node struct {
 	rolls    *rolls
 
 	questions questions
+	refusals  refusals
 
 	revocations *auth.Revocations
 

@@ -22,21 +22,21 @@ type pendingReply struct {
 	decide func(*bus.Outbound)
 }
 
-// deliver hands an envelope to the service. With an id, the client is told what became of it; with decide, the answer
-// goes there, and the client is told where there is none.
-func (s *session) deliver(ctx context.Context, m *bus.Inbound, id json.RawMessage, decide func(*bus.Outbound)) {
-	waits := len(id) > 0 || decide != nil
-	if waits && !s.expect(m.ID, id, decide) {
+// deliver hands an envelope to the service, for a frame of the client's. With an id, the client is told what became of it;
+// with decide, the answer goes there, and the client is told where there is none.
+func (s *session) deliver(ctx context.Context, m *bus.Inbound, r *request, decide func(*bus.Outbound)) {
+	waits := len(r.ID) > 0 || decide != nil
+	if waits && !s.expect(m.ID, r.ID, decide) {
 		s.limited(limitPendingReplies)
-		s.refuse(id, codeResourceExhausted, "too many messages wait for a reply")
+		s.refuse(r.ID, codeResourceExhausted, "too many messages wait for a reply")
 		return
 	}
 	buffer := messageBuffers.Get().(*[]byte)
 	envelope := m.Append((*buffer)[:0])
 	if s.route.atLeastOnce {
-		s.enqueue(ctx, m.ID, envelope, id, waits)
+		s.enqueueMessage(ctx, m.ID, envelope, r, decide != nil)
 	} else {
-		s.publish(ctx, m.ID, envelope, id, waits)
+		s.publish(ctx, m.ID, envelope, r.ID, waits)
 	}
 	if cap(envelope) <= keptBuffer {
 		*buffer = envelope
@@ -51,38 +51,14 @@ func (s *session) publish(ctx context.Context, name string, envelope []byte, id 
 	} else if listeners, err := s.node.bus.Publish(ctx, s.node.keys.In(s.route.service), envelope); err != nil {
 		reason = "the bus is down"
 	} else if listeners == 0 {
-		reason = "no instance of the service is listening"
+		reason = nobodyListens
 	}
 	if reason != "" && (!waits || s.forget(name) != nil) {
 		s.refuse(id, codeUnavailable, reason)
 	}
 }
 
-func (s *session) enqueue(ctx context.Context, name string, envelope []byte, id json.RawMessage, waits bool) {
-	if err := s.node.bus.Enqueue(ctx, s.node.keys.Queue(s.route.service), envelope); err != nil {
-		if !waits || s.forget(name) != nil {
-			s.refuse(id, codeUnavailable, "the message could not be queued; send it again")
-		}
-		return
-	}
-	if !waits {
-		return
-	}
-	s.mu.Lock()
-	p := s.pending[name]
-	s.mu.Unlock()
-	if p == nil || !p.queued {
-		return
-	}
-	s.send(okFrame(id, ""))
-	s.mu.Lock()
-	p.queued = false
-	held := p.held
-	s.mu.Unlock()
-	if held != nil {
-		s.reply(held)
-	}
-}
+const nobodyListens = "no instance of the service is listening"
 
 // expect waits for the service's answer to an envelope. It reports false when too many wait already.
 func (s *session) expect(envelope string, id json.RawMessage, decide func(*bus.Outbound)) bool {

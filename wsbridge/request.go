@@ -15,8 +15,9 @@ import (
 const Subprotocol = "crossgate.v1.json"
 
 const (
-	// maxID, maxRoute, maxChannel, maxEpoch and maxNext bound what a client names, in bytes.
+	// maxID, maxClient, maxRoute, maxChannel, maxEpoch and maxNext bound what a client names, in bytes.
 	maxID      = 64
+	maxClient  = 64
 	maxRoute   = 255
 	maxChannel = 255
 	maxEpoch   = 64
@@ -32,6 +33,7 @@ type request struct {
 	Route   string
 	Channel string
 	Token   string
+	Client  string
 	Data    json.RawMessage
 	Bytes   []byte // of data_base64; nil without it
 	Epoch   string
@@ -97,12 +99,14 @@ const (
 	fieldLimit
 	fieldNext
 	fieldCount
+	fieldClient
 )
 
 var fieldOf = map[string]fields{
 	"id": fieldID, "type": fieldType, "route": fieldRoute, "channel": fieldChannel, "token": fieldToken,
 	"data": fieldData, "data_base64": fieldBytes, "epoch": fieldEpoch, "offset": fieldOffset,
 	"limit": fieldLimit, "next": fieldNext, "count_only": fieldCount,
+	"client": fieldClient,
 }
 
 // from returns where a subscription is to go on, nil where the client does not say.
@@ -132,6 +136,10 @@ func (r *request) set(field fields, value []byte) (err error) {
 		r.Channel, err = text(value)
 	case fieldToken:
 		r.Token, err = text(value)
+	case fieldClient:
+		if r.Client, err = text(value); err == nil && (r.Client == "" || len(r.Client) > maxClient) {
+			return fmt.Errorf("expected 1 to %d bytes", maxClient)
+		}
 	case fieldData:
 		r.Data = value
 	case fieldBytes:

@@ -5,6 +5,7 @@ import (
 
 	"github.com/crossgate/crossgate/admission"
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/wsbridge/bus"
 )
 
 // Route is the compiled rules of one WebSocket route. It is immutable.
@@ -13,6 +14,7 @@ type Route struct {
 	service          string
 	raw              bool
 	atLeastOnce      bool
+	queue            bus.Queue
 	origins          admission.Origins
 	channels         []channelRule
 	decisions        *decisions
@@ -38,6 +40,7 @@ func CompileRoute(name string, cfg *config.WebSocketRoute) *Route {
 		service:          cfg.Service,
 		raw:              cfg.Mode == "raw",
 		atLeastOnce:      cfg.Delivery == "at_least_once",
+		queue:            bus.Queue{MaxLength: cfg.Queue.MaxLength, Window: cfg.Queue.DedupWindow.Std()},
 		origins:          admission.CompileOrigins(cfg.Origins),
 		maxMessage:       int64(cfg.MaxMessageSize),
 		maxSubscriptions: cfg.MaxSubscriptions,

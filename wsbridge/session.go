@@ -229,16 +229,7 @@ func (s *session) announce(ctx context.Context, kind string, code websocket.Stat
 	}
 	m := s.envelope(kind)
 	m.Code = int(code)
-	_, _ = s.hand(ctx, m.Append(nil))
-}
-
-// hand gives the service an envelope as the route delivers them, and reports whether anybody takes it.
-func (s *session) hand(ctx context.Context, envelope []byte) (bool, error) {
-	if s.route.atLeastOnce {
-		return true, s.node.bus.Enqueue(ctx, s.node.keys.Queue(s.route.service), envelope)
-	}
-	listeners, err := s.node.bus.Publish(ctx, s.node.keys.In(s.route.service), envelope)
-	return listeners > 0, err
+	_, _ = s.hand(ctx, m.Append(nil), false)
 }
 
 // end closes the session with a code that the client gets, if it listens. It may wait for the client for some seconds.

@@ -47,7 +47,7 @@ func (s *session) askWelcome(ctx context.Context) (w bus.Welcome, code websocket
 	if !s.node.replies.Load() {
 		return w, websocket.StatusTryAgainLater, "the bus is down"
 	}
-	switch taken, err := s.hand(ctx, m.Append(nil)); {
+	switch taken, err := s.hand(ctx, m.Append(nil), true); {
 	case err != nil:
 		return w, websocket.StatusTryAgainLater, "the bus is down"
 	case !taken:

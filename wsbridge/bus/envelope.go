@@ -12,9 +12,6 @@ const Version = 1
 // MaxPayload bounds what a service publishes: a payload for many, or an envelope for one. Beyond it, it is dropped.
 const MaxPayload = 8 << 20
 
-// QueueField is the field of a stream entry that holds the envelope.
-const QueueField = "m"
-
 // The types of an inbound envelope.
 const (
 	Connect    = "connect"

@@ -1,7 +1,7 @@
 package bus
 
-// Keys are the names of the bus below one prefix, "cg:" unless configured. What belongs to a channel has the name of its
-// pub/sub channel in braces, so that a Redis Cluster has it all in one slot.
+// Keys are the names of the bus below one prefix, "cg:" unless configured. What belongs to a channel or a
+// queue has its name in braces, so that a Redis Cluster has it all in one slot.
 type Keys struct{ Prefix string }
 
 // In is the channel of inbound envelopes of a service, delivered at most once to each replica that subscribes.
@@ -9,6 +9,19 @@ func (k Keys) In(service string) string { return k.Prefix + "in:" + service }
 
 // Queue is the stream of inbound envelopes of a service, delivered at least once to one of its replicas.
 func (k Keys) Queue(service string) string { return k.Prefix + "queue:" + service }
+
+// Heartbeat is the key that the replicas of a service set while they read its queue.
+func (k Keys) Heartbeat(service string) string {
+	return k.Prefix + "heartbeat:{" + k.Queue(service) + "}"
+}
+
+// Queued is the key that remembers a message of a service's queue by its id.
+func (k Keys) Queued(service, id string) string {
+	return k.Prefix + "queued:{" + k.Queue(service) + "}:" + id
+}
+
+// Dead is the stream of what a service's queue has had in vain.
+func (k Keys) Dead(service string) string { return k.Prefix + "dead:" + service }
 
 // Node is the channel of envelopes for connections of one gateway node: what reply_to holds.
 func (k Keys) Node(node string) string { return k.Prefix + "out:node:" + node }

@@ -197,17 +197,3 @@ func (s *Servers) Publish(ctx context.Context, channel string, payload []byte) (
 	}
 	return cmd.Val(), nil
 }
-
-// queueLength is the length that a service's stream is kept to, about.
-const queueLength = 1_000_000
-
-// Enqueue appends an envelope to a stream. When it returns nil Redis has it.
-func (s *Servers) Enqueue(ctx context.Context, stream string, envelope []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
-	defer cancel()
-	cmd := redis.NewStringCmd(ctx, "XADD", stream, "MAXLEN", "~", queueLength, "*", QueueField, envelope)
-	if err := s.of(stream).pipeline.do(ctx, cmd); err != nil {
-		return fmt.Errorf("%w: %w", ErrDown, err)
-	}
-	return nil
-}

@@ -3,12 +3,12 @@ package service
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,14 +17,8 @@ import (
 	"github.com/crossgate/crossgate/wsbridge/bus"
 )
 
-const (
-	// workers is how many messages are handled at a time unless told otherwise.
-	workers = 64
-	// claimAfter is how long a message may be with a consumer before another takes it over.
-	claimAfter = time.Minute
-	// readBlock is how long one read of the queue waits.
-	readBlock = 2 * time.Second
-)
+// workers is how many messages are handled at a time unless told otherwise.
+const workers = 64
 
 // Message is what a client sent, or that it came or went.
 type Message = bus.Inbound
@@ -41,10 +35,17 @@ type Service struct {
 	consumer string // of the queue's group
 	keys     bus.Keys
 	logger   *slog.Logger
-	queue    bool
+	queued   bool
 	limit    int
-	claim    time.Duration
 	kept     []keptChannels
+
+	// Of the queue.
+	claim       time.Duration
+	attempts    int
+	backoff     time.Duration
+	deadLetters int
+	events      Events
+	retrying    atomic.Int64 // messages that wait for another attempt
 
 	handlers     map[string]Handler
 	onConnect    func(ctx context.Context, m *Message)
@@ -71,15 +72,31 @@ func WithLogger(l *slog.Logger) Option { return func(s *Service) { s.logger = l 
 
 // WithQueue reads the stream of a route with delivery: at_least_once, in place of the channel: each message goes to one
 // of the service's replicas, and to another one when that dies before it has handled it. A message is acknowledged once
-// its handler has returned, whatever it returned; one that is handled for longer than WithClaimAfter says may come again.
-func WithQueue() Option { return func(s *Service) { s.queue = true } }
+// its handler has returned a reply, nil or a *bus.ReplyError. After any other error, or a panic, it is tried again, later than
+// messages after it; see WithRetries. A message may come twice, with the same ID.
+func WithQueue() Option { return func(s *Service) { s.queued = true } }
+
+// WithRetries sets how often a message of the queue is tried in all, by whichever replicas, and the first pause between; each
+// pause is twice the one before, up to a minute. Unless set it is 5 times, and a second. What fails as often goes to the
+// dead-letter stream.
+func WithRetries(attempts int, backoff time.Duration) Option {
+	return func(s *Service) { s.attempts, s.backoff = max(attempts, 1), max(backoff, 0) }
+}
+
+// WithDeadLetters sets how many messages the dead-letter stream keeps, about, 10,000 unless set. The oldest go.
+func WithDeadLetters(n int) Option { return func(s *Service) { s.deadLetters = max(n, 1) } }
+
+// WithEvents sets who is told of what goes wrong with messages of the queue.
+func WithEvents(e Events) Option { return func(s *Service) { s.events = e } }
 
 // WithWorkers sets how many messages are handled at a time, 64 unless set. With 1 they are handled in their order.
 func WithWorkers(n int) Option { return func(s *Service) { s.limit = n } }
 
-// WithClaimAfter sets how long a replica may have a message of the queue before another one takes it over, a minute unless
-// set. It must be longer than any handler takes, or a message is handled twice.
-func WithClaimAfter(d time.Duration) Option { return func(s *Service) { s.claim = d } }
+// WithClaimAfter sets for how long a replica must have said nothing before another one takes over its messages, a minute
+// unless set. A handler may take longer: while the replica lives it keeps what it has.
+func WithClaimAfter(d time.Duration) Option {
+	return func(s *Service) { s.claim = max(d, 10*time.Millisecond) }
+}
 
 // WithHistory says that what is sent to the channels of a pattern is kept, as the route's channels say with history: at
 // most size messages, none for longer than ttl. A "*" at the end of the pattern stands for any rest. The first pattern
@@ -100,7 +117,8 @@ func New(client redis.UniversalClient, name string, options ...Option) *Service 
 func Join(servers *bus.Servers, name string, options ...Option) *Service {
 	s := &Service{
 		servers: servers, name: name, consumer: uuid.NewString(), keys: bus.Keys{Prefix: "cg:"}, logger: slog.Default(),
-		limit: workers, claim: claimAfter, handlers: map[string]Handler{},
+		limit: workers, claim: claimAfter, attempts: attempts, backoff: backoff, deadLetters: deadLetters,
+		handlers: map[string]Handler{},
 	}
 	for _, o := range options {
 		o(s)
@@ -141,104 +159,41 @@ func (s *Service) Run(ctx context.Context) error {
 			}
 		})
 	}
-	if s.queue {
-		s.readQueues(ctx, work)
+	if s.queued {
+		s.readQueue(ctx, work)
 	} else {
 		s.readChannel(ctx, work)
 	}
 	close(work)
 	running.Wait()
-	if s.queue {
+	if s.queued {
 		s.resign(context.WithoutCancel(ctx))
 	}
 	return ctx.Err()
 }
 
-// readQueues reads the service's stream until ctx ends.
-func (s *Service) readQueues(ctx context.Context, work chan<- func()) {
-	for ctx.Err() == nil {
-		err := s.readQueue(ctx, work)
-		if ctx.Err() == nil {
-			s.logger.Warn("the bus broke; trying again", "service", s.name, "error", err)
-			select {
-			case <-ctx.Done():
-			case <-time.After(200 * time.Millisecond):
-			}
-		}
-	}
-}
-
-// resign takes the replica's name out of the consumer group, unless a message is still with it: that would be lost.
-func (s *Service) resign(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, readBlock)
-	defer cancel()
-	stream := s.keys.Queue(s.name)
-	client := s.servers.Client(stream)
-	left, err := client.XPendingExt(ctx, &redis.XPendingExtArgs{
-		Stream: stream, Group: s.name, Start: "-", End: "+", Count: 1, Consumer: s.consumer}).Result()
-	if err == nil && len(left) == 0 {
-		_ = client.XGroupDelConsumer(ctx, stream, s.name, s.consumer).Err()
-	}
-}
-
-func (s *Service) readQueue(ctx context.Context, work chan<- func()) error {
-	stream, consumer := s.keys.Queue(s.name), s.consumer
-	client := s.servers.Client(stream)
-	err := client.XGroupCreateMkStream(ctx, stream, s.name, "0").Err()
-	if err != nil && !strings.Contains(err.Error(), "BUSYGROUP") {
-		return err
-	}
-	handle := func(entries []redis.XMessage) {
-		for _, e := range entries {
-			work <- func() {
-				if ctx.Err() != nil {
-					return // not begun: it stays in the queue, for another replica
-				}
-				ctx := context.WithoutCancel(ctx)
-				if raw, ok := e.Values[bus.QueueField].(string); ok {
-					s.handle(ctx, []byte(raw))
-				}
-				if err := client.XAck(ctx, stream, s.name, e.ID).Err(); err != nil {
-					s.logger.Warn("a message was handled but not acknowledged; it will come again", "service", s.name, "error", err)
-				}
-			}
-		}
-	}
-	claimed := time.Time{}
-	for {
-		if time.Since(claimed) > s.claim/2 {
-			claimed = time.Now()
-			dead, _, err := client.XAutoClaim(ctx, &redis.XAutoClaimArgs{
-				Stream: stream, Group: s.name, Consumer: consumer, MinIdle: s.claim, Start: "0", Count: 100}).Result()
-			if err != nil {
-				return err
-			}
-			handle(dead)
-		}
-		streams, err := client.XReadGroup(ctx, &redis.XReadGroupArgs{
-			Group: s.name, Consumer: consumer, Streams: []string{stream, ">"}, Count: 100, Block: readBlock}).Result()
-		if err != nil && !errors.Is(err, redis.Nil) {
-			return err
-		}
-		for _, st := range streams {
-			handle(st.Messages)
-		}
-	}
-}
-
+// handle handles what came by the channel.
 func (s *Service) handle(ctx context.Context, raw []byte) {
 	m, err := bus.ParseInbound(raw)
 	if err != nil {
 		s.logger.Warn("an envelope was dropped", "service", s.name, "error", err)
 		return
 	}
+	if err := s.dispatch(ctx, m); err != nil {
+		s.fail(ctx, m, err)
+	}
+}
+
+// dispatch has a message handled and answered. With an error it is not answered: to try again may help.
+func (s *Service) dispatch(ctx context.Context, m *Message) error {
+	question := Handler(nil) // a gateway's, which waits for the answer to the first attempt
 	switch m.Type {
 	case bus.Connect:
 		if s.onConnect != nil {
 			s.onConnect(ctx, m)
 		}
 		if s.welcome != nil {
-			s.answer(ctx, m, func(ctx context.Context, m *Message) (any, error) { return s.welcome(ctx, m) })
+			question = func(ctx context.Context, m *Message) (any, error) { return s.welcome(ctx, m) }
 		}
 	case bus.Disconnect:
 		if s.onDisconnect != nil {
@@ -249,10 +204,16 @@ func (s *Service) handle(ctx context.Context, raw []byte) {
 		if h == nil {
 			h = s.handlers["*"]
 		}
-		s.answer(ctx, m, h)
+		return s.answer(ctx, m, h)
 	case bus.Subscribe:
-		s.answer(ctx, m, s.decide)
+		question = s.decide
 	}
+	if question != nil {
+		if err := s.answer(ctx, m, question); err != nil {
+			s.fail(ctx, m, err)
+		}
+	}
+	return nil
 }
 
 // decide answers a gateway that asks about a subscription.
@@ -266,29 +227,33 @@ func (s *Service) decide(ctx context.Context, m *Message) (any, error) {
 	return map[string]bool{"allow": true}, nil
 }
 
-func (s *Service) answer(ctx context.Context, m *Message, h Handler) {
-	out := bus.Outbound{Connection: m.Connection, InReplyTo: m.ID}
+// answer has a handler handle a message, and answers it unless the handler has failed.
+func (s *Service) answer(ctx context.Context, m *Message, h Handler) error {
+	out := bus.Outbound{}
 	if h == nil {
 		out.Error = &bus.ReplyError{Code: "not_found", Message: "the service has no such route"}
 	} else {
 		reply, err := call(ctx, h, m)
-		var told *bus.ReplyError
+		out.Error = answerable(err)
 		switch {
-		case errors.As(err, &told):
-			out.Error = told
+		case out.Error != nil:
 		case err != nil:
-			s.logger.Error("a handler failed", "service", s.name, "route", m.Route, "error", err)
-			out.Error = &bus.ReplyError{Code: "internal", Message: "the service failed"}
+			return err
 		case reply == nil:
-			return
+			return nil
 		default:
 			if out.Data, err = json.Marshal(reply); err != nil {
-				s.logger.Error("a reply has no JSON form", "service", s.name, "route", m.Route, "error", err)
-				out.Error = &bus.ReplyError{Code: "internal", Message: "the service failed"}
+				return fmt.Errorf("a reply has no JSON form: %w", err)
 			}
 		}
 	}
-	if err := s.publish(ctx, m.ReplyTo, out); err != nil {
+	s.reply(ctx, m, out)
+	return nil
+}
+
+func (s *Service) reply(ctx context.Context, to *Message, out bus.Outbound) {
+	out.Connection, out.InReplyTo = to.Connection, to.ID
+	if err := s.publish(ctx, to.ReplyTo, out); err != nil {
 		s.logger.Warn("a reply was lost", "service", s.name, "error", err)
 	}
 }
