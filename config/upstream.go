@@ -22,6 +22,10 @@ type Upstream struct {
 	Discovery *Discovery `yaml:"discovery"`
 	// Which of them a request goes to.
 	Balancing Balancing `yaml:"balancing"`
+	// How each is asked whether it is well. Left out: they are not.
+	HealthCheck *HealthCheck `yaml:"health_check"`
+	// When those that fail get no requests for a while. Left out: never, but for those that cannot be connected to.
+	OutlierDetection *OutlierDetection `yaml:"outlier_detection"`
 	// TLS towards the backends. Left out: plain text.
 	TLS *ClientTLS `yaml:"tls"`
 	// Connections kept to each endpoint.

@@ -21,6 +21,7 @@ func (v *validator) upstreams() {
 			v.discovery(u.Discovery)
 		}
 		v.balancing(&u.Balancing)
+		v.health(u)
 	}
 }
 
@@ -75,6 +76,24 @@ func (v *validator) balancing(b *Balancing) {
 		if s.SameSite == "none" && !s.Secure {
 			v.errorf(v.at(&s.SameSite, s.Pos), "same_site: browsers take none only with secure: true")
 		}
+	}
+}
+
+func (v *validator) health(u *Upstream) {
+	if c := u.HealthCheck; c != nil {
+		v.check(&c.Path, c.Pos, "path", checkPath(c.Path))
+		if c.Type != "http" && (c.Host != "" || c.Path != "/") {
+			v.errorf(c.Pos, "health_check: host and path are for type http")
+		}
+		if c.Type != "grpc" && c.Service != "" {
+			v.errorf(v.at(&c.Service, c.Pos), "service: it is for type grpc")
+		}
+		if c.Type == "grpc" && (c.Port != 0 || u.Protocol != "grpc") {
+			v.errorf(c.Pos, "health_check: type grpc asks over the connections that requests go over; it needs protocol: grpc, and has no port of its own")
+		}
+	}
+	if o := u.OutlierDetection; o != nil && o.MaxEjection < o.BaseEjection {
+		v.errorf(v.at(&o.MaxEjection, o.Pos), "max_ejection: it is shorter than base_ejection, %s", o.BaseEjection)
 	}
 }
 

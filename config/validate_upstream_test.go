@@ -37,6 +37,19 @@ c.yaml:6:44: service: the name "a/b" may only have letters, digits and the chara
 c.yaml:7:64: address: "a:1" is in the list twice; give it more weight instead
 c.yaml:7:82: address: "b" is not an address; expected host:port
 `},
+		{"checks that cannot be, and times that contradict each other", `
+upstreams:
+  - {name: a, endpoints: ["a:1"], health_check: {type: grpc, port: 1}}
+  - {name: b, endpoints: ["a:1"], health_check: {type: tcp, service: s, path: /x}}
+  - {name: c, endpoints: ["a:1"], health_check: {type: http, path: x}}
+  - {name: d, endpoints: ["a:1"], outlier_detection: {max_ejection: 1s}}
+`, `
+c.yaml:2:49: health_check: type grpc asks over the connections that requests go over; it needs protocol: grpc, and has no port of its own
+c.yaml:3:49: health_check: host and path are for type http
+c.yaml:3:70: service: it is for type grpc
+c.yaml:4:68: path: "x" does not begin with /
+c.yaml:5:69: max_ejection: it is shorter than base_ejection, 30s
+`},
 		{"balancing that contradicts itself", `
 upstreams:
   - {name: a, endpoints: ["a:1"], balancing: {policy: hash}}

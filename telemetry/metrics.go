@@ -25,6 +25,8 @@ type metrics struct {
 	reloadAt  prometheus.Gauge
 	services  *prometheus.GaugeVec
 	buildInfo *prometheus.GaugeVec
+	endpoints *prometheus.GaugeVec
+	ejections *prometheus.CounterVec
 }
 
 func newMetrics() metrics {
@@ -62,13 +64,16 @@ func newMetrics() metrics {
 		reloads:   counter("config_reloads_total", "Snapshots compiled, by result.", "result"),
 		reloadAt:  gauge("config_last_reload_success_timestamp_seconds", "When the snapshot in force was installed."),
 		services:  gauges("descriptor_services", "gRPC services known, by descriptor source.", "source"),
+		endpoints: gauges("upstream_endpoints", "Endpoints of an upstream: all that are known, those that checks find unhealthy, and those that are ejected.", "upstream", "state"),
+		ejections: counter("upstream_ejections_total", "Endpoints taken out for failing requests, by reason.", "upstream", "reason"),
 		buildInfo: gauges("build_info", "1, labelled with the version.", "version", "go_version"),
 	}
 }
 
 func (m *metrics) all() []prometheus.Collector {
 	return []prometheus.Collector{m.requests, m.duration, m.bytesIn, m.bytesOut, m.refusals, m.wsOpen, m.wsFrames,
-		m.wsCloses, m.wsLimits, m.BusUp, m.BusBreaks, m.BusDrops, m.Present, m.PresenceSwept, m.PresenceFails, m.reloads, m.reloadAt, m.services, m.buildInfo}
+		m.wsCloses, m.wsLimits, m.BusUp, m.BusBreaks, m.BusDrops, m.Present, m.PresenceSwept, m.PresenceFails, m.reloads, m.reloadAt,
+		m.services, m.endpoints, m.ejections, m.buildInfo}
 }
 
 // Reloaded counts a snapshot that was installed (ok) or refused.

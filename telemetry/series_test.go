@@ -37,6 +37,21 @@ func TestARouteThatIsGoneLeavesNoSeriesWhateverStillUsesIt(t *testing.T) {
 	}
 }
 
+func TestAnUpstreamsSeriesLastAsLongAsSomebodyHasThem(t *testing.T) {
+	tel := start(t, config.Log{}, io.Discard)
+	old, next := tel.Upstream("shop"), tel.Upstream("shop")
+	old.Ejected("success_rate")
+	next.Endpoints(3, 1, 1)
+	old.Close()
+	if got := scrape(t, tel); strings.Count(got, `upstream="shop"`) != 4 {
+		t.Errorf("series that the new one has are gone:\n%s", got)
+	}
+	next.Close()
+	if strings.Contains(scrape(t, tel), `upstream="shop"`) {
+		t.Error("series are left")
+	}
+}
+
 func TestRoutesAreObservedWhileTheyGo(t *testing.T) {
 	tel := start(t, config.Log{}, io.Discard)
 	var all sync.WaitGroup
@@ -62,6 +77,9 @@ func exercise(tel *Telemetry) {
 	r.Observe(REST, 200, 0, 0, 0)
 	r.WebSocketClosed(1000)
 	r.WebSocketLimited("subscriptions")
+	u := tel.Upstream("shop")
+	u.Endpoints(3, 1, 1)
+	u.Ejected("success_rate")
 	tel.BusDrops.WithLabelValues("malformed").Inc()
 	tel.Reloaded(true)
 	tel.Reloaded(false)

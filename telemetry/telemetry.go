@@ -26,13 +26,14 @@ type Telemetry struct {
 	serving  atomic.Int64
 	metrics
 
-	mu     sync.Mutex
-	routes map[string]*RouteMetrics
+	mu        sync.Mutex
+	routes    map[string]*RouteMetrics
+	upstreams map[string]int // how many have the series
 }
 
 // New returns a Telemetry that logs to w, which must allow concurrent writes as os.Stderr does. Close flushes it.
 func New(cfg config.Log, w io.Writer) *Telemetry {
-	t := &Telemetry{registry: prometheus.NewRegistry(), routes: map[string]*RouteMetrics{}}
+	t := &Telemetry{registry: prometheus.NewRegistry(), routes: map[string]*RouteMetrics{}, upstreams: map[string]int{}}
 	t.level.Set(levelOf(cfg.Level))
 	options := &slog.HandlerOptions{Level: &t.level}
 	if cfg.Format == "text" {

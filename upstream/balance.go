@@ -78,7 +78,7 @@ type turn struct {
 }
 
 // turn chooses an endpoint for a request. Of a pool that does not know its endpoints yet it waits for them, for as long as
-// a connection may take. A request in the pool goes: turn, then next until it is answered, with take before and done after each try.
+// a connection may take. A request in the pool goes: turn, then next until it is answered, and for each try a ride: take before it, done after.
 func (p *Pool) turn(ctx context.Context) turn {
 	v := p.view.Load()
 	if len(v.endpoints) == 0 {

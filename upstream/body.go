@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -14,6 +15,7 @@ type sentBody struct {
 
 	mu             sync.Mutex
 	reading, ended bool
+	broken         bool // reading failed
 }
 
 func (b *sentBody) Read(p []byte) (int, error) {
@@ -24,7 +26,23 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	}
 	b.reading = true
 	b.mu.Unlock()
-	return b.body.Read(p)
+	n, err := b.body.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.mu.Lock()
+		b.broken = true
+		b.mu.Unlock()
+	}
+	return n, err
+}
+
+// isBroken reports whether the caller's side of the body has failed, which is no fault of the endpoint.
+func (b *sentBody) isBroken() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.broken
 }
 
 func (b *sentBody) Close() error {

@@ -31,6 +31,7 @@ type endpoint struct {
 	upgrades  *http.Transport // of protocol http: HTTP/1.1, which alone can be upgraded
 
 	tracked bool         // requests are counted
+	judged  bool         // and their outcomes
 	active  atomic.Int64 // requests under way
 	retired atomic.Bool  // the pool has let go of it
 
@@ -40,6 +41,9 @@ type endpoint struct {
 	since   time.Time // when it began, or was well again
 	sick    bool      // active checks say so
 	ejected bool
+	unwatch func() // ends its checks
+
+	record record
 }
 
 const userAgent = "crossgate"
@@ -50,7 +54,7 @@ const connWindow = 16 << 20
 
 func (p *Pool) newEndpoint(address string) (*endpoint, error) {
 	cfg, tls := &p.config, p.tls
-	e := &endpoint{pool: p, address: address, id: idOf(p.name, address), scheme: "http", tracked: !p.plain}
+	e := &endpoint{pool: p, address: address, id: idOf(p.name, address), scheme: "http", tracked: !p.plain, judged: cfg.OutlierDetection != nil, unwatch: func() {}}
 	if cfg.Protocol == "http" {
 		e.speakHTTP(cfg, tls)
 		return e, nil

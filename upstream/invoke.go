@@ -39,18 +39,19 @@ func (t *turn) invoke(ctx context.Context, call *Call, reply *Reply) error {
 			l.connect()
 			continue
 		}
-		if !e.take() {
+		r, ok := e.take()
+		if !ok {
 			continue
 		}
 		if c == nil {
 			var err error
 			if c, err = l.wait(ctx, call.Deadline); err != nil {
 				if ended := callEnded(ctx, call); ended != nil {
-					e.done(unjudged)
+					r.done(unjudged)
 					return ended
 				}
 				e.failed()
-				e.done(disconnected)
+				r.done(disconnected)
 				last = err
 				continue
 			}
@@ -58,10 +59,10 @@ func (t *turn) invoke(ctx context.Context, call *Call, reply *Reply) error {
 		}
 		err := c.Invoke(ctx, call, reply)
 		if !unary.NotSent(err) {
-			e.done(outcomeOf(ctx, err))
+			r.done(outcomeOf(ctx, err))
 			return err
 		}
-		e.done(unjudged)
+		r.done(unjudged)
 		reply.Reset()
 		last = err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -69,18 +70,42 @@ func outcomeOfContext(ctx context.Context) outcome {
 	return unjudged
 }
 
-// take counts a request to e that begins; false when e has gone.
-func (e *endpoint) take() bool {
-	if e.tracked && e.active.Add(1) <= 0 {
-		e.active.Add(-1)
-		return false
-	}
-	return true
+// patience is how long a request must have lasted for its deadline to tell of the endpoint: callers may set deadlines that
+// no endpoint can keep.
+const patience = time.Second
+
+// ride is one request while it is at an endpoint.
+type ride struct {
+	endpoint *endpoint
+	start    time.Time // zero where outcomes do not matter
 }
 
-// done ends a request that take began, and judges e by it.
-func (e *endpoint) done(o outcome) {
-	if e.tracked && e.active.Add(-1) == 0 && e.retired.Load() {
+// take begins a request at e; false when e has gone.
+func (e *endpoint) take() (ride, bool) {
+	r := ride{endpoint: e}
+	if !e.tracked {
+		return r, true
+	}
+	if e.active.Add(1) <= 0 {
+		e.active.Add(-1)
+		return r, false
+	}
+	if e.judged {
+		r.start = time.Now()
+	}
+	return r, true
+}
+
+// done ends the request, and judges the endpoint by it.
+func (r ride) done(o outcome) {
+	e := r.endpoint
+	if !e.tracked {
+		return
+	}
+	if e.judged && (o != endedByTimeout || time.Since(r.start) >= patience) {
+		e.judge(o)
+	}
+	if e.active.Add(-1) == 0 && e.retired.Load() {
 		e.pool.mu.Lock()
 		e.pool.closeIdle(e)
 		e.pool.mu.Unlock()

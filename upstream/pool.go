@@ -26,6 +26,7 @@ type Pool struct {
 	learnt  chan struct{} // closed when the first endpoints are known; nil where they always are
 
 	telemetry  *telemetry.Telemetry // nil for none
+	metrics    *telemetry.UpstreamMetrics
 	background sync.WaitGroup
 	running    context.Context // ends when the pool is closed
 	stop       context.CancelFunc
@@ -56,11 +57,14 @@ func open(cfg *config.Upstream, o *Options, prev *Pool) (*Pool, error) {
 		keyed:     cfg.Balancing.Policy == "hash" || cfg.Balancing.Sticky != nil,
 		endpoints: make(map[string]*endpoint), leaving: make(map[*endpoint]bool), changed: make(chan struct{}), telemetry: o.Telemetry,
 	}
+	if o.Telemetry != nil {
+		p.metrics = o.Telemetry.Upstream(p.name)
+	}
 	p.running, p.stop = context.WithCancel(context.Background())
 	p.holders.Store(1)
 	p.view.Store(&view{})
 	listed := staticEndpoints(cfg)
-	p.plain = len(listed) == 1
+	p.plain = len(listed) == 1 && cfg.HealthCheck == nil && cfg.OutlierDetection == nil
 	if listed == nil {
 		p.learnt = make(chan struct{})
 	}
@@ -68,6 +72,7 @@ func open(cfg *config.Upstream, o *Options, prev *Pool) (*Pool, error) {
 		p.release()
 		return nil, err
 	}
+	p.detectOutliers()
 	p.discover(source(cfg, o))
 	return p, nil
 }
@@ -107,6 +112,7 @@ func (p *Pool) update(list []discovery.Endpoint) error {
 			if e, err = p.newEndpoint(d.Address); err != nil {
 				return fmt.Errorf("upstream %s: endpoint %s: %w", p.name, d.Address, err)
 			}
+			p.watchHealth(e)
 			if !first { // the first ones have nobody to leave requests to meanwhile
 				e.since = time.Now()
 			}
@@ -121,6 +127,7 @@ func (p *Pool) update(list []discovery.Endpoint) error {
 	for _, e := range old {
 		if known[e.address] == nil {
 			p.leaving[e] = true
+			e.unwatch()
 			e.retired.Store(true)
 			p.closeIdle(e)
 		}
@@ -138,6 +145,7 @@ func (p *Pool) rebuild() {
 	}
 	v := newView(p.list, &p.config.Balancing, time.Now())
 	p.view.Store(v)
+	p.publish()
 	close(p.changed)
 	p.changed = make(chan struct{})
 	if p.ramp != nil {
@@ -151,6 +159,20 @@ func (p *Pool) rebuild() {
 			p.rebuild()
 		})
 	}
+}
+
+// publish says how many endpoints there are, and how they are. p.mu is held.
+func (p *Pool) publish() {
+	sick, ejected := 0, 0
+	for _, e := range p.list {
+		if e.sick {
+			sick++
+		}
+		if e.ejected {
+			ejected++
+		}
+	}
+	p.metrics.Endpoints(len(p.list), sick, ejected)
 }
 
 // rampSteps is in how many steps an endpoint that starts slowly comes to its whole weight.
@@ -202,6 +224,7 @@ func (p *Pool) release() {
 	for e := range p.leaving {
 		e.close()
 	}
+	p.metrics.Close()
 }
 
 // Name returns the upstream's name.

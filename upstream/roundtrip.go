@@ -38,28 +38,37 @@ func (t *turn) roundTrip(r *http.Request) (*http.Response, error) {
 		if e == nil {
 			return nil, t.pool.unreachable(last)
 		}
-		if !e.reachable() && !anyway || !e.take() {
+		if !e.reachable() && !anyway {
+			continue
+		}
+		ride, ok := e.take()
+		if !ok {
 			continue
 		}
 		r.URL.Scheme, r.URL.Host = e.scheme, e.address
+		var sent *sentBody
 		if body != nil {
-			r.Body = &sentBody{body: body}
+			sent = &sentBody{body: body}
+			r.Body = sent
 		}
 		answer, err := e.transportFor(r).RoundTrip(r)
 		if err == nil {
-			e.track(answer)
+			ride.follow(answer)
 			return answer, nil
 		}
 		if failed := (*connectError)(nil); !errors.As(err, &failed) || ctx.Err() != nil {
-			if ctx.Err() != nil {
-				e.done(outcomeOfContext(ctx))
-			} else {
-				e.done(disconnected)
+			switch {
+			case ctx.Err() != nil:
+				ride.done(outcomeOfContext(ctx))
+			case sent.isBroken():
+				ride.done(unjudged)
+			default:
+				ride.done(disconnected)
 			}
 			return nil, err
 		}
 		e.failed()
-		e.done(disconnected)
+		ride.done(disconnected)
 		last = err
 	}
 }
@@ -74,12 +83,12 @@ func (e *endpoint) reachable() bool {
 	return ready && !e.isDown()
 }
 
-// track counts an answer among the requests of its endpoint until its body has ended.
-func (e *endpoint) track(answer *http.Response) {
-	if !e.tracked {
+// follow counts an answer among the requests of its endpoint until its body has ended.
+func (r ride) follow(answer *http.Response) {
+	if !r.endpoint.tracked {
 		return
 	}
-	b := &trackedBody{ReadCloser: answer.Body, endpoint: e, answer: answer}
+	b := &trackedBody{ReadCloser: answer.Body, ride: r, answer: answer}
 	if w, ok := answer.Body.(io.Writer); ok { // of a connection that changes its protocol
 		answer.Body = &trackedConn{b, w}
 		return
@@ -90,9 +99,9 @@ func (e *endpoint) track(answer *http.Response) {
 // trackedBody is the body of an answer that counts among the requests of its endpoint.
 type trackedBody struct {
 	io.ReadCloser
-	endpoint *endpoint
-	answer   *http.Response
-	ended    atomic.Bool
+	ride   ride
+	answer *http.Response
+	ended  atomic.Bool
 }
 
 // trackedConn is the body of an answer that can be written to.
@@ -143,7 +152,7 @@ func (b *trackedBody) judge() outcome {
 
 func (b *trackedBody) end(o outcome) {
 	if !b.ended.Swap(true) {
-		b.endpoint.done(o)
+		b.ride.done(o)
 	}
 }
 

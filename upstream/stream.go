@@ -28,7 +28,11 @@ func (t *turn) newStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 			return nil, t.pool.unreachable(last)
 		}
 		c, ready := e.conn()
-		if !anyway && (!ready || e.isDown()) || !e.take() {
+		if !anyway && (!ready || e.isDown()) {
+			continue
+		}
+		r, ok := e.take()
+		if !ok {
 			continue
 		}
 		s, err := c.NewStream(ctx, desc, method)
@@ -36,16 +40,16 @@ func (t *turn) newStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 			if !e.tracked {
 				return stream{s, ctx}, nil
 			}
-			tracked := &trackedStream{stream: stream{s, ctx}, endpoint: e}
+			tracked := &trackedStream{stream: stream{s, ctx}, ride: r}
 			tracked.stop = context.AfterFunc(ctx, func() { tracked.end(outcomeOfContext(ctx)) })
 			return tracked, nil
 		}
 		if status.Code(err) != codes.Unavailable || ctx.Err() != nil {
-			e.done(unjudged)
+			r.done(unjudged)
 			return nil, callError(ctx, err)
 		}
 		e.failed()
-		e.done(disconnected)
+		r.done(disconnected)
 		last = err
 	}
 }
@@ -62,9 +66,9 @@ func (s stream) SendMsg(m any) error { return callError(s.call, s.ClientStream.S
 // trackedStream is one that counts among the requests of its endpoint, until it has ended.
 type trackedStream struct {
 	stream
-	endpoint *endpoint
-	ended    atomic.Bool
-	stop     func() bool // waiting for the caller to give it up
+	ride  ride
+	ended atomic.Bool
+	stop  func() bool // waiting for the caller to give it up
 }
 
 func (s *trackedStream) RecvMsg(m any) error {
@@ -82,6 +86,6 @@ func (s *trackedStream) RecvMsg(m any) error {
 
 func (s *trackedStream) end(o outcome) {
 	if !s.ended.Swap(true) {
-		s.endpoint.done(o)
+		s.ride.done(o)
 	}
 }

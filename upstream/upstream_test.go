@@ -13,6 +13,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -30,7 +32,9 @@ type backend struct {
 	calls   atomic.Int32
 	conns   atomic.Int32
 	creds   credentials.TransportCredentials
-	ended   chan error // what a /t.T/Hang call's context ended with
+	health  *health.Server
+	fails   atomic.Bool // every call but those of checks
+	ended   chan error  // what a /t.T/Hang call's context ended with
 }
 
 func startBackend(t testing.TB, creds credentials.TransportCredentials) *backend {
@@ -54,6 +58,8 @@ func (b *backend) start() {
 		options = append(options, grpc.Creds(b.creds))
 	}
 	b.server = grpc.NewServer(options...)
+	b.health = health.NewServer()
+	healthpb.RegisterHealthServer(b.server, b.health)
 	go b.server.Serve(countingListener{l, &b.conns})
 }
 
@@ -72,6 +78,9 @@ func (l countingListener) Accept() (net.Conn, error) {
 
 func (b *backend) handle(_ any, s grpc.ServerStream) error {
 	b.calls.Add(1)
+	if b.fails.Load() {
+		return status.Error(codes.Unavailable, "it fails")
+	}
 	method, _ := grpc.MethodFromServerStream(s)
 	switch method {
 	case "/t.T/Fail":
