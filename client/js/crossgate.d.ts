@@ -120,10 +120,21 @@ export interface Subscription {
   unsubscribe(): void;
 }
 
+export interface PresenceOptions extends RequestOptions {
+  /** The most members. */
+  limit?: number;
+  /** What an earlier answer had as `next`. */
+  next?: string;
+  /** Without members. */
+  countOnly?: boolean;
+}
+
 export interface Presence {
   connections: number;
   users: number;
-  members?: { user?: string; connection: string; info?: any }[];
+  members?: Omit<Member, "channel">[];
+  /** Asks for those that follow. */
+  next?: string;
 }
 
 export interface StateEvent extends Event {
@@ -182,7 +193,7 @@ export class Connection extends EventTarget {
   /** Sends a message to a route with `delivery: at_least_once` until the gateway has acknowledged it. */
   deliver(route: string, data?: Payload, options?: RequestOptions): Promise<void>;
   /** Who subscribes to a channel. */
-  presence(channel: string, options?: RequestOptions): Promise<Presence>;
+  presence(channel: string, options?: PresenceOptions): Promise<Presence>;
   subscribe(channel: string, handler: ((data: any, message: ChannelMessage) => void) | Handler, options?: SubscribeOptions): Subscription;
   /** Asks the token callback for a new token and hands it to the gateway in the open session. */
   refresh(): Promise<void>;

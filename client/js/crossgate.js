@@ -11,6 +11,9 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const STABLE_MS = 5000;
 // How often a transport may fail, while none has ever worked, before the next one is tried.
 const TRIES = 2;
+// How often a POST of the transport sse is sent again, and how many characters of frames go together in one.
+const POSTS = 5;
+const POST_SIZE = 2 ** 17;
 // What may be asked for again after a while, as the table of errors in docs/websocket.md has it.
 const TRANSIENT = new Set(["unavailable", "resource_exhausted", "deadline_exceeded", "unauthenticated"]);
 
@@ -185,9 +188,10 @@ export class Connection extends EventTarget {
   }
 
   /** presence resolves to who subscribes to a channel. */
-  async presence(channel, { timeout = this.#options.requestTimeout, signal } = {}) {
-    const { connections, users, members } = await this.#promise({ type: "presence", channel }, { timeout, signal, kind: "question" });
-    return { connections, users, members };
+  async presence(channel, { timeout = this.#options.requestTimeout, signal, limit, next, countOnly } = {}) {
+    const question = { type: "presence", channel, limit, next, count_only: countOnly };
+    const { connections, users, members, next: more } = await this.#promise(question, { timeout, signal, kind: "question" });
+    return { connections, users, members, next: more };
   }
 
   /**
@@ -240,7 +244,7 @@ export class Connection extends EventTarget {
     const current = (f) => (...args) => turn === this.#turn && f(...args);
     this.#openTimer = setTimeout(current(() => this.#failed(ABNORMAL, "opening took too long")), this.#options.openTimeout);
     try {
-      this.#link = open(this.#url, this.#token, this.#options, {
+      this.#link = open(this.#url, () => this.#token, this.#options, {
         opened: current(() => this.#opened()),
         frame: current((text) => this.#receive(text)),
         closed: current((code, reason) => this.#failed(code, reason)),
@@ -592,16 +596,7 @@ export class Connection extends EventTarget {
       }
       if (!current()) return;
     }
-    const done = (ok) => {
-      if (!current()) return;
-      if (channel.joinedAside(ok)) {
-        // The gateway had subscribed this connection by itself, at the latest message: what was missed comes by starting over.
-        this.#ask({ type: "unsubscribe", channel: channel.name }, "question", () => {}, () => {});
-        this.#enter(channel, attempt);
-        return;
-      }
-      channel.stand(ok);
-    };
+    const done = (ok) => current() && channel.stand(ok);
     const failed = (error) => {
       if (!current()) return;
       if (TRANSIENT.has(error.code)) {
@@ -630,13 +625,9 @@ export class Connection extends EventTarget {
       this.#channels.set(frame.channel, channel);
     }
     if (channel.subscriptions.size > 0) return; // enter takes care of it
-    if (channel.joinedAside(frame)) {
-      this.#ask({ type: "unsubscribe", channel: channel.name }, "question", () => {}, () => {});
-      this.#enter(channel);
-      return;
-    }
-    channel.stand(frame);
     this.#dispatch("subscribed", { channel: frame.channel, epoch: frame.epoch, offset: frame.offset });
+    if (channel.position !== undefined) this.#enter(channel); // from where the last connection left it
+    else channel.stand(frame);
   }
 }
 
@@ -668,15 +659,9 @@ class Channel {
     this.entering = null;
   }
 
-  // joinedAside reports whether an answer is to a subscription that goes on elsewhere than where this one was.
-  joinedAside(ok) {
-    const { position } = this;
-    return position !== undefined && ok.epoch !== undefined && ok.recovered === undefined && (ok.epoch !== position.epoch || ok.offset !== position.offset);
-  }
-
   stand({ epoch, offset, recovered }) {
     const went = this.visited || this.position !== undefined;
-    const lost = went && recovered !== true && !(epoch !== undefined && epoch === this.position?.epoch && offset === this.position.offset);
+    const lost = went && recovered !== true;
     this.standing = this.visited = true;
     this.entering = null;
     this.position = epoch === undefined ? undefined : { epoch, offset };
@@ -783,7 +768,8 @@ class Subscription {
 
 // Transports. Each tells of what comes by opened, frame and closed, and after close of nothing.
 
-function openWebSocket(url, token, options, { opened, frame, closed }) {
+function openWebSocket(url, currentToken, options, { opened, frame, closed }) {
+  const token = currentToken();
   const target = new URL(url);
   target.protocol = target.protocol.replace(/^http/, "ws");
   const subprotocols = [SUBPROTOCOL];
@@ -805,23 +791,29 @@ function openWebSocket(url, token, options, { opened, frame, closed }) {
   };
 }
 
-// openEventStream reads server-sent events and sends by POST, through proxies that know no WebSocket.
-function openEventStream(url, token, options, { opened, frame, closed }) {
+// openEventStream reads server-sent events and sends by POST, through networks that let no WebSocket pass.
+function openEventStream(url, currentToken, options, { opened, frame, closed }) {
   const target = new URL(url);
   target.protocol = target.protocol.replace(/^ws/, "http");
-  const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
   const ended = new AbortController();
-  const common = { credentials: options.credentials, cache: "no-store", signal: ended.signal };
+  const ask = (headers, more) => {
+    const token = currentToken();
+    if (token !== undefined) headers.authorization = `Bearer ${token}`;
+    return options.fetch(target.href, { credentials: options.credentials, cache: "no-store", signal: ended.signal, headers, ...more });
+  };
   let session;
   let frames = [];
   let posting = false;
+  let sequence = 0; // of the POSTs, so that one that is sent again is taken once
 
   const end = (code, reason) => {
     if (ended.signal.aborted) return;
     ended.abort();
     closed(code, reason);
   };
+  const refused = ({ status }) => end({ 401: TOKEN_EXPIRED, 413: MESSAGE_TOO_BIG }[status] ?? ABNORMAL, `status ${status}`);
   const event = (type, data) => {
+    if (ended.signal.aborted) return;
     if (type === "open") {
       session = JSON.parse(data).session;
       opened();
@@ -833,31 +825,47 @@ function openEventStream(url, token, options, { opened, frame, closed }) {
     }
   };
   const read = async () => {
-    const answer = await options.fetch(target.href, { ...common, headers: { ...headers, accept: "text/event-stream" } });
+    const answer = await ask({ accept: "text/event-stream" });
     if (!answer.ok || !answer.body) {
-      end(answer.status === 401 ? TOKEN_EXPIRED : ABNORMAL, `status ${answer.status}`);
+      refused(answer);
       return;
     }
-    const parser = eventParser(event);
+    const parse = eventParser(event);
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     for (;;) {
       const { done, value } = await reader.read();
-      if (done || ended.signal.aborted) break;
-      parser(value);
+      if (done) break;
+      parse(value);
     }
     end(ABNORMAL, "the stream has ended");
   };
-  // One at a time, so that frames arrive in their order; those that wait go together.
-  const post = async () => {
-    posting = true;
+  // post sends frames, again and again where the network or a node in between loses them.
+  const post = async (body) => {
+    sequence += 1;
+    const headers = { "content-type": "application/x-ndjson", "crossgate-session": session, "crossgate-sequence": `${sequence}` };
+    for (let attempt = 0; ; attempt++) {
+      let answer;
+      try {
+        answer = await ask({ ...headers }, { method: "POST", body });
+        await answer.arrayBuffer();
+      } catch (error) {
+        if (attempt >= POSTS) throw error;
+      }
+      if (answer?.status === 202) return;
+      if (answer && (attempt >= POSTS || ![429, 502, 503, 504].includes(answer.status))) {
+        refused(answer);
+        return;
+      }
+      const wait = 1000 * (Number(answer?.headers.get("retry-after")) || Math.random() * 2 ** attempt / 4);
+      await new Promise((resolve) => setTimeout(resolve, Math.min(wait, options.maxDelay)));
+    }
+  };
+  // One after the other, so that frames arrive in their order; those that wait go together.
+  const drain = async () => {
     while (frames.length > 0 && !ended.signal.aborted) {
-      const body = frames.join("\n");
-      frames = [];
-      const answer = await options.fetch(target.href, {
-        ...common, method: "POST", body, headers: { ...headers, "content-type": "application/x-ndjson", "crossgate-session": session },
-      });
-      await answer.arrayBuffer();
-      if (answer.status !== 202) end(answer.status === 413 ? MESSAGE_TOO_BIG : ABNORMAL, `status ${answer.status}`);
+      let size = 0;
+      const fit = frames.findIndex((text, i) => (size += text.length) > POST_SIZE && i > 0);
+      await post(frames.splice(0, fit < 0 ? frames.length : fit).join("\n"));
     }
     posting = false;
   };
@@ -866,10 +874,9 @@ function openEventStream(url, token, options, { opened, frame, closed }) {
   return {
     send(text) {
       frames.push(text);
-      if (!posting) {
-        posting = true;
-        queueMicrotask(() => post().catch(failed));
-      }
+      if (posting) return;
+      posting = true;
+      queueMicrotask(() => drain().catch(failed));
     },
     close() {
       ended.abort();

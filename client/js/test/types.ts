@@ -43,7 +43,7 @@ async function calls(signal: AbortSignal): Promise<void> {
   const reply: { ok: boolean } = await connection.request("chat.send", { text: "hi" }, { timeout: 1000, signal });
   const sent: boolean = connection.send("chat.typing");
   await connection.deliver("order.place", new Uint8Array([1, 2]));
-  const { connections, members } = await connection.presence("room:1");
+  const { connections, members } = await connection.presence("room:1", { limit: 10 });
   await connection.refresh();
   void [reply.ok, sent, connections.toFixed(), members?.[0]?.user];
   connection.close(3000, "enough");
