@@ -50,7 +50,7 @@ func startWork(t *testing.T, rdb *redis.Client) {
 		orders = append(orders, append(json.RawMessage(nil), m.Data...))
 		return nil, nil
 	})
-	work := service.New(rdb, "work")
+	work := service.New(rdb, "work", service.WithHistory("room:*", 100, 5*time.Minute))
 	work.Handle("echo", func(ctx context.Context, m *service.Message) (any, error) {
 		if m.DataBase64 == nil {
 			return m.Data, nil
@@ -68,6 +68,9 @@ func startWork(t *testing.T, rdb *redis.Client) {
 	work.Handle("never", func(context.Context, *service.Message) (any, error) { return nil, nil })
 	work.Handle("note", func(ctx context.Context, m *service.Message) (any, error) {
 		return true, work.Send(ctx, m, m.Data)
+	})
+	work.Handle("chat.send", func(ctx context.Context, m *service.Message) (any, error) {
+		return true, work.SendChannel(ctx, "room:42", m.Data)
 	})
 	work.Handle("orders", func(context.Context, *service.Message) (any, error) {
 		mu.Lock()
@@ -87,7 +90,7 @@ func TestTheBrowserClientInNode(t *testing.T) {
 	defer rdb.Close()
 	startWork(t, rdb)
 	run := func(t *testing.T, name string, args ...string) {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 		defer cancel()
 		command := exec.CommandContext(ctx, name, args...)
 		command.Dir = "../client/js"
@@ -98,7 +101,7 @@ func TestTheBrowserClientInNode(t *testing.T) {
 			t.Logf("%s", out)
 		}
 	}
-	t.Run("it works", func(t *testing.T) { run(t, "node", "--test", "--test-reporter=spec", "test/connection.test.js") })
+	t.Run("it works", func(t *testing.T) { run(t, "node", "--test", "--test-force-exit", "--test-timeout=200000", "--test-reporter=spec", "test/connection.test.js", "test/docs.test.js") })
 	t.Run("its types are those", func(t *testing.T) { run(t, "node", "node_modules/typescript/bin/tsc", "-p", "test") })
 }
 

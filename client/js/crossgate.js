@@ -31,7 +31,6 @@ const DEFAULTS = {
   tokenQuery: undefined,
   refreshAhead: 30_000,
   transports: ["websocket", "sse"],
-  WebSocket: globalThis.WebSocket,
   fetch: (...args) => globalThis.fetch(...args),
   credentials: "same-origin",
   minDelay: 250,
@@ -117,7 +116,7 @@ export class Connection extends EventTarget {
   constructor(url, options = {}) {
     super();
     const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-    this.#options = { ...DEFAULTS, ...given };
+    this.#options = { ...DEFAULTS, WebSocket: globalThis.WebSocket, ...given };
     this.#url = new URL(url, globalThis.location?.href);
     this.#options.transports = this.#options.transports.filter((name) => name !== "websocket" || this.#options.WebSocket);
     if (this.#options.transports.length === 0) {

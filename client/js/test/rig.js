@@ -43,11 +43,11 @@ routes:
   - name: users
     match: {path: /users}
     auth: {require: [main]}
-    websocket: {service: work, channels: [{pattern: "user:{sub}"}]}
+    websocket: {service: work, channels: [{pattern: "user:{sub}"}, {pattern: "room:*", history: {}}]}
 `;
 
 /** until waits for a condition, and returns what it returned. */
-export async function until(what, condition, limit = 20_000) {
+export async function until(what, condition, limit = 40_000) {
   for (const deadline = Date.now() + limit; ; await sleep(5)) {
     const got = await condition();
     if (got) return got;
