@@ -101,7 +101,9 @@ func TestTheBrowserClientInNode(t *testing.T) {
 			t.Logf("%s", out)
 		}
 	}
-	t.Run("it works", func(t *testing.T) { run(t, "node", "--test", "--test-force-exit", "--test-timeout=200000", "--test-reporter=spec", "test/connection.test.js", "test/docs.test.js") })
+	t.Run("it works", func(t *testing.T) {
+		run(t, "node", "--test", "--test-force-exit", "--test-timeout=200000", "--test-reporter=spec", "test/connection.test.js", "test/docs.test.js")
+	})
 	t.Run("its types are those", func(t *testing.T) { run(t, "node", "node_modules/typescript/bin/tsc", "-p", "test") })
 }
 

@@ -121,6 +121,8 @@ export interface Subscription {
 }
 
 export interface PresenceOptions extends RequestOptions {
+  /** The subscription token, where the channel asks for one. */
+  token?: string;
   /** The most members. */
   limit?: number;
   /** What an earlier answer had as `next`. */

@@ -187,8 +187,8 @@ export class Connection extends EventTarget {
   }
 
   /** presence resolves to who subscribes to a channel. */
-  async presence(channel, { timeout = this.#options.requestTimeout, signal, limit, next, countOnly } = {}) {
-    const question = { type: "presence", channel, limit, next, count_only: countOnly };
+  async presence(channel, { timeout = this.#options.requestTimeout, signal, token, limit, next, countOnly } = {}) {
+    const question = { type: "presence", channel, token, limit, next, count_only: countOnly };
     const { connections, users, members, next: more } = await this.#promise(question, { timeout, signal, kind: "question" });
     return { connections, users, members, next: more };
   }
@@ -602,6 +602,10 @@ export class Connection extends EventTarget {
         again();
         return;
       }
+      if (channel.announced) {
+        channel.stand(channel.announced); // it is the gateway's to give, and not the client's to ask for
+        return;
+      }
       this.#channels.delete(channel.name);
       if (!channel.refuse(error)) this.#report(error);
     };
@@ -623,6 +627,7 @@ export class Connection extends EventTarget {
       channel = new Channel(frame.channel);
       this.#channels.set(frame.channel, channel);
     }
+    channel.announced = frame;
     if (channel.subscriptions.size > 0) return; // enter takes care of it
     this.#dispatch("subscribed", { channel: frame.channel, epoch: frame.epoch, offset: frame.offset });
     if (channel.position !== undefined) this.#enter(channel); // from where the last connection left it
@@ -638,6 +643,7 @@ class Channel {
   visited = false; // on some link
   entering = null; // names the attempt to subscribe that is on
   timer = undefined;
+  announced = null; // how the gateway has subscribed this link by itself
 
   constructor(name, from) {
     this.name = name;
@@ -656,6 +662,7 @@ class Channel {
     clearTimeout(this.timer);
     this.standing = false;
     this.entering = null;
+    this.announced = null;
   }
 
   stand({ epoch, offset, recovered }) {

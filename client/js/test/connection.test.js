@@ -278,3 +278,55 @@ test("messages to the connection, the user and everyone are events", async (t) =
   await until("all three", () => got.length === 3);
   assert.deepEqual(got, [["to myself", undefined], ["to fay", undefined], [new Uint8Array([0, 1, 2]), undefined]]);
 });
+
+test("who is in a channel is told, and who comes and goes", async (t) => {
+  const { url } = await link(t);
+  const [ann, bob] = ["ann", "bob"].map((user) => open(t, url + "/users", { token: token(user, 60) }));
+  const told = [];
+  const note = (what) => ({ user, channel, info }) => told.push([what, user, channel, info?.sub]);
+  await ann.subscribe("room:present", { join: note("join"), leave: note("leave") }).ready;
+  await until("ann has joined", () => told.length === 1);
+  const subscription = bob.subscribe("room:present", {});
+  await until("bob has joined", () => told.length === 2);
+  const { connections, users, members } = await ann.presence("room:present");
+  assert.deepEqual([connections, users, members.map(({ user }) => user).sort()], [2, 2, ["ann", "bob"]]);
+  assert.deepEqual(await ann.presence("room:present", { countOnly: true }), { connections: 2, users: 2, members: undefined, next: undefined });
+  subscription.unsubscribe();
+  await until("bob has left", () => told.length === 3);
+  assert.deepEqual(told, [["join", "ann"], ["join", "bob"], ["leave", "bob"]].map(([what, user]) => [what, user, "room:present", user]));
+  await assert.rejects(ann.presence("user:ann"), refusedWith("permission_denied"));
+});
+
+test("channels that come by themselves go on where they were", async (t) => {
+  const through = await link(t);
+  const connection = open(t, through.url + "/given", { token: token("gil", 60) });
+  const [announced, got] = [[], []];
+  connection.addEventListener("subscribed", ({ channel }) => announced.push(channel));
+  connection.addEventListener("message", ({ channel, data }) => got.push([channel, data]));
+  await until("it is announced", () => announced.includes("given:gil"));
+  await publish("given:gil", 0);
+  await until("the first", () => got.length === 1);
+  through.closed = true;
+  through.cut();
+  await publish("given:gil", 1);
+  await publish("given:gil", 2);
+  through.closed = false;
+  await until("what was missed", () => got.length === 3);
+  const handled = [];
+  await connection.subscribe("given:gil", (data) => handled.push(data)).ready;
+  await publish("given:gil", 3);
+  await until("the handler has it", () => handled.length === 1);
+  assert.deepEqual(got, [0, 1, 2].map((data) => ["given:gil", data]));
+  assert.deepEqual(handled, [3]);
+
+  // One that it may not ask for: from the latest message on, and the handler is told that there may have been others.
+  const news = [];
+  await connection.subscribe("news", { message: (data) => news.push(data), gap: () => news.push("gap") }).ready;
+  await publish("news", 0);
+  await until("the first news", () => news.length === 1);
+  through.cut();
+  await until("it is told", () => news.length === 2);
+  await publish("news", 1);
+  await until("the other news", () => news.length === 3);
+  assert.deepEqual(news, [0, "gap", 1]);
+});

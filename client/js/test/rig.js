@@ -43,7 +43,11 @@ routes:
   - name: users
     match: {path: /users}
     auth: {require: [main]}
-    websocket: {service: work, channels: [{pattern: "user:{sub}"}, {pattern: "room:*", history: {}}]}
+    websocket: {service: work, channels: [{pattern: "user:{sub}"}, {pattern: "room:*", history: {}, presence: {events: users, claims: [sub]}}]}
+  - name: given
+    match: {path: /given}
+    auth: {require: [main]}
+    websocket: {service: work, subscribe: ["given:{sub}", news], channels: [{pattern: "given:*", history: {}}, {pattern: news, subscribe: nobody, history: {}}]}
 `;
 
 /** until waits for a condition, and returns what it returned. */
