@@ -14,6 +14,10 @@ import (
 	"github.com/crossgate/crossgate/config"
 )
 
+// maxReadFrameSize is the largest HTTP/2 frame taken: what every peer may send (RFC 9113 section 4.2), and so what a
+// connection's buffer need not exceed.
+const maxReadFrameSize = 16 << 10
+
 // listener is one configured address: HTTP/1.1 and h2c on plain TCP, HTTP/1.1 and HTTP/2 by ALPN over TLS.
 type listener struct {
 	gateway *Gateway
@@ -38,7 +42,7 @@ func (g *Gateway) listen(ctx context.Context, cfg config.Listener) (*listener, e
 		ReadHeaderTimeout: cfg.ReadHeaderTimeout.Std(),
 		IdleTimeout:       cfg.IdleTimeout.Std(),
 		MaxHeaderBytes:    int(cfg.MaxHeaderSize),
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: cfg.MaxConcurrentStreams},
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: cfg.MaxConcurrentStreams, MaxReadFrameSize: maxReadFrameSize},
 		ErrorLog:          slog.NewLogLogger(g.telemetry.Logger.Handler(), slog.LevelDebug),
 	}
 	if cfg.TLS == nil {
