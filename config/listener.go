@@ -20,14 +20,83 @@ type Listener struct {
 	MaxConcurrentStreams int `yaml:"max_concurrent_streams" default:"250" min:"1" max:"1000000"`
 }
 
-// ServerTLS is a server's certificate.
+// ServerTLS is how a listener speaks TLS: with certificates from files, which are read again when they change, from an ACME
+// authority, or both. Connections that are open stay when certificates change.
 type ServerTLS struct {
 	Pos Position `yaml:"-"`
 
 	// PEM file with the certificate chain, leaf first. A relative path is relative to the configuration file.
+	Certificate Path `yaml:"certificate"`
+	// PEM file with the private key.
+	Key Path `yaml:"key"`
+	// More certificates. A client gets the first of all that fits the name it asks for (SNI) and that it can check, or else the first.
+	Certificates []KeyPair `yaml:"certificates"`
+	// Certificates from an ACME authority, such as Let's Encrypt, got and renewed by themselves.
+	ACME *ACME `yaml:"acme"`
+	// The lowest protocol version accepted.
+	MinVersion string `yaml:"min_version" default:"1.2" enum:"1.2,1.3"`
+	// Certificates of clients. Left out: none are asked for.
+	Clients *ClientCertificates `yaml:"clients"`
+}
+
+// Pairs returns the certificates from files, the first first.
+func (t *ServerTLS) Pairs() []KeyPair {
+	if t.Certificate == "" {
+		return t.Certificates
+	}
+	return append([]KeyPair{{Pos: t.Pos, Certificate: t.Certificate, Key: t.Key}}, t.Certificates...)
+}
+
+// Files returns the files that are read again when they change.
+func (t *ServerTLS) Files() []string {
+	var files []string
+	for _, p := range t.Pairs() {
+		files = append(files, string(p.Certificate), string(p.Key))
+	}
+	if t.Clients != nil {
+		files = append(files, string(t.Clients.CA))
+		for _, crl := range t.Clients.CRL {
+			files = append(files, string(crl))
+		}
+	}
+	return files
+}
+
+// KeyPair is a certificate and its key.
+type KeyPair struct {
+	Pos Position `yaml:"-"`
+
+	// PEM file with the certificate chain, leaf first.
 	Certificate Path `yaml:"certificate" required:"true"`
 	// PEM file with the private key.
 	Key Path `yaml:"key" required:"true"`
-	// The lowest protocol version accepted.
-	MinVersion string `yaml:"min_version" default:"1.2" enum:"1.2,1.3"`
+}
+
+// ClientCertificates is which clients may connect, by the certificates they show (mutual TLS).
+type ClientCertificates struct {
+	Pos Position `yaml:"-"`
+
+	// PEM file with the authorities that sign the clients' certificates.
+	CA Path `yaml:"ca" required:"true"`
+	// Whether a client without a certificate may connect. A certificate that is given must be good in any case.
+	Mode string `yaml:"mode" default:"require" enum:"require,optional"`
+	// Files with revocation lists (RFC 5280), PEM or DER, each signed by one of the authorities. A list stays in force beyond its next update.
+	CRL []Path `yaml:"crl"`
+}
+
+// ACME is an authority that gives certificates to whom it sees answer at a name (RFC 8555). It connects to port 443 of each
+// name, which must lead to this listener: the challenge is tls-alpn-01.
+type ACME struct {
+	Pos Position `yaml:"-"`
+
+	// The names to get certificates for, when a client first asks for one.
+	Domains []string `yaml:"domains" required:"true"`
+	// Where the authority may write to, about certificates that expire.
+	Email string `yaml:"email"`
+	// The folder that keeps the account's key and the certificates.
+	Cache Path `yaml:"cache" required:"true"`
+	// The authority's directory.
+	DirectoryURL string `yaml:"directory_url" default:"https://acme-v02.api.letsencrypt.org/directory"`
+	// PEM file with the authorities to trust for the directory. Left out: the system's.
+	CA Path `yaml:"ca"`
 }

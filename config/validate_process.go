@@ -17,12 +17,36 @@ func (v *validator) listeners() {
 			continue
 		}
 		v.check(&l.Address, l.Pos, "address", checkAddress(l.Address, true))
+		if l.TLS != nil && !v.broken[&l.TLS] {
+			v.serverTLS(l.TLS)
+		}
 		if first, ok := seen[l.Address]; ok && !strings.HasSuffix(l.Address, ":0") {
 			v.errorf(v.at(&l.Address, l.Pos), "address: %s is taken by another listener, at %s", quote(l.Address), first)
 			continue
 		}
 		seen[l.Address] = v.at(&l.Address, l.Pos)
 	}
+}
+
+func (v *validator) serverTLS(t *ServerTLS) {
+	if (t.Certificate == "") != (t.Key == "") {
+		v.errorf(t.Pos, "tls: certificate and key are needed together")
+	}
+	if len(t.Pairs()) == 0 && t.ACME == nil {
+		v.errorf(t.Pos, "tls: certificate and key, certificates, or acme is needed")
+	}
+	if a := t.ACME; a != nil {
+		v.words(a.Domains, a.Pos, "domains", checkDomain)
+		v.check(&a.DirectoryURL, a.Pos, "directory_url", checkHTTPURL(a.DirectoryURL))
+	}
+}
+
+// checkDomain checks a name to get a certificate for: tls-alpn-01 is for whole names only (RFC 8737 section 3).
+func checkDomain(s string) error {
+	if strings.Contains(s, "*") {
+		return fmt.Errorf("%s: the challenge tls-alpn-01 is for no wildcards", quote(s))
+	}
+	return checkHost(s)
 }
 
 // process checks the sections about the process as a whole.

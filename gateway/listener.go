@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/gateway/internal/servertls"
 )
 
 // maxReadFrameSize is the largest HTTP/2 frame taken: what every peer may send (RFC 9113 section 4.2), and so what a
@@ -23,6 +23,7 @@ type listener struct {
 	gateway *Gateway
 	config  config.Listener
 	trusted []netip.Prefix
+	tls     *servertls.Server // nil without
 	socket  net.Listener
 	server  *http.Server
 	done    sync.WaitGroup
@@ -43,26 +44,26 @@ func (g *Gateway) listen(ctx context.Context, cfg config.Listener) (*listener, e
 		IdleTimeout:       cfg.IdleTimeout.Std(),
 		MaxHeaderBytes:    int(cfg.MaxHeaderSize),
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: cfg.MaxConcurrentStreams, MaxReadFrameSize: maxReadFrameSize},
+		ConnContext:       withTLS,
 		ErrorLog:          slog.NewLogLogger(g.telemetry.Logger.Handler(), slog.LevelDebug),
 	}
 	if cfg.TLS == nil {
 		protocols.SetUnencryptedHTTP2(true)
 	} else {
 		protocols.SetHTTP2(true)
-		certificate, err := tls.LoadX509KeyPair(string(cfg.TLS.Certificate), string(cfg.TLS.Key))
-		if err != nil {
-			return nil, config.Errorf(cfg.TLS.Pos, "listener %s: tls: %w", cfg.Address, err)
+		var err error
+		if l.tls, err = servertls.New(cfg.TLS); err != nil {
+			return nil, err
 		}
-		l.server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
-		if cfg.TLS.MinVersion == "1.3" {
-			l.server.TLSConfig.MinVersion = tls.VersionTLS13
-		}
+		l.server.TLSConfig = l.tls.Config()
 	}
 	socket, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Address)
 	if err != nil {
 		return nil, config.Errorf(cfg.Pos, "listener %s: %w", cfg.Address, err)
 	}
-	l.socket = socket
+	if l.socket = socket; l.tls != nil {
+		l.socket = servertls.NewListener(socket, l.tls, cfg.ReadHeaderTimeout.Std())
+	}
 	return l, nil
 }
 
@@ -71,13 +72,7 @@ func (l *listener) serve() {
 	l.done.Add(1)
 	go func() {
 		defer l.done.Done()
-		var err error
-		if l.config.TLS != nil {
-			err = l.server.ServeTLS(l.socket, "", "")
-		} else {
-			err = l.server.Serve(l.socket)
-		}
-		if !errors.Is(err, http.ErrServerClosed) {
+		if err := l.server.Serve(watched{l.socket}); !errors.Is(err, http.ErrServerClosed) {
 			l.gateway.telemetry.Logger.Error("listener ended", "address", l.socket.Addr().String(), "error", err)
 		}
 	}()

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"net"
 	"net/http"
+
+	"github.com/crossgate/crossgate/gateway/internal/strict"
 )
 
 // recorder notes what was answered, for metrics and the access log, and compresses it where that was asked for.
@@ -83,6 +85,9 @@ func (w *recorder) end() {
 func (w *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	w.hijacked = err == nil
+	if watched, ok := c.(*strict.Conn); ok {
+		c = watched.Raw()
+	}
 	return c, rw, err
 }
 

@@ -27,10 +27,35 @@ func (g *Gateway) Reload(ctx context.Context) error {
 			return g.refused(err)
 		}
 	}
+	install, err := g.loadCertificates()
+	if err != nil {
+		return g.refused(err)
+	}
 	if err := g.rebuildLocked(ctx, cfg); err != nil {
 		return g.refused(err)
 	}
+	install()
 	return nil
+}
+
+// loadCertificates reads the listeners' certificates again, and returns what puts them in force.
+func (g *Gateway) loadCertificates() (install func(), err error) {
+	var installs []func()
+	for _, l := range g.listeners {
+		if l.tls == nil {
+			continue
+		}
+		next, err := l.tls.Load()
+		if err != nil {
+			return nil, err
+		}
+		installs = append(installs, func() { l.tls.Install(next) })
+	}
+	return func() {
+		for _, install := range installs {
+			install()
+		}
+	}, nil
 }
 
 func (g *Gateway) refused(err error) error {
@@ -105,7 +130,7 @@ func (g *Gateway) rebuildLocked(ctx context.Context, cfg *config.Config) error {
 	g.loader = loader
 	g.swap(s)
 	g.telemetry.Configure(cfg.Log)
-	return g.watchConfig(cfg.Files)
+	return g.watchConfig(watchedFiles(cfg))
 }
 
 // open makes what a snapshot holds open: pools and key sets, those of old where nothing about them has changed.
@@ -204,6 +229,17 @@ func (g *Gateway) swap(s *Snapshot) {
 		g.telemetry.Logger.Info("a new snapshot is in force", "routes", len(s.config.Routes), "services", len(s.set.Services()))
 		g.retire(old)
 	}
+}
+
+// watchedFiles returns the files whose change is a change of the configuration.
+func watchedFiles(cfg *config.Config) []string {
+	files := slices.Clone(cfg.Files)
+	for _, l := range cfg.Listeners {
+		if l.TLS != nil {
+			files = append(files, l.TLS.Files()...)
+		}
+	}
+	return files
 }
 
 // watchConfig follows the files of the configuration.
