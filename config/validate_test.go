@@ -30,7 +30,7 @@ listeners:
   - address: :443
     tls: {certificate: c.pem}
 `, `
-c.yaml:3:10: tls: key is missing
+c.yaml:3:10: tls: certificate and key are needed together
 `},
 		{"an admin listener that others can reach, without a token", `
 admin: {address: 0.0.0.0:9901}
