@@ -12,12 +12,16 @@ type Listener struct {
 	TrustedProxies []Prefix `yaml:"trusted_proxies"`
 	// The longest time a client may take to send its request headers.
 	ReadHeaderTimeout Duration `yaml:"read_header_timeout" default:"10s" min:"1ms"`
+	// How long a client may take nothing of what is written to it before it is disconnected. WebSocket connections have their route's ping_timeout.
+	WriteTimeout Duration `yaml:"write_timeout" default:"1m" min:"10ms"`
 	// How long a kept-alive connection may be idle.
 	IdleTimeout Duration `yaml:"idle_timeout" default:"2m" min:"1ms"`
 	// The most bytes of request headers.
 	MaxHeaderSize Size `yaml:"max_header_size" default:"64KiB" min:"1KiB" max:"16MiB"`
 	// The most concurrent HTTP/2 streams of a connection.
 	MaxConcurrentStreams int `yaml:"max_concurrent_streams" default:"250" min:"1" max:"1000000"`
+	// How many HTTP/2 streams a client may give up before they are answered, on one connection and in the long run; as many may come at once. Beyond it the connection is closed.
+	MaxStreamResets Rate `yaml:"max_stream_resets" default:"1000/s"`
 }
 
 // ServerTLS is how a listener speaks TLS: with certificates from files, which are read again when they change, from an ACME

@@ -31,6 +31,7 @@ const (
 	MessageTooLarge
 	ClientGone
 	DeadlineExceeded
+	RequestTimeout
 	DescriptorsMissing
 	UpstreamUnreachable
 	UpstreamDisconnected
@@ -75,6 +76,7 @@ var table = [reasons]struct {
 	MessageTooLarge:           {"MESSAGE_TOO_LARGE", codes.ResourceExhausted, http.StatusRequestEntityTooLarge, "The request is too large"},
 	ClientGone:                {"CLIENT_GONE", codes.Canceled, StatusClientClosedRequest, "The client went away"},
 	DeadlineExceeded:          {"DEADLINE_EXCEEDED", codes.DeadlineExceeded, http.StatusGatewayTimeout, "The deadline passed"},
+	RequestTimeout:            {"REQUEST_TIMEOUT", codes.DeadlineExceeded, http.StatusRequestTimeout, "The request did not come in time"},
 	DescriptorsMissing:        {"DESCRIPTORS_MISSING", codes.Unavailable, http.StatusServiceUnavailable, "The service is not described yet"},
 	UpstreamUnreachable:       {"UPSTREAM_UNREACHABLE", codes.Unavailable, http.StatusServiceUnavailable, "No backend can be reached"},
 	UpstreamDisconnected:      {"UPSTREAM_DISCONNECTED", codes.Unavailable, http.StatusServiceUnavailable, "The backend broke the connection"},

@@ -53,6 +53,10 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.begin(l, w, r)
 	defer x.end(l.gateway)
 	x.run()
+	l.unread(r)
+	if r.Context().Err() != nil {
+		l.givenUp(r)
+	}
 }
 
 func (x *exchange) begin(l *listener, w http.ResponseWriter, r *http.Request) {

@@ -43,8 +43,8 @@ func (g *Gateway) listen(ctx context.Context, cfg config.Listener) (*listener, e
 		ReadHeaderTimeout: cfg.ReadHeaderTimeout.Std(),
 		IdleTimeout:       cfg.IdleTimeout.Std(),
 		MaxHeaderBytes:    int(cfg.MaxHeaderSize),
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: cfg.MaxConcurrentStreams, MaxReadFrameSize: maxReadFrameSize},
-		ConnContext:       withTLS,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: cfg.MaxConcurrentStreams, MaxReadFrameSize: maxReadFrameSize, WriteByteTimeout: cfg.WriteTimeout.Std()},
+		ConnContext:       l.withConnection,
 		ErrorLog:          slog.NewLogLogger(g.telemetry.Logger.Handler(), slog.LevelDebug),
 	}
 	if cfg.TLS == nil {
@@ -72,7 +72,7 @@ func (l *listener) serve() {
 	l.done.Add(1)
 	go func() {
 		defer l.done.Done()
-		if err := l.server.Serve(watched{l.socket}); !errors.Is(err, http.ErrServerClosed) {
+		if err := l.server.Serve(watched{l.socket, l.config.WriteTimeout.Std()}); !errors.Is(err, http.ErrServerClosed) {
 			l.gateway.telemetry.Logger.Error("listener ended", "address", l.socket.Addr().String(), "error", err)
 		}
 	}()

@@ -44,7 +44,8 @@ func checkJSON(r *http.Request) error {
 
 // readBody appends the request's body to dst, max_body_size bytes at the most. What a client declares reserves no more memory
 // than it has sent, but for a first piece.
-func (m *Method) readBody(dst []byte, r *http.Request) ([]byte, error) {
+func (m *Method) readBody(dst []byte, body TimedBody) ([]byte, error) {
+	r := body.Request
 	limit := m.options.MaxBodySize
 	if r.ContentLength == 0 || r.Body == nil {
 		return dst, nil
@@ -55,11 +56,12 @@ func (m *Method) readBody(dst []byte, r *http.Request) ([]byte, error) {
 	if want := min(r.ContentLength+1, 64<<10); int64(cap(dst)) < want {
 		dst = make([]byte, 0, want)
 	}
+	defer body.Release()
 	for {
 		if len(dst) == cap(dst) {
 			dst = append(dst, 0)[:len(dst)]
 		}
-		n, err := r.Body.Read(dst[len(dst):cap(dst)])
+		n, err := body.Read(dst[len(dst):cap(dst)])
 		dst = dst[:len(dst)+n]
 		if int64(len(dst)) > limit {
 			return dst, errTooLarge
@@ -78,11 +80,12 @@ func (m *Method) readBody(dst []byte, r *http.Request) ([]byte, error) {
 }
 
 // readRequest reads a request: its body into body[:0], and its parameters, appended to params.
-func (m *Method) readRequest(body []byte, params []codec.Param, r *http.Request, vars routing.Vars) ([]byte, []codec.Param, error) {
+func (m *Method) readRequest(body []byte, params []codec.Param, from TimedBody, vars routing.Vars) ([]byte, []codec.Param, error) {
+	r := from.Request
 	body = body[:0]
 	var err error
 	if m.hasBody {
-		if body, err = m.readBody(body, r); err != nil {
+		if body, err = m.readBody(body, from); err != nil {
 			return body, params, err
 		}
 		if m.form != nil && formKind(r) != "" {
@@ -122,6 +125,8 @@ func readError(r *http.Request, err error) error {
 	switch {
 	case errors.As(err, &tooLarge):
 		return errTooLarge
+	case errors.Is(err, errSlowBody):
+		return errSlowBody
 	case r.Context().Err() != nil:
 		return fault.ErrClientGone
 	}

@@ -2,6 +2,7 @@ package transcoder
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"regexp"
 	"strings"
@@ -52,6 +53,7 @@ func TestTheDocumentationHasTheTableOfCodes(t *testing.T) {
 
 func TestFaultsHaveTheStatusOfTheirCodeUnlessHTTPSaysMore(t *testing.T) {
 	more := map[fault.Reason]int{
+		fault.RequestTimeout:   http.StatusRequestTimeout,
 		fault.MethodNotAllowed: 405, fault.MessageTooLarge: 413, fault.UnsupportedMediaType: 415, fault.UpgradeRequired: 426,
 		fault.DescriptorSetIncompatible: 409, fault.UpstreamResponseInvalid: 502,
 	}

@@ -16,7 +16,7 @@ import (
 func (m *Method) serveServerStream(ctx context.Context, w http.ResponseWriter, r *http.Request, vars routing.Vars) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := m.openWithRequest(ctx, r, vars)
+	stream, err := m.openWithRequest(ctx, w, r, vars)
 	if err != nil {
 		m.fail(w, r, err)
 		return
@@ -24,8 +24,9 @@ func (m *Method) serveServerStream(ctx context.Context, w http.ResponseWriter, r
 	m.relay(ctx, cancel, w, r, stream, nil)
 }
 
-func (m *Method) openWithRequest(ctx context.Context, r *http.Request, vars routing.Vars) (grpc.ClientStream, error) {
-	body, params, err := m.readRequest(nil, nil, r, vars)
+func (m *Method) openWithRequest(ctx context.Context, w http.ResponseWriter, r *http.Request, vars routing.Vars) (grpc.ClientStream, error) {
+	deadline, _ := ctx.Deadline()
+	body, params, err := m.readRequest(nil, nil, TimedBody{Request: r, Writer: w, Deadline: deadline}, vars)
 	if err != nil {
 		return nil, err
 	}

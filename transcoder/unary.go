@@ -26,6 +26,13 @@ type unaryCall struct {
 
 var unaryCalls = sync.Pool{New: func() any { return new(unaryCall) }}
 
+const (
+	// writeAtOnce is how much of an answer net/http takes without waiting for the client.
+	writeAtOnce = 4 << 10
+	// answerTime is how long a client may take to read a whole answer.
+	answerTime = 5 * time.Minute
+)
+
 // keepable is the largest buffer that a pool keeps: one large message should not cost its memory for ever.
 const keepable = 1 << 20
 
@@ -52,7 +59,7 @@ func (m *Method) serveUnary(w http.ResponseWriter, r *http.Request, vars routing
 	if timeout > 0 {
 		c.call.Deadline = time.Now().Add(timeout)
 	}
-	if err := m.roundTrip(c, w.Header(), r, vars); err != nil {
+	if err := m.roundTrip(c, w, r, vars); err != nil {
 		m.back.header(w.Header(), c.reply.Header)
 		m.back.named(w.Header(), c.reply.Trailer)
 		m.fail(w, r, err)
@@ -63,12 +70,12 @@ func (m *Method) serveUnary(w http.ResponseWriter, r *http.Request, vars routing
 
 // roundTrip reads the request, calls the backend and makes c.answer: nothing is written to the client before all of it is
 // there.
-func (m *Method) roundTrip(c *unaryCall, h http.Header, r *http.Request, vars routing.Vars) error {
+func (m *Method) roundTrip(c *unaryCall, w http.ResponseWriter, r *http.Request, vars routing.Vars) error {
 	var err error
 	if c.call.Metadata, err = m.forward.metadata(c.call.Metadata[:0], r); err != nil {
 		return err
 	}
-	if c.body, c.params, err = m.readRequest(c.body, c.params[:0], r, vars); err != nil {
+	if c.body, c.params, err = m.readRequest(c.body, c.params[:0], TimedBody{Request: r, Writer: w, Deadline: c.call.Deadline}, vars); err != nil {
 		return err
 	}
 	if c.call.Request, err = m.appendRequest(c.call.Request[:0], r, c.body, c.params); err != nil {
@@ -79,10 +86,10 @@ func (m *Method) roundTrip(c *unaryCall, h http.Header, r *http.Request, vars ro
 		return err
 	}
 	if m.rawOut != nil {
-		c.answer, err = m.rawOut.answer(h, c.reply.Bytes())
+		c.answer, err = m.rawOut.answer(w.Header(), c.reply.Bytes())
 		return err
 	}
-	h["Content-Type"] = jsonType
+	w.Header()["Content-Type"] = jsonType
 	if c.json, err = m.response.AppendJSON(c.json[:0], c.reply.Bytes()); err != nil {
 		return fault.New(fault.UpstreamAnswerInvalid, err.Error())
 	}
@@ -103,6 +110,10 @@ func (m *Method) answer(w http.ResponseWriter, r *http.Request, c *unaryCall) {
 	}
 	w.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
+		if r.ProtoMajor == 2 && len(c.answer) > writeAtOnce {
+			// A client that opens no window must not hold on to the answer. Connections look after their own.
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTime))
+		}
 		_, _ = w.Write(c.answer)
 	}
 }

@@ -55,7 +55,7 @@ func (h *Handler) serveConnect(w http.ResponseWriter, r *http.Request, p Protoco
 		c.end()
 		u.release()
 	}()
-	if err := h.readConnect(u, r, p); err != nil {
+	if err := h.readConnect(u, c, p); err != nil {
 		return h.refuseUnary(w, r, err)
 	}
 	header := c.header()
@@ -75,7 +75,8 @@ func (h *Handler) serveConnect(w http.ResponseWriter, r *http.Request, p Protoco
 }
 
 // readConnect reads the request's message into u.out.
-func (h *Handler) readConnect(u *connectCall, r *http.Request, p Protocol) error {
+func (h *Handler) readConnect(u *connectCall, c *call, p Protocol) error {
+	r := c.r
 	var err error
 	if p == ConnectGet {
 		err = u.readQuery(r)
@@ -94,7 +95,9 @@ func (h *Handler) readConnect(u *connectCall, r *http.Request, p Protocol) error
 	case p == ConnectGet && int64(len(u.body)) > h.options.MaxMessage, r.ContentLength > h.options.MaxMessage:
 		return errMessageTooLarge
 	case p != ConnectGet:
-		if u.body, err = appendAll(u.body[:0], r.Body, h.options.MaxMessage, nil); err != nil {
+		body := transcoder.TimedBody{Request: r, Writer: c.w, Deadline: c.deadline}
+		u.body, err = appendAll(u.body[:0], &body, h.options.MaxMessage, nil)
+		if body.Release(); err != nil {
 			return bodyError(r, err)
 		}
 	}
@@ -140,10 +143,10 @@ func (h *Handler) appendWire(dst, text []byte) ([]byte, error) {
 
 // bodyError says why a body could not be read to its end.
 func bodyError(r *http.Request, err error) error {
-	switch {
-	case errors.Is(err, errMessageTooLarge):
-		return err
-	case r.Context().Err() != nil:
+	if own, ok := errors.AsType[*fault.Error](err); ok {
+		return own
+	}
+	if r.Context().Err() != nil {
 		return fault.ErrClientGone
 	}
 	return fault.New(fault.InvalidRequest, "the body ended early")

@@ -3,10 +3,12 @@ package strict
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,18 +16,21 @@ import (
 )
 
 // listener gives net/http connections that are watched.
-type listener struct{ net.Listener }
+type listener struct {
+	net.Listener
+	stall time.Duration
+}
 
 func (l listener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return New(c), nil
+	return New(c, l.stall), nil
 }
 
 // serve returns the address of a server of watched connections, and how many requests reached its handler.
-func serve(t *testing.T) (string, *atomic.Int64) {
+func serve(t *testing.T, stall time.Duration) (string, *atomic.Int64) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -45,7 +50,7 @@ func serve(t *testing.T) (string, *atomic.Int64) {
 		fmt.Fprintf(w, "%s %s %q", r.Method, r.Host, body)
 	})}
 	done := make(chan error, 1)
-	go func() { done <- server.Serve(listener{l}) }()
+	go func() { done <- server.Serve(listener{l, stall}) }()
 	t.Cleanup(func() { server.Close(); <-done })
 	return l.Addr().String(), &handled
 }
@@ -81,7 +86,7 @@ const (
 )
 
 func TestWhatTwoRecipientsMayReadDifferentlyIsRefused(t *testing.T) {
-	address, handled := serve(t)
+	address, handled := serve(t, time.Minute)
 	for name, text := range map[string]string{
 		"CL.TE":                           post + "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
 		"TE.CL":                           post + "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n5c\r\n" + other,
@@ -142,7 +147,7 @@ func TestWhatTwoRecipientsMayReadDifferentlyIsRefused(t *testing.T) {
 }
 
 func TestWhatIsRightPassesInOrder(t *testing.T) {
-	address, _ := serve(t)
+	address, _ := serve(t, time.Minute)
 	text := get + "\r\n" +
 		post + "Content-Length: 7\r\n\r\nGET / \r" +
 		"POST / HTTP/1.1\r\nhost:a\r\ntransfer-ENCODING:\t Chunked \r\nTrailer: X-A\r\n\r\n3;x=\"y\"\r\n\r\n\r\r\n2\r\nab\r\n000\r\nX-A: b\r\n\r\n" +
@@ -169,7 +174,7 @@ func TestWhatIsRightPassesInOrder(t *testing.T) {
 }
 
 func TestACodingThatIsNotKnownIsNotImplemented(t *testing.T) {
-	address, handled := serve(t)
+	address, handled := serve(t, time.Minute)
 	if answer := say(t, address, post+"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"+other); !strings.HasPrefix(answer, "HTTP/1.1 501 ") || strings.Count(answer, "HTTP/1.") != 1 {
 		t.Errorf("%q", answer)
 	}
@@ -178,8 +183,41 @@ func TestACodingThatIsNotKnownIsNotImplemented(t *testing.T) {
 	}
 }
 
+func TestAClientThatTakesNothingIsDisconnectedAndASlowOneIsNot(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	c := New(ours, 50*time.Millisecond)
+	defer c.Close()
+	taken := make(chan int)
+	go func() { // ends with the pipe
+		total := 0
+		for b := make([]byte, 8<<10); total < 1<<20; time.Sleep(time.Millisecond) {
+			n, err := theirs.Read(b)
+			if total += n; err != nil {
+				break
+			}
+		}
+		taken <- total
+	}()
+	if n, err := c.Write(make([]byte, 1<<20)); n != 1<<20 || err != nil {
+		t.Errorf("a slow client got %d bytes, %v", n, err)
+	}
+	if n := <-taken; n != 1<<20 {
+		t.Errorf("a slow client took %d bytes", n)
+	}
+	if n, err := c.Write(make([]byte, 10)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a client that takes nothing got %d bytes, %v", n, err)
+	}
+	if err := c.SetWriteDeadline(time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.extend(); err != nil || c.until.Load() != 0 {
+		t.Errorf("a deadline that was given is moved: %v", err)
+	}
+}
+
 func TestHTTP2ByPriorKnowledgePasses(t *testing.T) {
-	address, _ := serve(t)
+	address, _ := serve(t, time.Minute)
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{Protocols: protocols}
@@ -198,7 +236,7 @@ func TestWhatIsNoHTTPAnyMoreIsNotWatched(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer ours.Close()
 	defer theirs.Close()
-	c := New(ours)
+	c := New(ours, 0)
 	go io.WriteString(theirs, "\n\n")
 	if raw := c.Raw(); raw != ours {
 		t.Errorf("%v below", raw)
@@ -274,7 +312,7 @@ func FuzzScanner(f *testing.F) {
 			}
 		}
 		p := &pieces{rest: bytes.Clone(b), size: int(size) + 1}
-		c, read := New(p), 0
+		c, read := New(p, 0), 0
 		counted := io.TeeReader(c, writer(func(b []byte) { read += len(b) }))
 		for _, end := range ends(counted, func() int { return read }) {
 			if end > good {

@@ -82,6 +82,14 @@ func (s *scanner) bodyEnded() {
 	s.state = requestLine
 }
 
+func (s *scanner) inBody() bool {
+	switch s.state {
+	case requestLine, fieldLine, elsewhere:
+		return false
+	}
+	return true
+}
+
 // takes reads a line without its LF, and reports whether it is right.
 func (s *scanner) takes(line []byte) bool {
 	line, ended := bytes.CutSuffix(line, crByte)
