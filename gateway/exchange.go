@@ -34,6 +34,7 @@ type exchange struct {
 	ticket   *admission.Ticket
 	user     string             // who was admitted
 	binding  string             // and to what
+	dryRun   string             // the limit that would have refused
 	target   *target            // nil until routed
 	refusal  *admission.Refusal // nil when admitted
 	broken   bool               // the answer ends too early
@@ -65,7 +66,7 @@ func (x *exchange) begin(l *listener, w http.ResponseWriter, r *http.Request) {
 	l.setTLS(r)
 	x.start = time.Now()
 	x.snap = l.gateway.acquire(x.stripe)
-	x.target, x.refusal, x.user, x.binding, x.broken = nil, nil, "", "", false
+	x.target, x.refusal, x.user, x.binding, x.dryRun, x.broken = nil, nil, "", "", "", false
 	x.protocol, x.code = rpc.Detect(r), codes.OK
 	x.identify()
 	upgrade := isUpgrade(r)
@@ -118,6 +119,10 @@ func (x *exchange) run() {
 		return
 	}
 	x.refusal = x.snap.admitter.Admit(x.r.Context(), &x.request, x.ticket)
+	if x.ticket.Noted {
+		x.dryRun = wouldRefuse(x.ticket.Limits)
+		noteLimits(x.ticket.Route.Target.(*target).route.metrics, x.ticket.Limits)
+	}
 	if x.refusal != nil {
 		if x.refusal.Route != nil {
 			x.enter(x.refusal.Route.Target.(*target))
@@ -231,9 +236,12 @@ func (x *exchange) log(g *Gateway, protocol telemetry.Protocol, status int, late
 			e.GRPC = t.calls
 		}
 	}
-	e.User, e.Binding = x.user, x.binding
+	e.User, e.Binding, e.DryRun = x.user, x.binding, x.dryRun
 	if x.refusal != nil {
 		e.Reason = x.refusal.Reason
+		if x.refusal.Limit.Rule != nil {
+			e.Limit = x.refusal.Limit.Name
+		}
 	}
 	if x.broken {
 		e.Reason = "the answer was broken off"

@@ -8,6 +8,7 @@ import (
 
 	"github.com/crossgate/crossgate/admission"
 	"github.com/crossgate/crossgate/ratelimit"
+	"github.com/crossgate/crossgate/telemetry"
 )
 
 // limitPolicy is the RateLimit-Policy field of a route (draft-ietf-httpapi-ratelimit-headers-10, section 3): what is
@@ -62,3 +63,28 @@ func setLimits(h http.Header, policy []string, decided ...admission.Charge) {
 }
 
 func ceilSeconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
+
+// noteLimits counts what limits came to that did not simply let pass.
+func noteLimits(m *telemetry.RouteMetrics, charges []admission.Charge) {
+	for i := range charges {
+		switch c := &charges[i]; {
+		case c.Uncounted:
+			m.Limit(c.Name, telemetry.LimitUncounted)
+		case c.Allowed:
+		case c.DryRun:
+			m.Limit(c.Name, telemetry.LimitDryRun)
+		default:
+			m.Limit(c.Name, telemetry.LimitRefused)
+		}
+	}
+}
+
+// wouldRefuse is the name of a limit that is over in a dry run, "" for none.
+func wouldRefuse(charges []admission.Charge) string {
+	for i := range charges {
+		if c := &charges[i]; !c.Allowed && c.DryRun {
+			return c.Name
+		}
+	}
+	return ""
+}

@@ -31,9 +31,16 @@ func (x *exchange) refuse() {
 	case admission.LimitExceeded:
 		setLimits(h, x.target.route.limits, f.Limit)
 	}
-	e := fault.New(reasonOf(f.Kind), f.Reason)
 	if f.RetryAfter > 0 {
 		setRetryAfter(h, f.RetryAfter)
+	}
+	x.fail(faultOf(f))
+}
+
+// faultOf is a refusal as an error.
+func faultOf(f *admission.Refusal) *fault.Error {
+	e := fault.New(reasonOf(f.Kind), f.Reason)
+	if f.RetryAfter > 0 {
 		e.Details = append(e.Details, &errdetails.RetryInfo{RetryDelay: durationpb.New(f.RetryAfter)})
 	}
 	if f.Kind == admission.LimitExceeded && f.Limit.Kind == ratelimit.Quota {
@@ -41,7 +48,7 @@ func (x *exchange) refuse() {
 			Subject: "limit:" + f.Limit.Name, Description: f.Reason, QuotaValue: int64(f.Limit.Max),
 		}}})
 	}
-	x.fail(e)
+	return e
 }
 
 // fail is the gateway's own no, in the caller's protocol.

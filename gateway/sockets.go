@@ -72,9 +72,12 @@ func serveSocket(s *transcoder.Socket, origins admission.Origins, metrics socket
 // admitMessage charges one message of a call over a WebSocket.
 func (x *exchange) admitMessage(ctx context.Context) error {
 	f := x.ticket.AdmitMessage(ctx, x.id)
+	if x.ticket.Noted {
+		noteLimits(x.target.route.metrics, x.ticket.Limits)
+	}
 	if f == nil {
 		return nil
 	}
 	x.target.route.metrics.Refused(refusalOf(f.Kind))
-	return fault.New(reasonOf(f.Kind), f.Reason)
+	return faultOf(f)
 }

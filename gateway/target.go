@@ -97,6 +97,8 @@ func (m socketMetrics) MessageOut() { m.WebSocketOut.Inc() }
 
 func (m socketMetrics) Limited(limit string) { m.WebSocketLimited(limit) }
 
+func (m socketMetrics) Noted(charges []admission.Charge) { noteLimits(m.RouteMetrics, charges) }
+
 func (m socketMetrics) Closed(code int) {
 	m.WebSocketOpen.Dec()
 	m.WebSocketClosed(code)

@@ -53,7 +53,7 @@ func TestACallWaitsForRedisNoLongerThanItsDeadline(t *testing.T) {
 		})
 	}
 	t.Run("a server that takes no connection", func(t *testing.T) {
-		c := redis.NewClient(&redis.Options{Addr: "redis.example:6379", Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		c := redis.NewClient(&redis.Options{Addr: "redis.example:6379", DialTimeout: 200 * time.Millisecond, Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}})

@@ -26,6 +26,7 @@ const (
 type Memory struct {
 	now    func() time.Duration // since 1970
 	seeds  [2]maphash.Seed
+	bound  int // of a shard's keys
 	shards [shards]shard
 }
 
@@ -48,7 +49,7 @@ func NewMemory() *Memory {
 }
 
 func newMemory(now func() time.Duration) *Memory {
-	m := &Memory{now: now, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
+	m := &Memory{now: now, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, bound: shardKeys}
 	for i := range m.shards {
 		m.shards[i].buckets = map[hashed]bucket{}
 		m.shards[i].places = map[hashed]int{}
@@ -102,7 +103,7 @@ func (m *Memory) Take(_ context.Context, dst []Decision, takes []Take) ([]Decisi
 		switch {
 		case !d.Allowed:
 		case all:
-			m.shard(keys[i]).charge(t, keys[i], next[i], now)
+			m.shard(keys[i]).charge(t, keys[i], next[i], now, m.bound)
 		default: // another limit refused: this one is not charged after all
 			*d, _ = m.shard(keys[i]).decide(t, keys[i], 0, now)
 		}
@@ -144,22 +145,22 @@ func (s *shard) decide(t *Take, k hashed, cost int, now time.Duration) (Decision
 	return d, bucket{}
 }
 
-func (s *shard) charge(t *Take, k hashed, b bucket, now time.Duration) {
+func (s *shard) charge(t *Take, k hashed, b bucket, now time.Duration, bound int) {
 	if t.Limit.Kind == Concurrency {
 		s.places[k]++
 		return
 	}
 	if _, known := s.buckets[k]; !known {
-		s.makeRoom(now)
+		s.makeRoom(now, bound)
 	}
 	s.buckets[k] = b
 }
 
 // makeRoom looks at a few buckets, arbitrary ones, and drops those that are full again: a bucket that is not there is
 // full. At the bound it drops one in any case: of those that it has seen the one whose owner gains the least.
-func (s *shard) makeRoom(now time.Duration) {
+func (s *shard) makeRoom(now time.Duration, bound int) {
 	n := sweep
-	full := len(s.buckets) >= shardKeys
+	full := len(s.buckets) >= bound
 	if full {
 		n = sample
 	}

@@ -15,8 +15,8 @@ import (
 const (
 	// placeLease is how long a place of a concurrency limit stays taken that nobody renews: the node that had it is dead.
 	placeLease = 30 * time.Second
-	// renewEvery is how often a node renews its places, so that two renewals may fail.
-	renewEvery = placeLease / 3
+	// renewals is how often a node renews a place in that time, so that two may fail.
+	renewals = 3
 	// backlog is how much may wait to be given back. What does not fit lapses with its lease, or as the bucket fills.
 	backlog = 8192
 	// batch is how much is sent to Redis at once.
@@ -28,6 +28,7 @@ const (
 type places struct {
 	store *Redis
 	node  string
+	lease time.Duration
 	last  atomic.Uint64
 	back  chan giveBack
 
@@ -50,7 +51,7 @@ type giveBack struct {
 func newPlaces(store *Redis) *places {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // it never fails
-	return &places{store: store, node: hex.EncodeToString(id[:]) + "/", back: make(chan giveBack, backlog),
+	return &places{store: store, lease: placeLease, node: hex.EncodeToString(id[:]) + "/", back: make(chan giveBack, backlog),
 		held: map[uint64]string{}, closed: make(chan struct{})}
 }
 
@@ -107,7 +108,7 @@ func (p *places) close() {
 }
 
 func (p *places) run() {
-	renew := time.NewTicker(renewEvery)
+	renew := time.NewTicker(p.lease / renewals)
 	defer renew.Stop()
 	for {
 		select {
@@ -168,7 +169,7 @@ func (p *places) renew() {
 	}
 	p.pipelined(func(ctx context.Context, pipe redis.Pipeliner) {
 		for place, key := range held {
-			renewScript.Eval(ctx, pipe, []string{key}, p.member(place), placeLease.Milliseconds())
+			renewScript.Eval(ctx, pipe, []string{key}, p.member(place), p.lease.Milliseconds())
 		}
 	})
 	// What was given back meanwhile must not stay.

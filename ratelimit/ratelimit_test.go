@@ -128,12 +128,13 @@ func TestMemoryFollowsTheClock(t *testing.T) {
 
 func TestMemoryIsBounded(t *testing.T) {
 	m := NewMemory()
+	m.bound = 256
 	l := Limit{Events: 1, Per: time.Hour, Burst: 1}
-	for i := range 2 * shards * shardKeys {
+	for i := range 2 * shards * m.bound {
 		m.Take(context.Background(), nil, []Take{{Key: fmt.Appendf(nil, "k%d", i), Limit: l, Cost: 1}})
 	}
 	for i := range m.shards {
-		if n := len(m.shards[i].buckets); n > shardKeys {
+		if n := len(m.shards[i].buckets); n > m.bound {
 			t.Fatalf("shard %d has %d keys", i, n)
 		}
 	}

@@ -151,7 +151,7 @@ func (r *Redis) appendArgs(args []any, t *Take, want int) []any {
 		return append(args, "q", t.Cost, dry, l.Burst, w.start.Microseconds(), w.end.Microseconds(), w.next.Microseconds())
 	case Concurrency:
 		t.Place = r.places.next()
-		return append(args, "c", t.Cost, dry, l.Burst, placeLease.Microseconds(), r.places.member(t.Place), 0)
+		return append(args, "c", t.Cost, dry, l.Burst, r.places.lease.Microseconds(), r.places.member(t.Place), 0)
 	}
 	return append(args, "r", t.Cost, dry, microseconds(l.interval()), l.Burst, want, 0)
 }

@@ -42,6 +42,8 @@ type AccessEntry struct {
 	Upstream  string
 	User      string
 	Reason    string // why it was refused
+	Limit     string // the limit that refused it
+	DryRun    string // a limit that would have
 	TraceID   string
 }
 
@@ -261,6 +263,8 @@ func (l *line) entry(e *AccessEntry) {
 	l.str("upstream", e.Upstream)
 	l.str("user", e.User)
 	l.str("reason", e.Reason)
+	l.str("limit", e.Limit)
+	l.str("dry_run", e.DryRun)
 	l.str("trace_id", e.TraceID)
 	l.end()
 }

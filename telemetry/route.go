@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +39,7 @@ type RouteMetrics struct {
 	duration [protocols]prometheus.Observer
 	requests [protocols][statuses]atomic.Pointer[prometheus.Counter]
 	refusals [refusalReasons]prometheus.Counter
+	limits   sync.Map // limitEvent to prometheus.Counter
 	bytesIn  prometheus.Counter
 	bytesOut prometheus.Counter
 
@@ -94,6 +96,7 @@ func (t *Telemetry) Retain(names map[string]bool) {
 		t.wsFrames.DeletePartialMatch(gone)
 		t.wsCloses.DeletePartialMatch(gone)
 		t.wsLimits.DeletePartialMatch(gone)
+		t.limits.DeletePartialMatch(gone)
 	}
 }
 
@@ -177,6 +180,33 @@ func (r *RouteMetrics) WebSocketClosed(code int) {
 
 // WebSocketLimited counts what one of the limits of WebSocket sessions has refused. Their names come from the bridge.
 func (r *RouteMetrics) WebSocketLimited(limit string) { r.create(r.t.wsLimits, limit).Inc() }
+
+// LimitResult is what a limit came to that did not simply let a request pass.
+type LimitResult uint8
+
+// The results.
+const (
+	LimitRefused   LimitResult = iota
+	LimitDryRun                // it would have refused
+	LimitUncounted             // its store is gone
+)
+
+func (r LimitResult) String() string { return [...]string{"refused", "dry_run", "uncounted"}[r] }
+
+type limitEvent struct {
+	limit  string
+	result LimitResult
+}
+
+// Limit counts what one of the route's limits came to. Its name comes from configuration.
+func (r *RouteMetrics) Limit(name string, result LimitResult) {
+	event := limitEvent{name, result}
+	counter, ok := r.limits.Load(event)
+	if !ok {
+		counter, _ = r.limits.LoadOrStore(event, r.create(r.t.limits, name, result.String()))
+	}
+	counter.(prometheus.Counter).Inc()
+}
 
 // InFlight adds n, 1 or -1, to the requests being served.
 func (t *Telemetry) InFlight(n int64) { t.serving.Add(n) }

@@ -130,7 +130,7 @@ var hostile = []struct{ name, value string }{
 func TestAccessLogCannotBeInjected(t *testing.T) {
 	for _, h := range hostile {
 		e := fullEntry()
-		for _, field := range []*string{&e.RequestID, &e.Method, &e.Host, &e.Path, &e.Route, &e.Binding, &e.GRPC, &e.Upstream, &e.User, &e.Reason, &e.TraceID} {
+		for _, field := range []*string{&e.RequestID, &e.Method, &e.Host, &e.Path, &e.Route, &e.Binding, &e.GRPC, &e.Upstream, &e.User, &e.Reason, &e.Limit, &e.DryRun, &e.TraceID} {
 			*field = h.value
 		}
 		t.Run(h.name+" stays inside its JSON string", func(t *testing.T) {
@@ -158,7 +158,7 @@ func TestAccessLogCannotBeInjected(t *testing.T) {
 			if err := json.Unmarshal([]byte(got), &fields); err != nil {
 				t.Fatalf("%v in %q", err, got)
 			}
-			if len(fields) != 20 || fields["status"] != 101.0 {
+			if len(fields) != 22 || fields["status"] != 101.0 {
 				t.Errorf("%d fields, status %v: %s", len(fields), fields["status"], got)
 			}
 			if user := fields["user"].(string); utf8.ValidString(h.value) && !strings.ContainsAny(h.value, "\u2028\u2029") && user != h.value {

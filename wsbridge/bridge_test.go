@@ -68,6 +68,7 @@ func (c *counts) Present(change int)            { c.plus("present", change) }
 func (c *counts) PresenceSwept(connections int) { c.plus("swept", connections) }
 func (c *counts) PresenceFailed()               { c.add("presence failed") }
 func (c *counts) BusDropped(reason string)      { c.add(reason) }
+func (c *counts) Noted([]admission.Charge)      {}
 
 // gateway is one node with one route at /, whose websocket section is given.
 type gateway struct {

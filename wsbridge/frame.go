@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"github.com/crossgate/crossgate/wsbridge/bus"
@@ -78,9 +79,13 @@ func pongFrame(id json.RawMessage) []byte {
 	return seal(append(appendHead(newFrame(32), id, "pong"), '}'), finText)
 }
 
-func errorFrame(id json.RawMessage, code, message string) []byte {
+// errorFrame says when to come again where retryAfter is above 0.
+func errorFrame(id json.RawMessage, code, message string, retryAfter time.Duration) []byte {
 	b := append(append(appendHead(newFrame(80+len(message)), id, "error"), `,"code":"`...), code...)
 	b = bus.AppendString(append(b, `","message":`...), message)
+	if retryAfter > 0 {
+		b = strconv.AppendInt(append(b, `,"retry_after_ms":`...), int64((retryAfter+time.Millisecond-1)/time.Millisecond), 10)
+	}
 	return seal(append(b, '}'), finText)
 }
 

@@ -95,7 +95,7 @@ func FuzzRequest(f *testing.F) {
 		if _, err := bus.ParseInbound(m.Append(nil)); err != nil {
 			t.Fatalf("%q becomes %s: %v", frame, m.Append(nil), err)
 		}
-		if answer := errorFrame(r.ID, codeInvalidArgument, r.Route); !json.Valid(answer[bytes.IndexByte(answer, '{'):]) {
+		if answer := errorFrame(r.ID, codeInvalidArgument, r.Route, 1); !json.Valid(answer[bytes.IndexByte(answer, '{'):]) {
 			t.Fatalf("%q is answered with %s", frame, answer)
 		}
 	})

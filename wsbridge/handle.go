@@ -13,7 +13,7 @@ import (
 // handle answers one frame of the envelope protocol. A frame costs the client's limits whatever is in it.
 func (s *session) handle(ctx context.Context, data []byte) {
 	r, err := parseRequest(data)
-	if f := s.ticket.AdmitMessage(ctx, s.id); f != nil {
+	if f := s.admit(ctx); f != nil {
 		s.refused(r.ID, f)
 		return
 	}
@@ -39,9 +39,18 @@ func (s *session) handle(ctx context.Context, data []byte) {
 	}
 }
 
+// admit charges one message to its limits.
+func (s *session) admit(ctx context.Context) *admission.Refusal {
+	f := s.ticket.AdmitMessage(ctx, s.id)
+	if s.ticket.Noted {
+		s.metrics.Noted(s.ticket.Limits)
+	}
+	return f
+}
+
 func (s *session) refuse(id json.RawMessage, code, message string) {
 	if !s.raw {
-		s.send(errorFrame(id, code, message))
+		s.send(errorFrame(id, code, message, 0))
 	}
 }
 
@@ -58,7 +67,9 @@ func (s *session) refused(id json.RawMessage, f *admission.Refusal) {
 		s.limited(limitMessageRate)
 		code = codeResourceExhausted
 	}
-	s.refuse(id, code, f.Reason)
+	if !s.raw {
+		s.send(errorFrame(id, code, f.Reason, f.RetryAfter))
+	}
 }
 
 func (s *session) message(ctx context.Context, r *request) {
@@ -80,7 +91,7 @@ func (s *session) message(ctx context.Context, r *request) {
 }
 
 func (s *session) rawMessage(ctx context.Context, kind websocket.MessageType, data []byte) {
-	if f := s.ticket.AdmitMessage(ctx, s.id); f != nil {
+	if f := s.admit(ctx); f != nil {
 		s.refused(nil, f)
 		return
 	}

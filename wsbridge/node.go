@@ -26,6 +26,8 @@ type Metrics interface {
 	MessageIn()
 	MessageOut()
 	Refused(*admission.Refusal)
+	// Noted gets what limits decided about a message where that is not simply to let it pass.
+	Noted([]admission.Charge)
 	// Limited counts what one of the session's limits has refused.
 	Limited(limit string)
 }

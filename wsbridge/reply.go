@@ -133,7 +133,7 @@ func (s *session) reply(o *bus.Outbound) {
 	case p.decide != nil:
 		p.decide(o)
 	case o.Error != nil:
-		s.send(errorFrame(p.id, errorCode(o.Error.Code), o.Error.Message))
+		s.send(errorFrame(p.id, errorCode(o.Error.Code), o.Error.Message, 0))
 	default:
 		s.send(replyFrame(p.id, payloadOfEnvelope(o)))
 	}
