@@ -24,6 +24,7 @@ func TestARouteThatIsGoneLeavesNoSeriesWhateverStillUsesIt(t *testing.T) {
 	gone.Observe(WebSocket, 418, 0, 1, 1)
 	gone.WebSocketClosed(1001)
 	gone.WebSocketLimited("subscriptions")
+	gone.Limit("1", LimitRefused)
 	gone.WebSocketOpen.Dec()
 	gone.Refused(RefusedLimit)
 	if strings.Contains(scrape(t, tel), `"gone"`) {
@@ -80,6 +81,7 @@ func exercise(tel *Telemetry) {
 	u := tel.Upstream("shop")
 	u.Endpoints(3, 1, 1)
 	u.Ejected("success_rate")
+	r.Limit("1", LimitDryRun)
 	tel.BusDrops.WithLabelValues("malformed").Inc()
 	tel.Reloaded(true)
 	tel.Reloaded(false)
