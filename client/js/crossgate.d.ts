@@ -54,6 +54,8 @@ export interface Options {
   pingInterval?: number;
   /** How long it may take to answer, in milliseconds. 10,000 */
   pingTimeout?: number;
+  /** What names this client to the gateway, so that a message is queued once however often it is sent; for a page that goes on with what it had to deliver before it was loaded again. A random one. */
+  client?: string;
   /** The most requests that wait for an answer or for a connection. 1000 */
   maxWaiting?: number;
   /** Tells the close codes after which there is no reconnecting. isFinal */
@@ -64,6 +66,18 @@ export interface RequestOptions {
   /** In milliseconds. */
   timeout?: number;
   signal?: AbortSignal;
+}
+
+export interface DeliverOptions extends RequestOptions {
+  /** Names the message among those of the `client`. A random one. */
+  id?: string;
+}
+
+export interface Delivery {
+  /** The gateway had it already: an acknowledgement was lost. */
+  duplicate: boolean;
+  /** No replica of the service has been heard of for a while; the message waits for one. */
+  unattended: boolean;
 }
 
 export interface ChannelMessage {
@@ -193,7 +207,7 @@ export class Connection extends EventTarget {
   /** Sends a message that nobody answers, at most once; reports false, and drops it, when there is no connection. */
   send(route: string, data?: Payload): boolean;
   /** Sends a message to a route with `delivery: at_least_once` until the gateway has acknowledged it. */
-  deliver(route: string, data?: Payload, options?: RequestOptions): Promise<void>;
+  deliver(route: string, data?: Payload, options?: DeliverOptions): Promise<Delivery>;
   /** Who subscribes to a channel. */
   presence(channel: string, options?: PresenceOptions): Promise<Presence>;
   subscribe(channel: string, handler: ((data: any, message: ChannelMessage) => void) | Handler, options?: SubscribeOptions): Subscription;

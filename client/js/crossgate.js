@@ -109,14 +109,14 @@ export class Connection extends EventTarget {
   #waiting = new Map(); // requests without an answer, by id
   #nextId = 1;
   #largestSent = 0; // of what has no id, on this link
-  #name = randomName(); // with a number behind it, it names a message for good
+  #name = randomName(); // with a number behind it, it names a message to deliver
   #channels = new Map();
   #surroundings = null; // ends what listens to the browser
 
   constructor(url, options = {}) {
     super();
     const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-    this.#options = { ...DEFAULTS, WebSocket: globalThis.WebSocket, ...given };
+    this.#options = { ...DEFAULTS, WebSocket: globalThis.WebSocket, client: this.#name, ...given };
     this.#url = new URL(url, globalThis.location?.href);
     this.#options.transports = this.#options.transports.filter((name) => name !== "websocket" || this.#options.WebSocket);
     if (this.#options.transports.length === 0) {
@@ -181,9 +181,10 @@ export class Connection extends EventTarget {
    * deliver sends a message to a route whose delivery is at_least_once, with the same id on one connection after another,
    * until the gateway has acknowledged it.
    */
-  deliver(route, data, { timeout, signal } = {}) {
-    const id = `${this.#name}-${this.#nextId++}`;
-    return this.#promise({ id, type: "message", route, ...payload(data) }, { timeout, signal, kind: "delivery" });
+  async deliver(route, data, { timeout, signal, id = `${this.#name}-${this.#nextId++}` } = {}) {
+    const message = { id, type: "message", client: this.#options.client, route, ...payload(data) };
+    const { duplicate = false, unattended = false } = await this.#promise(message, { timeout, signal, kind: "delivery" });
+    return { duplicate, unattended };
   }
 
   /** presence resolves to who subscribes to a channel. */
@@ -507,10 +508,8 @@ export class Connection extends EventTarget {
       entry.fail(new CrossgateError(frame.code, frame.message));
     } else if (frame.type === "ok" && entry.kind === "request") {
       // Queued; the reply is still to come.
-    } else if (entry.kind === "question") {
-      entry.done(frame);
     } else {
-      entry.done(dataOf(frame));
+      entry.done(entry.kind === "request" ? dataOf(frame) : frame);
     }
   }
 

@@ -157,7 +157,9 @@ test("a message is delivered again and again until it is acknowledged", async (t
   const asked = open(t, `ws://127.0.0.1:${gateway.port}/ws`);
   await until("the service has it", async () => (await asked.request("orders")).some((order) => order.key === key));
   through.cut();
-  await delivered;
+  assert.deepEqual(await delivered, { duplicate: true, unattended: false });
+  const orders = (await asked.request("orders")).filter((order) => order.key === key);
+  assert.equal(orders.length, 1);
 });
 
 test("what is too large is not sent again", async (t) => {

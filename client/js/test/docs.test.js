@@ -25,5 +25,5 @@ test("what docs/client.md shows works", async (t) => {
   await writeFile(file, `${source}\nawait new Promise((resolve) => setTimeout(resolve));`);
   t.after(() => rm(file));
   await import(file);
-  for (const line of ["connected    true", "true", "1 1 ann", `closed 1000   true`]) assert.ok(printed.includes(line), `${line} is not in\n${printed.join("\n")}`);
+  for (const line of ["connected    true", "true", "1 1 ann", "false false", `closed 1000   true`]) assert.ok(printed.includes(line), `${line} is not in\n${printed.join("\n")}`);
 });

@@ -42,10 +42,10 @@ async function calls(signal: AbortSignal): Promise<void> {
   await plain.ready;
   const reply: { ok: boolean } = await connection.request("chat.send", { text: "hi" }, { timeout: 1000, signal });
   const sent: boolean = connection.send("chat.typing");
-  await connection.deliver("order.place", new Uint8Array([1, 2]));
+  const { duplicate }: { duplicate: boolean } = await connection.deliver("order.place", new Uint8Array([1, 2]), { id: "m-17" });
   const { connections, members } = await connection.presence("room:1", { limit: 10 });
   await connection.refresh();
-  void [reply.ok, sent, connections.toFixed(), members?.[0]?.user];
+  void [duplicate, reply.ok, sent, connections.toFixed(), members?.[0]?.user];
   connection.close(3000, "enough");
 }
 void calls;
