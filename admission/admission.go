@@ -29,6 +29,8 @@ type Request struct {
 	Upgrade bool
 	// RawQuery is the URL's query.
 	RawQuery string
+
+	pages bool // the route is one whose clients may be unable to choose headers
 }
 
 // Ticket is an admission. It is valid for the request, or the session, it was given to.
@@ -65,6 +67,7 @@ func (a *Admitter) Admit(ctx context.Context, r *Request, t *Ticket) *Refusal {
 	if outcome != routing.Matched {
 		return a.unmatched(r, outcome)
 	}
+	r.pages = route.pages
 	limits := &route.requests
 	if f := charge(ctx, limits.early, t, r.Header, ""); f != nil {
 		return f

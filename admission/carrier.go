@@ -39,7 +39,7 @@ func (r *carrier) Cookie(name string) string {
 
 // Query implements auth.Carrier.
 func (r *carrier) Query(name string) string {
-	if !r.Upgrade || r.RawQuery == "" {
+	if !r.Upgrade && !r.pages || r.RawQuery == "" {
 		return ""
 	}
 	values, err := url.ParseQuery(r.RawQuery)

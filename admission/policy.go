@@ -24,6 +24,7 @@ type Policy struct {
 	Auth *auth.Policy
 
 	revoked  *auth.Revocations
+	pages    bool // credentials may be in the query: an EventSource cannot choose headers
 	requests limits
 	messages limits // of each WebSocket message
 	// method is the gRPC method that the binding calls, which limits may look at; "" for none.
@@ -32,7 +33,7 @@ type Policy struct {
 
 // CompilePolicy compiles the policies of a route.
 func CompilePolicy(r *config.Route, providers *auth.Providers, stores Stores) (*Policy, error) {
-	p := &Policy{Name: r.Name, Pos: r.Pos, revoked: stores.Revoked}
+	p := &Policy{Name: r.Name, Pos: r.Pos, revoked: stores.Revoked, pages: r.WebSocket != nil && r.WebSocket.HasEvents()}
 	var errs config.Errors
 	var err error
 	if p.Auth, err = providers.Policy(r.Auth); err != nil {

@@ -34,7 +34,7 @@ func (id *Identity) Claim(path string) (any, bool) { return claim(id.Claims, pat
 type Carrier interface {
 	Header(name string) string
 	Cookie(name string) string
-	// Query and Subprotocol answer for WebSocket upgrades only. Subprotocol returns what follows prefix in the
+	// Query and Subprotocol answer for WebSocket upgrades only, Query also for the requests that stand in for them. Subprotocol returns what follows prefix in the
 	// first subprotocol that begins with it.
 	Query(name string) string
 	Subprotocol(prefix string) string

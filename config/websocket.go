@@ -10,6 +10,8 @@ type WebSocketRoute struct {
 	Service string `yaml:"service" required:"true"`
 	// What a frame is for a client without a subprotocol: an envelope in JSON, or the payload itself.
 	Mode string `yaml:"mode" default:"envelope" enum:"envelope,raw"`
+	// Whether clients without WebSocket may come by server-sent events and POST at the same path. Only where mode is envelope.
+	SSE bool `yaml:"sse" default:"true"`
 	// Web origins that may connect: scheme://host[:port], or "*". Left out: only the origin of the gateway itself.
 	Origins []string `yaml:"origins"`
 	// How inbound messages reach the service: published to every replica, or queued for exactly one, losing none in a crash.
@@ -45,6 +47,9 @@ type WebSocketRoute struct {
 	// How long a message with an id waits for the service's reply.
 	ReplyTimeout Duration `yaml:"reply_timeout" default:"10s" min:"10ms"`
 }
+
+// HasEvents reports whether clients without WebSocket are served.
+func (w *WebSocketRoute) HasEvents() bool { return w.SSE && w.Mode == "envelope" }
 
 // DefaultMessageRateLimits hold where a route has no message_rate_limits.
 var DefaultMessageRateLimits = []RateLimit{{Per: []string{"connection"}, Rate: Rate{Events: 1000, Per: time.Second}, Burst: 5000, Cost: 1, Store: "memory"}}

@@ -25,6 +25,8 @@ const (
 	LimitsUnavailable
 	TooManyConnections
 	ConnectionsExhausted
+	SessionNotFound
+	SequenceGap
 	InvalidRequest
 	ValidationFailed
 	UnsupportedMediaType
@@ -70,6 +72,8 @@ var table = [reasons]struct {
 	LimitsUnavailable:         {"LIMITS_UNAVAILABLE", codes.Unavailable, http.StatusServiceUnavailable, "The limits cannot be checked"},
 	TooManyConnections:        {"TOO_MANY_CONNECTIONS", codes.ResourceExhausted, http.StatusTooManyRequests, "Too many connections"},
 	ConnectionsExhausted:      {"CONNECTIONS_EXHAUSTED", codes.Unavailable, http.StatusServiceUnavailable, "The node takes no more connections"},
+	SessionNotFound:           {"SESSION_NOT_FOUND", codes.NotFound, http.StatusNotFound, "There is no such session"},
+	SequenceGap:               {"SEQUENCE_GAP", codes.FailedPrecondition, http.StatusConflict, "An earlier request of the session is missing"},
 	InvalidRequest:            {"INVALID_REQUEST", codes.InvalidArgument, http.StatusBadRequest, "The request does not fit the method"},
 	ValidationFailed:          {"VALIDATION_FAILED", codes.InvalidArgument, http.StatusBadRequest, "The request breaks a rule of its message"},
 	UnsupportedMediaType:      {"UNSUPPORTED_MEDIA_TYPE", codes.InvalidArgument, http.StatusUnsupportedMediaType, "The content type or encoding is not supported"},

@@ -99,11 +99,7 @@ func (c *compiler) route(cfg *config.Route) {
 	case cfg.GRPC != nil:
 		c.grpc(cfg, policy, r)
 	case cfg.WebSocket != nil:
-		t := &target{route: r, kind: "websocket", protocol: telemetry.WebSocket, calls: "websocket:" + cfg.WebSocket.Service}
-		socket := wsbridge.CompileRoute(cfg.Name, cfg.WebSocket)
-		c.bridged = append(c.bridged, socket)
-		t.serve = serveWebSocket(c.node, socket, socketMetrics{r.metrics})
-		c.own(cfg, policy, t, []string{http.MethodGet})
+		c.bridge(cfg, policy, r)
 	case cfg.HTTP != nil:
 		c.http(cfg, policy, r)
 	case cfg.Redirect != nil:

@@ -40,6 +40,15 @@ func compileCORS(c *config.CORS) *cors {
 	}
 }
 
+// corsOfOrigins lets in the pages that may open WebSockets, with their credentials, as they may there.
+func corsOfOrigins(origins []string) *cors {
+	if len(origins) == 0 {
+		return nil
+	}
+	everybody := slices.Contains(origins, "*")
+	return &cors{anyOrigin: everybody, origins: origins, maxAge: "600", credentials: !everybody}
+}
+
 // What the clients of gRPC-Web and Connect read of an answer's headers besides metadata.
 var (
 	webHeaders     = []string{"Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin", "Grpc-Encoding"}

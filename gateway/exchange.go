@@ -38,6 +38,8 @@ type exchange struct {
 	target   *target            // nil until routed
 	refusal  *admission.Refusal // nil when admitted
 	broken   bool               // the answer ends too early
+	events   bool               // it is part of a session without WebSocket
+	opened   time.Duration      // and what that took to begin, where this is its stream
 }
 
 var nextStripe atomic.Uint32
@@ -67,6 +69,7 @@ func (x *exchange) begin(l *listener, w http.ResponseWriter, r *http.Request) {
 	x.start = time.Now()
 	x.snap = l.gateway.acquire(x.stripe)
 	x.target, x.refusal, x.user, x.binding, x.dryRun, x.broken = nil, nil, "", "", "", false
+	x.events, x.opened = false, 0
 	x.protocol, x.code = rpc.Detect(r), codes.OK
 	x.identify()
 	upgrade := isUpgrade(r)
@@ -213,7 +216,13 @@ func (x *exchange) end(g *Gateway) {
 		protocol = telemetryOf(x.protocol)
 		status = transcoder.HTTPStatus(x.code)
 	}
-	latency := time.Since(x.start)
+	if x.events {
+		protocol = telemetry.SSE
+	}
+	latency := x.opened
+	if latency == 0 {
+		latency = time.Since(x.start)
+	}
 	metrics.Observe(protocol, status, latency, x.r.ContentLength, x.w.written)
 	if x.refusal != nil {
 		metrics.Refused(refusalOf(x.refusal.Kind))

@@ -3,13 +3,11 @@ package gateway
 import (
 	"net/http"
 
-	"github.com/crossgate/crossgate/admission"
 	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/telemetry"
 	"github.com/crossgate/crossgate/transcoder"
 	"github.com/crossgate/crossgate/transcoder/rpc"
-	"github.com/crossgate/crossgate/wsbridge"
 )
 
 // target serves requests that were admitted to one binding of a route.
@@ -69,42 +67,6 @@ func serveRPC(h *rpc.Handler, m *transcoder.Method) func(*exchange) {
 		}
 	}
 }
-
-func serveWebSocket(n *wsbridge.Node, route *wsbridge.Route, metrics wsbridge.Metrics) func(*exchange) {
-	return func(x *exchange) {
-		if !x.request.Upgrade {
-			x.w.Header().Set("Upgrade", "websocket")
-			x.fail(fault.New(fault.UpgradeRequired, "this path speaks WebSocket"))
-			return
-		}
-		// The session outlives the exchange and its snapshot, so the ticket goes with it and the count ends here.
-		ticket := x.ticket
-		x.ticket = new(admission.Ticket)
-		x.leave()
-		if e := n.Serve(&x.w, x.r, ticket, route, metrics); e != nil {
-			ticket.Release()
-			x.fail(e)
-		}
-	}
-}
-
-// socketMetrics counts sessions on a route's series.
-type socketMetrics struct{ *telemetry.RouteMetrics }
-
-func (m socketMetrics) Opened()     { m.WebSocketOpen.Inc() }
-func (m socketMetrics) MessageIn()  { m.WebSocketIn.Inc() }
-func (m socketMetrics) MessageOut() { m.WebSocketOut.Inc() }
-
-func (m socketMetrics) Limited(limit string) { m.WebSocketLimited(limit) }
-
-func (m socketMetrics) Noted(charges []admission.Charge) { noteLimits(m.RouteMetrics, charges) }
-
-func (m socketMetrics) Closed(code int) {
-	m.WebSocketOpen.Dec()
-	m.WebSocketClosed(code)
-}
-
-func (m socketMetrics) Refused(f *admission.Refusal) { m.RouteMetrics.Refused(refusalOf(f.Kind)) }
 
 // respond is a fixed answer.
 type respond struct {

@@ -54,7 +54,7 @@ func (g *grpcRoute) upgrade(d *descriptors.Method, b descriptors.Binding, option
 	u := upgrade{cfg: g.cfg, policy: g.policy.For(string(d.Descriptor.FullName())), template: template, method: string(d.Descriptor.FullName()), rank: upgradeRank(b.HTTPMethod)}
 	u.target = &target{
 		route: g.route, kind: "websocket", protocol: telemetry.WebSocket, calls: d.FullMethod, upstream: g.cfg.GRPC.Upstream,
-		serve: steer(g.pool, serveSocket(s, admission.CompileOrigins(cfg.Origins), socketMetrics{g.route.metrics}, g.sockets)),
+		serve: steer(g.pool, serveSocket(s, admission.CompileOrigins(cfg.Origins), socketMetricsOf(g.route, telemetry.OverWebSocket), g.sockets)),
 	}
 	key := fmt.Sprintf("%q %q %s", g.cfg.Match.Hosts, headerConditions(g.cfg.Match.Headers), template.Pattern())
 	if before, taken := g.upgrades[key]; taken && before.rank <= u.rank {

@@ -152,7 +152,7 @@ func TestWebSocketCallsAreAdmittedLikeEveryRequest(t *testing.T) {
 			for _, line := range []string{
 				`crossgate_refusals_total{reason="limit_exceeded",route="test"} 1`,
 				`crossgate_websocket_closes_total{code="4108",route="test"} 1`,
-				`crossgate_websocket_messages_total{direction="in",route="test"} 3`,
+				`crossgate_websocket_messages_total{direction="in",route="test",transport="websocket"} 3`,
 			} {
 				if !strings.Contains(metrics, line) {
 					return errors.New("no " + line)

@@ -20,11 +20,12 @@ const (
 	Connect
 	WebSocket
 	HTTP
+	SSE // what a session of the bridge without WebSocket consists of
 	protocols
 )
 
 func (p Protocol) String() string {
-	return [...]string{"rest", "grpc", "grpc_web", "connect", "websocket", "http"}[p]
+	return [...]string{"rest", "grpc", "grpc_web", "connect", "websocket", "http", "sse"}[p]
 }
 
 // statuses is the number of HTTP statuses that have a series of their own: 100 to 599.
@@ -42,11 +43,6 @@ type RouteMetrics struct {
 	limits   sync.Map // limitEvent to prometheus.Counter
 	bytesIn  prometheus.Counter
 	bytesOut prometheus.Counter
-
-	// WebSocketOpen, WebSocketIn and WebSocketOut count sessions and messages.
-	WebSocketOpen prometheus.Gauge
-	WebSocketIn   prometheus.Counter
-	WebSocketOut  prometheus.Counter
 }
 
 // NoRoute is the name under which requests are counted that no route matched.
@@ -61,11 +57,8 @@ func (t *Telemetry) Route(name string) *RouteMetrics {
 	}
 	r := &RouteMetrics{
 		t: t, route: name,
-		bytesIn:       t.bytesIn.WithLabelValues(name),
-		bytesOut:      t.bytesOut.WithLabelValues(name),
-		WebSocketOpen: t.wsOpen.WithLabelValues(name),
-		WebSocketIn:   t.wsFrames.WithLabelValues(name, "in"),
-		WebSocketOut:  t.wsFrames.WithLabelValues(name, "out"),
+		bytesIn:  t.bytesIn.WithLabelValues(name),
+		bytesOut: t.bytesOut.WithLabelValues(name),
 	}
 	for p := range protocols {
 		r.duration[p] = t.duration.WithLabelValues(name, p.String())
@@ -126,6 +119,18 @@ func (r *RouteMetrics) Observe(p Protocol, status int, d time.Duration, in, out 
 // nowhere counts for routes that are gone.
 var nowhere = prometheus.NewCounter(prometheus.CounterOpts{Name: "nowhere"})
 
+var nowhereOpen = prometheus.NewGauge(prometheus.GaugeOpts{Name: "nowhere_open"})
+
+// createGauge is create for a gauge.
+func (r *RouteMetrics) createGauge(from *prometheus.GaugeVec, labels ...string) prometheus.Gauge {
+	r.t.mu.Lock()
+	defer r.t.mu.Unlock()
+	if r.t.routes[r.route] != r {
+		return nowhereOpen
+	}
+	return from.WithLabelValues(append([]string{r.route}, labels...)...)
+}
+
 // create returns the counter with the route's name and labels. For a route that [Telemetry.Retain] has dropped, which
 // old sessions and requests may go on using, it creates no series, as nothing would drop that one.
 func (r *RouteMetrics) create(from *prometheus.CounterVec, labels ...string) prometheus.Counter {
@@ -160,6 +165,34 @@ func (f Refusal) String() string {
 func (r *RouteMetrics) Refused(why Refusal) {
 	if why < refusalReasons {
 		r.refusals[why].Inc()
+	}
+}
+
+// Transport is how the client of a session is connected.
+type Transport uint8
+
+// The transports.
+const (
+	OverWebSocket Transport = iota
+	OverSSE
+)
+
+func (t Transport) String() string { return [...]string{"websocket", "sse"}[t] }
+
+// SessionMetrics are the series of the sessions of one route over one transport.
+type SessionMetrics struct {
+	Open prometheus.Gauge
+	// In and Out count messages.
+	In  prometheus.Counter
+	Out prometheus.Counter
+}
+
+// Sessions returns the series of the route's sessions over a transport.
+func (r *RouteMetrics) Sessions(over Transport) *SessionMetrics {
+	return &SessionMetrics{
+		Open: r.createGauge(r.t.wsOpen, over.String()),
+		In:   r.create(r.t.wsFrames, over.String(), "in"),
+		Out:  r.create(r.t.wsFrames, over.String(), "out"),
 	}
 }
 

@@ -25,7 +25,9 @@ func TestARouteThatIsGoneLeavesNoSeriesWhateverStillUsesIt(t *testing.T) {
 	gone.WebSocketClosed(1001)
 	gone.WebSocketLimited("subscriptions")
 	gone.Limit("1", LimitRefused)
-	gone.WebSocketOpen.Dec()
+	open := gone.Sessions(OverSSE)
+	open.Open.Dec()
+	open.In.Inc()
 	gone.Refused(RefusedLimit)
 	if strings.Contains(scrape(t, tel), `"gone"`) {
 		t.Error("series of the route are left")
@@ -76,6 +78,7 @@ func TestRoutesAreObservedWhileTheyGo(t *testing.T) {
 func exercise(tel *Telemetry) {
 	r := tel.Route("shop")
 	r.Observe(REST, 200, 0, 0, 0)
+	r.Sessions(OverSSE)
 	r.WebSocketClosed(1000)
 	r.WebSocketLimited("subscriptions")
 	u := tel.Upstream("shop")

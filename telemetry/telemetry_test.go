@@ -381,8 +381,9 @@ func TestRetain(t *testing.T) {
 		r := tel.Route(name)
 		r.Observe(REST, 200, time.Millisecond, 1, 1)
 		r.Refused(RefusedNoRoute)
-		r.WebSocketOpen.Inc()
-		r.WebSocketIn.Inc()
+		sessions := r.Sessions(OverWebSocket)
+		sessions.Open.Inc()
+		sessions.In.Inc()
 		r.WebSocketClosed(1000)
 	}
 	tel.Retain(map[string]bool{"kept": true})

@@ -127,8 +127,7 @@ func (b *DuplexBody) End() {
 	unasked := b.lazy
 	b.mu.Unlock()
 	if unasked {
-		// net/http closes the body when the answer has gone out, and waits then for a client that may have nothing more to say.
-		_ = b.rc.SetReadDeadline(time.Now().Add(drainTime))
+		_ = b.body.Close()
 		return
 	}
 	select {

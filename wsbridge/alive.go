@@ -30,6 +30,12 @@ func (s *session) listen() {
 	if s.ended {
 		return
 	}
+	if s.events() != nil {
+		// Its client cannot answer: the write tells whether it is there.
+		s.wire.send(pingFrame)
+		s.beat.Reset(s.route.pingInterval)
+		return
+	}
 	now, heard := uptime(), time.Duration(s.wire.heard.Load())
 	switch silence := now - heard; {
 	case s.pinged != 0 && heard < s.pinged:

@@ -19,9 +19,9 @@ type questions struct {
 	answers map[string]chan *bus.Control // by query
 }
 
-// ask has every node obey a command and returns their answers: of all nodes, or, once enough is true of one, up to that
-// one. Missing is how many nodes have not answered in time.
-func (n *Node) ask(ctx context.Context, c bus.Control, enough func(*bus.Control) bool) (answers []*bus.Control, missing int, err error) {
+// ask has every node that listens to a channel obey a command and returns their answers: of all of them, or, once enough is
+// true of one, up to that one. Missing is how many nodes have not answered in time.
+func (n *Node) ask(ctx context.Context, channel string, c bus.Control, enough func(*bus.Control) bool) (answers []*bus.Control, missing int, err error) {
 	if !n.up.Load() {
 		return nil, 0, bus.ErrDown // answers would not arrive
 	}
@@ -40,7 +40,7 @@ func (n *Node) ask(ctx context.Context, c bus.Control, enough func(*bus.Control)
 		delete(n.questions.answers, c.Query)
 		n.questions.mu.Unlock()
 	}()
-	nodes, err := n.command(ctx, &c)
+	nodes, err := n.tell(ctx, channel, &c)
 	if err != nil {
 		return nil, 0, err
 	}

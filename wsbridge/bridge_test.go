@@ -22,6 +22,7 @@ import (
 	"github.com/crossgate/crossgate/admission"
 	"github.com/crossgate/crossgate/auth"
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/ratelimit"
 	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/wsbridge"
@@ -127,7 +128,16 @@ routes:
 			http.Error(w, refusal.Reason, http.StatusForbidden)
 			return
 		}
-		if e := g.Serve(w, r, ticket, route, g); e != nil {
+		var e *fault.Error
+		switch {
+		case r.Method == http.MethodPost:
+			e = g.Post(w, r, ticket, route)
+		case r.Header.Get("Accept") == "text/event-stream":
+			e = g.ServeEvents(w, r, ticket, route, g)
+		default:
+			e = g.Serve(w, r, ticket, route, g)
+		}
+		if e != nil {
 			http.Error(w, e.Message, e.Reason.HTTPStatus())
 		}
 	}))

@@ -24,6 +24,8 @@ func (n *Node) control(text []byte) {
 		n.spawnOpen(func() { n.answer(c, bus.Control{Count: n.sendTo(c)}) })
 	case bus.List:
 		n.spawnOpen(func() { n.answer(c, bus.Control{Connections: n.describe(c)}) })
+	case bus.Post:
+		n.spawnOpen(func() { n.answer(c, n.handed(c)) })
 	case bus.Answer:
 		n.answered(c)
 	default:

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"time"
 
 	"github.com/coder/websocket"
 
@@ -17,7 +16,7 @@ const MaxReason = 123
 // Disconnect closes a connection or, where that is empty, every connection of a user, on whichever nodes they are. Code 0 is
 // CloseDisconnected. It returns how many connections that were, and how many nodes have not answered.
 func (n *Node) Disconnect(ctx context.Context, connection, user string, code int, reason string) (closed, missing int, err error) {
-	answers, missing, err := n.ask(ctx, bus.Control{Type: bus.Close, Connection: connection, User: user, Code: code, Reason: reason},
+	answers, missing, err := n.ask(ctx, n.keys.Control(), bus.Control{Type: bus.Close, Connection: connection, User: user, Code: code, Reason: reason},
 		func(a *bus.Control) bool { return connection != "" && a.Count > 0 })
 	for _, a := range answers {
 		closed += a.Count
@@ -30,37 +29,20 @@ func ValidCloseCode(code int) bool { return code == 1000 || code >= 3000 && code
 
 // closeConnections obeys a Close and returns how many connections it closes.
 func (n *Node) closeConnections(c *bus.Control) int {
+	code, reason := websocket.StatusCode(c.Code), closeReason(c.Reason)
+	if !ValidCloseCode(c.Code) {
+		code = CloseDisconnected
+	}
 	sessions := n.matching(c)
 	for _, s := range sessions {
-		s.spawn(func() { s.dismiss(c.Code, c.Reason) })
+		s.spawn(func() { s.end(code, reason) })
 	}
 	return len(sessions)
 }
 
-// dismiss ends the session for a service or an operator.
-func (s *session) dismiss(code int, reason string) {
-	if !ValidCloseCode(code) {
-		code = int(CloseDisconnected)
-	}
-	s.end(websocket.StatusCode(code), closeReason(reason))
-}
-
-// dismissLater is dismiss once the client has what waits for it, or will not take it. It does not wait.
-func (s *session) dismissLater(c *bus.Closing) {
-	s.spawn(func() {
-		timer := time.NewTimer(lingering)
-		defer timer.Stop()
-		select {
-		case <-s.wire.flushed():
-		case <-timer.C:
-		}
-		s.dismiss(c.Code, c.Reason)
-	})
-}
-
 // Send sends a payload, JSON or bytes, to a connection wherever it is, and reports whether it is anywhere.
 func (n *Node) Send(ctx context.Context, connection string, data, bytes []byte) (found bool, missing int, err error) {
-	answers, missing, err := n.ask(ctx, bus.Control{Type: bus.Send, Connection: connection, Data: data, DataBase64: bytes},
+	answers, missing, err := n.ask(ctx, n.keys.Control(), bus.Control{Type: bus.Send, Connection: connection, Data: data, DataBase64: bytes},
 		func(a *bus.Control) bool { return a.Count > 0 })
 	return len(answers) > 0 && answers[len(answers)-1].Count > 0, missing, err
 }
@@ -104,7 +86,7 @@ type Filter struct {
 // List returns up to limit connections whose id comes after another, ordered by id, and how many nodes have not answered.
 // Only that of a Filter with a Connection has its channels.
 func (n *Node) List(ctx context.Context, f Filter, limit int, after string) (list []bus.Connection, more bool, missing int, err error) {
-	answers, missing, err := n.ask(ctx,
+	answers, missing, err := n.ask(ctx, n.keys.Control(),
 		bus.Control{Type: bus.List, Connection: f.Connection, User: f.User, Channel: f.Channel, Limit: limit + 1, After: after},
 		func(a *bus.Control) bool { return f.Connection != "" && len(a.Connections) > 0 })
 	for _, a := range answers {
@@ -198,8 +180,11 @@ func (s *session) subscriptions() []string {
 
 // transport names how the client is connected.
 func (s *session) transport() string {
-	if s.raw {
+	switch {
+	case s.raw:
 		return "websocket-raw"
+	case s.events() != nil:
+		return "sse"
 	}
 	return "websocket"
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/coder/websocket"
+
 	"github.com/crossgate/crossgate/wsbridge/bus"
 )
 
@@ -14,6 +16,7 @@ import (
 const (
 	finText   = 0x80 | 1
 	finBinary = 0x80 | 2
+	finClose  = 0x80 | 8
 	finPing   = 0x80 | 9
 )
 
@@ -198,6 +201,12 @@ func rawFrame(p payload) []byte {
 func goawayFrame(afterMillis int64) []byte {
 	b := append(appendHead(newFrame(64), nil, "goaway"), `,"reconnect_after_ms":`...)
 	return seal(append(strconv.AppendInt(b, afterMillis, 10), '}'), finText)
+}
+
+// closeFrame is for sessions whose close frames the WebSocket library does not write.
+func closeFrame(code websocket.StatusCode, reason string) []byte {
+	b := binary.BigEndian.AppendUint16(newFrame(2+len(reason)), uint16(code))
+	return seal(append(b, reason...), finClose)
 }
 
 func busFrame(up bool) []byte {

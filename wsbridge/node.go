@@ -98,6 +98,7 @@ type Node struct {
 
 	mu       sync.RWMutex
 	sessions map[string]*session
+	streams  map[string]*session // those without WebSocket, by the name that their POSTs have
 	draining bool
 	work     sync.WaitGroup // sessions, and the goroutines that write for them
 }
@@ -158,38 +159,65 @@ func (n *Node) Connections() int {
 // Serve upgrades an admitted request and returns; its session is served from then on without the request. The ticket is
 // the session's. An error has not been written.
 func (n *Node) Serve(w http.ResponseWriter, r *http.Request, ticket *admission.Ticket, route *Route, metrics Metrics) *fault.Error {
-	if !route.origins.Allow(r) {
-		return fault.New(fault.PermissionDenied, "this origin may not connect")
+	s, e := n.newSession(r, ticket, route, metrics)
+	if e != nil {
+		return e
 	}
-	n.mu.Lock()
-	if n.draining {
-		n.mu.Unlock()
-		return fault.ErrShuttingDown
-	}
-	n.work.Add(1)
-	n.mu.Unlock()
-	user, address := ticket.Identity.User, ticket.Subscriber()
-	if over := n.census.enter(route, user, address); over != "" {
-		n.work.Done()
-		metrics.Limited(string(over))
-		return over.tooMany()
-	}
-	s := &session{node: n, route: route, id: uuid.NewString(), ticket: ticket, metrics: metrics, user: user, opened: uptime()}
-	s.wire.limit, s.wire.timeout = route.queueSize, route.pingTimeout
-	s.wire.spawn, s.wire.overflow = n.spawn, s.overflow
 	conn, err := websocket.Accept(&upgrade{w, &s.wire}, r, &websocket.AcceptOptions{
 		Subprotocols:       []string{Subprotocol},
 		InsecureSkipVerify: true, // the origin was checked above, by the route's own rules
 		CompressionMode:    websocket.CompressionDisabled,
 	})
 	if err != nil {
-		n.census.leave(route, user, address)
-		ticket.Release()
-		n.work.Done()
+		n.discount(s)
 		return nil // Accept has answered
 	}
+	conn.SetReadLimit(route.maxMessage)
 	s.conn, s.raw = conn, route.raw && conn.Subprotocol() == ""
-	metrics.Opened()
+	n.open(r.Context(), s)
+	go func() {
+		defer n.discount(s)
+		s.serve(conn)
+		n.remove(s)
+	}()
+	return nil
+}
+
+// newSession counts a session that is about to be opened, if it may be. What it counts discount gives back.
+func (n *Node) newSession(r *http.Request, ticket *admission.Ticket, route *Route, metrics Metrics) (*session, *fault.Error) {
+	if !route.origins.Allow(r) {
+		return nil, errOrigin
+	}
+	n.mu.Lock()
+	if n.draining {
+		n.mu.Unlock()
+		return nil, fault.ErrShuttingDown
+	}
+	n.work.Add(1)
+	n.mu.Unlock()
+	s := &session{node: n, route: route, id: uuid.NewString(), ticket: ticket, metrics: metrics, user: ticket.Identity.User, opened: uptime()}
+	if over := n.census.enter(route, s.user, ticket.Subscriber()); over != "" {
+		n.work.Done()
+		metrics.Limited(string(over))
+		return nil, over.tooMany()
+	}
+	s.wire.limit, s.wire.timeout = route.queueSize, route.pingTimeout
+	s.wire.spawn, s.wire.overflow = n.spawn, s.overflow
+	return s, nil
+}
+
+var errOrigin = fault.New(fault.PermissionDenied, "this origin may not connect")
+
+// discount ends what newSession has begun.
+func (n *Node) discount(s *session) {
+	n.census.leave(s.route, s.user, s.ticket.Subscriber())
+	s.ticket.Release()
+	n.work.Done()
+}
+
+// open has everybody know of a session that is connected.
+func (n *Node) open(ctx context.Context, s *session) {
+	s.metrics.Opened()
 	n.mu.Lock()
 	n.sessions[s.id] = s
 	late := n.draining    // and Drain has not seen the session
@@ -201,20 +229,16 @@ func (n *Node) Serve(w http.ResponseWriter, r *http.Request, ticket *admission.T
 	if n.settler.opened() {
 		n.spawnOpen(func() { n.settler.settle(n.ctx.Done()) })
 	}
-	s.begin(r.Context())
+	s.begin(ctx)
 	if late {
 		n.spawn(func() { s.end(CloseDraining, "the gateway is going away") })
 	}
-	go func() {
-		defer n.work.Done()
-		s.serve()
-		n.mu.Lock()
-		delete(n.sessions, s.id)
-		n.mu.Unlock()
-		n.census.leave(route, user, address)
-		ticket.Release()
-	}()
-	return nil
+}
+
+func (n *Node) remove(s *session) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.sessions, s.id)
 }
 
 // spawn runs f in a goroutine that Close waits for.
@@ -317,12 +341,7 @@ func (n *Node) direct(envelope []byte) {
 		n.metrics.BusDropped("unknown_connection")
 		return
 	}
-	if o.HasPayload() {
-		s.reply(o)
-	}
-	if o.Close != nil {
-		s.dismissLater(o.Close)
-	}
+	s.reply(o)
 }
 
 // broadcast is one payload for many sessions. It is encoded once for all, when the first one needs it.

@@ -18,11 +18,11 @@ import (
 	"github.com/crossgate/crossgate/wsbridge/bus"
 )
 
-// session is one open WebSocket. One goroutine reads; everything else only queues frames for the client.
+// session is one client that is connected. One goroutine reads; everything else only queues frames for the client.
 type session struct {
 	node    *Node
 	route   *Route
-	conn    *websocket.Conn
+	conn    conn
 	wire    wire
 	id      string
 	ticket  *admission.Ticket
@@ -52,6 +52,13 @@ type session struct {
 	ended   bool
 }
 
+// conn is what a session's client is connected by: a *websocket.Conn or *events.
+type conn interface {
+	// Close tells the client why, and may wait for it for some seconds.
+	Close(code websocket.StatusCode, reason string) error
+	CloseNow() error
+}
+
 // messageBuffers hold a client's message while it is handled.
 var messageBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
 
@@ -63,7 +70,6 @@ const lingering = 5 * time.Second
 
 // begin announces the session. It runs in the request's goroutine, whose stack is large and soon gone.
 func (s *session) begin(ctx context.Context) {
-	s.conn.SetReadLimit(s.route.maxMessage)
 	s.keepClaims()
 	if s.user != "" {
 		// Without Redis it is subscribed to once Redis is there.
@@ -92,12 +98,12 @@ func (s *session) keepClaims() {
 }
 
 // serve reads until the session ends, and cleans up.
-func (s *session) serve() {
+func (s *session) serve(conn *websocket.Conn) {
 	// Without a deadline: silence is the timers' affair, and to end a read is to close the connection.
 	ctx := context.Background()
 	for {
 		s.wire.await()
-		kind, message, err := s.conn.Reader(ctx)
+		kind, message, err := conn.Reader(ctx)
 		if err == nil {
 			err = s.take(ctx, kind, message)
 		}

@@ -16,6 +16,8 @@ const (
 	Send = "send"
 	// List asks for connections.
 	List = "list"
+	// Post brings what the client of an event stream has sent to another node.
+	Post = "post"
 	// Answer is what a node says to a command with a Query.
 	Answer = "answer"
 )
@@ -45,7 +47,16 @@ type Control struct {
 	After string `json:"after,omitempty"`
 	// Channel is a channel that the connections of a List subscribe to.
 	Channel string `json:"channel,omitempty"`
+	// Session is whose POST a Post is, which came by Route from User, whom Provider knows, with DataBase64 as its body. Sequence is
+	// 0 where it had none.
+	Session  string `json:"session,omitempty"`
+	Route    string `json:"route,omitempty"`
+	Provider string `json:"provider,omitempty"`
+	Sequence uint64 `json:"sequence,omitempty"`
 
+	// Fault and Message are why a Post was refused.
+	Fault   string `json:"fault,omitempty"`
+	Message string `json:"message,omitempty"`
 	// Node, Count and Connections are an answer: who says it, how many connections it was about, and which.
 	Node        string       `json:"node,omitempty"`
 	Count       int          `json:"count,omitempty"`
