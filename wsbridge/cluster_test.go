@@ -87,4 +87,10 @@ func TestAMasterThatDiesLosesNoMessageOfAChannel(t *testing.T) {
 		}
 	}
 	t.Logf("every client had every message after %v", time.Since(began).Round(time.Millisecond))
+	for room := range rooms {
+		redistest.Eventually(t, "all are present", func() bool {
+			p, err := nodes[0].Presence(t.Context(), name(room), "", 10)
+			return err == nil && p.Connections == int64(len(clients)) && len(p.Members) == len(clients)
+		})
+	}
 }

@@ -13,7 +13,7 @@ import (
 type decision struct {
 	allow        bool
 	code, reason string // of a no
-	info         json.RawMessage
+	info         *json.RawMessage
 }
 
 // decisionOf reads a service's answer: yes is {"allow":true} and nothing else, so that an answer to something else is
@@ -23,8 +23,8 @@ func decisionOf(o *bus.Outbound) decision {
 		return decision{code: errorCode(o.Error.Code), reason: o.Error.Message}
 	}
 	var answer struct {
-		Allow bool            `json:"allow"`
-		Info  json.RawMessage `json:"info"`
+		Allow bool             `json:"allow"`
+		Info  *json.RawMessage `json:"info"`
 	}
 	if json.Unmarshal(o.Data, &answer) == nil && answer.Allow {
 		return decision{allow: true, info: answer.Info}

@@ -139,7 +139,7 @@ func (s *session) enter(ctx context.Context, r *request) {
 }
 
 // entered keeps a subscription that stands, and has the session be present in the channel.
-func (s *session) entered(ctx context.Context, channel string, l *line, info json.RawMessage) {
+func (s *session) entered(ctx context.Context, channel string, l *line, info *json.RawMessage) {
 	if s.channels == nil {
 		s.channels = map[string]*line{}
 	}

@@ -20,7 +20,7 @@ import (
 )
 
 // keeping is a route whose channels are kept.
-const keeping = `channels: [{pattern: "room:*", subscribe: anyone, history: {size: 1000}}]`
+const keeping = `channels: [{pattern: "room:*", subscribe: anyone, history: {size: 1000}, presence: {ttl: 5s}}]`
 
 var (
 	keys     = bus.Keys{Prefix: "cg:"}

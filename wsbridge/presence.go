@@ -54,12 +54,12 @@ func (r *Route) presenceOf(channel string, id *auth.Identity) *presenceRule {
 }
 
 // attend has the session be present in a channel, where it has presence, and waits until Redis knows.
-func (s *session) attend(ctx context.Context, channel string, info json.RawMessage) {
+func (s *session) attend(ctx context.Context, channel string, info *json.RawMessage) {
 	rule := s.route.presenceOf(channel, s.ticket.Identity)
 	if rule == nil {
 		return
 	}
-	if len(info) == 0 {
+	if info == nil {
 		info = s.info
 	}
 	told := s.node.rolls.join(channel, rule, s.id, s.user, s.shown(rule, info))
@@ -84,9 +84,11 @@ func (s *session) depart(channel string, gone bool) {
 }
 
 // shown returns what others are shown of the session: what the service says of it, or else its claims.
-func (s *session) shown(rule *presenceRule, said json.RawMessage) json.RawMessage {
-	info := said
-	if len(said) == 0 {
+func (s *session) shown(rule *presenceRule, said *json.RawMessage) json.RawMessage {
+	var info json.RawMessage
+	if said != nil {
+		info = *said
+	} else {
 		claims := map[string]any{}
 		for _, name := range rule.claims {
 			if v, ok := s.ticket.Identity.Claim(name); ok {
@@ -128,21 +130,22 @@ func (s *session) presence(ctx context.Context, r *request) {
 }
 
 func (s *session) showPresence(ctx context.Context, r *request) {
-	limit := r.Limit
+	page := r.paged()
+	limit := page.limit
 	if limit == 0 {
 		limit = presencePage
 	}
-	if limit = min(limit, maxPresencePage); r.Count {
+	if limit = min(limit, maxPresencePage); page.count {
 		limit = 0
 	}
-	p, err := s.node.readPresence(ctx, r.Channel, r.Next, limit, s.route.queueSize/4)
+	p, err := s.node.readPresence(ctx, r.Channel, page.next, limit, s.route.queueSize/4)
 	switch {
 	case errors.Is(err, ErrNext):
 		s.refuse(r.ID, codeInvalidArgument, "next: expected that of a page of presence")
 	case err != nil:
 		s.refuse(r.ID, codeUnavailable, "the bus is down; ask again later")
 	default:
-		s.send(presenceFrame(r.ID, r.Channel, &p, r.Count))
+		s.send(presenceFrame(r.ID, r.Channel, &p, page.count))
 	}
 }
 

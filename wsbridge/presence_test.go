@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strings"
@@ -222,7 +223,7 @@ func TestTheServiceThatLetsSubscribeSaysWhatOthersAreShown(t *testing.T) {
 		publish(t, rdb, m.ReplyTo, `{"connection":"`+m.Connection+`","in_reply_to":"`+m.ID+`","data":`+answer+`}`)
 		c.want(`{"id":1,"type":"ok","channel":"` + channel + `"}`)
 	}
-	for channel, info := range map[string]string{"game:1": `{"level":7}`, "game:2": "", "game:3": "", "game:4": `{"sub":"ann"}`} {
+	for channel, info := range map[string]string{"game:1": `{"level":7}`, "game:2": "", "game:3": `{"sub":"ann"}`, "game:4": `{"sub":"ann"}`} {
 		if p := c.ask(`{"id":2,"type":"presence","channel":"` + channel + `"}`); len(p.Members) != 1 || string(p.Members[0].Info) != info {
 			t.Errorf("%s shows %+v, want %s", channel, p, info)
 		}
@@ -365,6 +366,101 @@ func TestPresenceComesBackWithRedis(t *testing.T) {
 	_ = all[1].Close(websocket.StatusNormalClosure, "")
 	for _, c := range slices.Delete(all, 1, 2) {
 		c.wantEvent("leave", "user0")
+	}
+}
+
+// TestARedisThatHangsTakesNobodyOut has it hear of nobody for longer than the TTL.
+func TestARedisThatHangsTakesNobodyOut(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	nodes := []*gateway{startNode(t, server.Client(), attended), startNode(t, server.Client(), attended)}
+	ann, bob := nodes[0].as(t, "ann"), nodes[1].as(t, "bob")
+	ann.enter("room:1")
+	ann.wantEvent("join", "ann")
+	bob.enter("room:1")
+	bob.wantEvent("join", "bob")
+	ann.wantEvent("join", "bob")
+	server.Hang()
+	ann.want(`{"type":"bus","state":"down"}`)
+	time.Sleep(6 * time.Second) // longer than the TTL: there is nothing to wait for
+	server.Continue()
+	ann.want(`{"type":"bus","state":"up"}`)
+	time.Sleep(6 * time.Second) // longer than it takes to sweep
+	ann.roundTrip()
+	ann.wantPresent("room:1", 2, 2)
+	if n := nodes[0].of("swept") + nodes[1].of("swept"); n != 0 {
+		t.Errorf("%d are swept", n)
+	}
+}
+
+// TestPresenceIsTrueInTheEnd has sessions come and go at random while Redis is killed twice, and then compares.
+func TestPresenceIsTrueInTheEnd(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	const section = `message_rate_limits: [{per: connection, rate: 1000000/s}], channels: [{pattern: "room:*", subscribe: anyone, presence: {ttl: 5s}}]`
+	nodes := []*gateway{startNode(t, server.Client(), section), startNode(t, server.Client(), section)}
+	const clients, rooms = 16, 3
+	stop := make(chan struct{})
+	var mu sync.Mutex
+	in := map[int]int{} // how many are in a room in the end
+	var all sync.WaitGroup
+	for i := range clients {
+		all.Go(func() {
+			random := rand.New(rand.NewPCG(1, uint64(i)))
+			subscribed := map[int]bool{}
+			var c *client
+			for ended := false; !ended || c == nil; {
+				select {
+				case <-stop:
+					ended = true
+				default:
+				}
+				if c == nil {
+					c = nodes[random.IntN(2)].as(t, fmt.Sprint(i))
+					clear(subscribed)
+				}
+				if random.IntN(20) == 0 && !ended {
+					_ = c.CloseNow()
+					c = nil
+					continue
+				}
+				room, kind := random.IntN(rooms), []string{"subscribe", "unsubscribe"}[random.IntN(2)]
+				c.send(fmt.Sprintf(`{"id":1,"type":%q,"channel":"room:%d"}`, kind, room))
+				p := c.ask("")
+				for p.Type == "bus" {
+					p = c.ask("")
+				}
+				if p.Type == "ok" {
+					subscribed[room] = kind == "subscribe"
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for room, is := range subscribed {
+				if is {
+					in[room]++
+				}
+			}
+		})
+	}
+	for range 2 {
+		time.Sleep(500 * time.Millisecond) // let them come and go
+		server.Kill()
+		time.Sleep(100 * time.Millisecond)
+		server.Restart()
+		redistest.Eventually(t, "the bus is up", func() bool { return nodes[0].BusUp() && nodes[1].BusUp() })
+	}
+	time.Sleep(500 * time.Millisecond)
+	close(stop)
+	all.Wait()
+	for room := range rooms {
+		redistest.Eventually(t, fmt.Sprintf("%d are in room %d", in[room], room), func() bool {
+			p, err := nodes[0].Presence(t.Context(), fmt.Sprint("room:", room), "", 1000)
+			return err == nil && int(p.Connections) == in[room] && int(p.Users) == in[room] && len(p.Members) == in[room]
+		})
+	}
+	if n := nodes[0].of("present") + nodes[1].of("present"); n != in[0]+in[1]+in[2] {
+		t.Errorf("%d are counted as present, want %v", n, in)
 	}
 }
 

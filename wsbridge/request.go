@@ -38,11 +38,16 @@ type request struct {
 	Bytes   []byte // of data_base64; nil without it
 	Epoch   string
 	Offset  uint64
-	Limit   int
-	Next    string
-	Count   bool            // of count_only
-	info    json.RawMessage // what the service says of the connection in the channel
+	page    *pageRequest     // of presence; nil where nothing is said of it
+	info    *json.RawMessage // what the service says of the connection in the channel; nil for nothing
 	seen    fields
+}
+
+// pageRequest is what of a channel's presence is asked for.
+type pageRequest struct {
+	limit int
+	next  string
+	count bool // of count_only
 }
 
 // clone returns a copy that outlives the frame.
@@ -158,19 +163,30 @@ func (r *request) set(field fields, value []byte) (err error) {
 			return errors.New("expected a whole number below 2^53")
 		}
 	case fieldLimit:
-		if r.Limit, err = strconv.Atoi(string(value)); err != nil || r.Limit < 1 {
+		r.page = r.paged()
+		if r.page.limit, err = strconv.Atoi(string(value)); err != nil || r.page.limit < 1 {
 			return errors.New("expected a whole number above 0")
 		}
 	case fieldNext:
-		if r.Next, err = text(value); err == nil && len(r.Next) > maxNext {
+		r.page = r.paged()
+		if r.page.next, err = text(value); err == nil && len(r.page.next) > maxNext {
 			return fmt.Errorf("expected at most %d bytes", maxNext)
 		}
 	case fieldCount:
-		if r.Count = value[0] == 't'; !r.Count && value[0] != 'f' {
+		r.page = r.paged()
+		if r.page.count = value[0] == 't'; !r.page.count && value[0] != 'f' {
 			return errors.New("expected true or false")
 		}
 	}
 	return err
+}
+
+// paged returns the request's page, a new one where it has none.
+func (r *request) paged() *pageRequest {
+	if r.page == nil {
+		return new(pageRequest)
+	}
+	return r.page
 }
 
 // text reads a JSON string.

@@ -37,7 +37,7 @@ type session struct {
 	// with what a frame has begun.
 	turn     sync.Mutex
 	claims   json.RawMessage
-	info     json.RawMessage  // what the service has said of the connection, for those who see it in a channel
+	info     *json.RawMessage // what the service has said of the connection, for those who see it in a channel
 	channels map[string]*line // nil for those without history
 	sequence uint64
 	left     bool // the channels have been left, for good

@@ -25,7 +25,9 @@ func (s *session) welcome(ctx context.Context) (channels []string, ok bool) {
 		s.end(code, reason)
 		return nil, false
 	}
-	s.info = w.Info
+	if info := w.Info; len(info) > 0 {
+		s.info = &info
+	}
 	return append(channels, w.Subscribe...), true
 }
 
