@@ -501,6 +501,38 @@ func TestANodeThatWasTakenForGoneComesBack(t *testing.T) {
 	b.wantEvent("leave", "ann")
 }
 
+// TestANodeThatBeginsGivesTheOthersTime has one begin where nobody has been heard of for long, as after a silence of Redis: it
+// sweeps them only when they have had time to be heard of.
+func TestANodeThatBeginsGivesTheOthersTime(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	rdb, s, keys := server.Client(), bus.One(server.Client()), bus.Keys{Prefix: "cg:"}
+	if _, _, err := s.BeatPresence(t.Context(), keys, bus.Beat{Node: "ghost", First: true}); err != nil {
+		t.Fatal(err)
+	}
+	rdb.ZAdd(t.Context(), "cg:presence:nodes:{cg:presence}", redis.Z{Score: 1, Member: "ghost"})
+	if err := s.HoldPresence(t.Context(), keys, "ghost", "room:1", 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.ChangePresence(t.Context(), keys, "room:1", "ghost", []bus.PresenceChange{
+		{Change: bus.Join, Connection: "1", Entry: bus.AppendPresence(nil, "ghost", "connections", "casper", nil)}}); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	c := startNode(t, rdb, attended).as(t, "ann")
+	c.enter("room:1")
+	c.wantEvent("join", "ann")
+	c.wantPresent("room:1", 2, 2)
+	c.wantEvent("leave", "casper")
+	if after := time.Since(began); after < 4*time.Second {
+		t.Errorf("swept after %v", after)
+	}
+	c.wantPresent("room:1", 1, 1)
+	redistest.Eventually(t, "the node is forgotten", func() bool {
+		return rdb.Exists(t.Context(), "cg:presence:gone:{cg:presence}", "cg:presence:of:{cg:presence}:ghost").Val() == 0
+	})
+}
+
 func TestWhoComesBackInTimeHasNotLeft(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
