@@ -9,8 +9,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain fails the run when a test leaves a goroutine behind.
+// TestMain fails the run when a test leaves a goroutine behind. As a process that a test has started it is a replica of a service.
 func TestMain(m *testing.M) {
+	if address := os.Getenv(replicaOf); address != "" {
+		beReplica(address)
+		return
+	}
 	code := m.Run()
 	http.DefaultClient.CloseIdleConnections()
 	if err := goleak.Find(); code == 0 && err != nil {

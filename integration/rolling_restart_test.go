@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -67,6 +68,8 @@ type follower struct {
 	at      bus.Position
 	next    int // the number that the next message has
 	total   *atomic.Int64
+	// abrupt: a node may go without a word.
+	abrupt bool
 
 	reconnects int
 	away       time.Duration // the longest time without a subscription
@@ -80,6 +83,11 @@ type frame struct {
 	Recovered *bool  `json:"recovered"`
 	Data      int    `json:"data"`
 }
+
+// wrongFrame is an error that no reconnection mends.
+type wrongFrame string
+
+func (w wrongFrame) Error() string { return string(w) }
 
 // dial connects to one of the nodes, as a balancer would have it: the next one where one refuses.
 func (f *follower) dial(ctx context.Context) (*websocket.Conn, error) {
@@ -119,7 +127,9 @@ func (f *follower) run(ctx context.Context, subscribed func(), last func() (int,
 		if n, known := last(); known && f.next == n {
 			return nil
 		}
-		if code := websocket.CloseStatus(err); code != wsbridge.CloseDraining {
+		var wrong wrongFrame
+		gone := f.abrupt && !errors.As(err, &wrong) && ctx.Err() == nil
+		if code := websocket.CloseStatus(err); code != wsbridge.CloseDraining && !gone {
 			return fmt.Errorf("it ended with %w, after message %d", err, f.next)
 		}
 		f.reconnects++
@@ -155,13 +165,13 @@ func (f *follower) visit(ctx context.Context, conn *websocket.Conn, subscribed f
 		switch got.Type {
 		case "ok":
 			if f.at.Epoch != "" && (got.Recovered == nil || !*got.Recovered) {
-				return fmt.Errorf("not recovered from %v: %s", f.at, raw)
+				return wrongFrame(fmt.Sprintf("not recovered from %v: %s", f.at, raw))
 			}
 			f.at = bus.Position{Epoch: got.Epoch, Offset: got.Offset}
 			subscribed()
 		case "message":
 			if got.Data != f.next || got.Offset <= f.at.Offset {
-				return fmt.Errorf("got %s after message %d at %v", raw, f.next-1, f.at)
+				return wrongFrame(fmt.Sprintf("got %s after message %d at %v", raw, f.next-1, f.at))
 			}
 			f.next++
 			f.at.Offset = got.Offset
@@ -172,7 +182,7 @@ func (f *follower) visit(ctx context.Context, conn *websocket.Conn, subscribed f
 		case "goaway":
 			told = true
 		default:
-			return fmt.Errorf("got %s", raw)
+			return wrongFrame(fmt.Sprintf("got %s", raw))
 		}
 	}
 }
@@ -237,6 +247,41 @@ routes:
 	arriving.Wait()
 	t.Logf("%d clients have subscribed after %v", clients, time.Since(began).Round(time.Millisecond))
 
+	finish := publishRounds(ctx, t, rdb, &published)
+	for i := range running {
+		time.Sleep(time.Second) // of quiet, in which clients only listen
+		at := time.Now()
+		if code, err := running[i].Terminate(40 * time.Second); code != 0 || err != nil {
+			t.Errorf("node %d ended with %d, %v", i, code, err)
+		}
+		t.Logf("node %d was drained after %v", i, time.Since(at).Round(time.Millisecond))
+		running[i] = start(i)
+	}
+	time.Sleep(time.Second)
+	finish(func() { ended.Store(true) })
+	total := published.Load()
+	following.Wait()
+
+	var reconnects int
+	away := make([]time.Duration, 0, clients)
+	for _, f := range followers {
+		reconnects += f.reconnects
+		away = append(away, f.away)
+	}
+	slices.Sort(away)
+	if want := int64(clients) * total; delivered.Load() != want {
+		t.Errorf("%d messages were delivered, want %d", delivered.Load(), want)
+	}
+	if reconnects < clients {
+		t.Errorf("%d reconnections of %d clients, want at least as many", reconnects, clients)
+	}
+	t.Logf("%d messages of each of %d channels in %v, %d deliveries, %d reconnections; the longest time away is %v, of half the clients below %v",
+		total, rollingChannels, time.Since(began).Round(time.Second), delivered.Load(), reconnects, away[len(away)-1].Round(time.Millisecond), away[len(away)/2].Round(time.Millisecond))
+}
+
+// publishRounds publishes numbers, the same to each of the channels in turn, 100 messages a second. Finish ends it: it says
+// that the count of rounds is final, and publishes one more, which wakes those who have had the last one.
+func publishRounds(ctx context.Context, t *testing.T, rdb *redis.Client, published *atomic.Int64) (finish func(final func())) {
 	publisher := service.New(rdb, "none", service.WithHistory("room:*", 10_000, 5*time.Minute))
 	stop := make(chan struct{})
 	var publishing sync.WaitGroup
@@ -260,42 +305,15 @@ routes:
 			}
 		}
 	})
-	for i := range running {
-		time.Sleep(time.Second) // of quiet, in which clients only listen
-		at := time.Now()
-		if code, err := running[i].Terminate(40 * time.Second); code != 0 || err != nil {
-			t.Errorf("node %d ended with %d, %v", i, code, err)
-		}
-		t.Logf("node %d was drained after %v", i, time.Since(at).Round(time.Millisecond))
-		running[i] = start(i)
-	}
-	time.Sleep(time.Second)
-	close(stop)
-	publishing.Wait()
-	// One more for each, which wakes those who had the last message before it was known to be the last.
-	total := published.Load() + 1
-	published.Store(total)
-	ended.Store(true)
-	for i := range rollingChannels {
-		if err := publisher.SendChannel(ctx, fmt.Sprintf("room:%d", i), total-1); err != nil {
-			t.Error(err)
+	return func(final func()) {
+		close(stop)
+		publishing.Wait()
+		last := published.Add(1) - 1
+		final()
+		for i := range rollingChannels {
+			if err := publisher.SendChannel(ctx, fmt.Sprintf("room:%d", i), last); err != nil {
+				t.Error(err)
+			}
 		}
 	}
-	following.Wait()
-
-	var reconnects int
-	away := make([]time.Duration, 0, clients)
-	for _, f := range followers {
-		reconnects += f.reconnects
-		away = append(away, f.away)
-	}
-	slices.Sort(away)
-	if want := int64(clients) * total; delivered.Load() != want {
-		t.Errorf("%d messages were delivered, want %d", delivered.Load(), want)
-	}
-	if reconnects < clients {
-		t.Errorf("%d reconnections of %d clients, want at least as many", reconnects, clients)
-	}
-	t.Logf("%d messages of each of %d channels in %v, %d deliveries, %d reconnections; the longest time away is %v, of half the clients below %v",
-		total, rollingChannels, time.Since(began).Round(time.Second), delivered.Load(), reconnects, away[len(away)-1].Round(time.Millisecond), away[len(away)/2].Round(time.Millisecond))
 }
