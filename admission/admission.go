@@ -29,6 +29,8 @@ type Request struct {
 	Upgrade bool
 	// RawQuery is the URL's query.
 	RawQuery string
+	// ID and Protocol are what an authorisation service is told of the request: its id, and HTTP/1.1 or HTTP/2.
+	ID, Protocol string
 
 	pages bool // the route is one whose clients may be unable to choose headers
 }
@@ -43,11 +45,25 @@ type Ticket struct {
 	Limits []Charge
 	// Noted says that one of them was over its limit, in a dry run or for a refusal, or not counted.
 	Noted bool
+	// Changes are what becomes of the request's and the answer's headers; nil for nothing.
+	Changes *auth.Changes
+	// Decision is what was decided, and by which rule.
+	Decision Decision
 
 	method string // HTTP
 	header keyHeaders
 	held   []held
 	keys   []byte // of held
+}
+
+// Decision says which of a route's rules decided about a request. It is empty where the route has none.
+type Decision struct {
+	// Rule is the name of the rule that let the request pass, or did not.
+	Rule string
+	// Unanswered says that the rule's decision stands without the answer of the service that was asked.
+	Unanswered bool
+	// WouldDeny is the name of the first rule that only reports, and that would have refused the request.
+	WouldDeny string
 }
 
 // Admitter admits requests by one table. It is immutable and safe for concurrent use.
@@ -59,7 +75,7 @@ type Admitter struct {
 func New(table *routing.Table[*Route]) *Admitter { return &Admitter{table} }
 
 // Admit decides about a request. nil is an admission, and fills t, whose slices are used again. On a refusal t holds
-// nothing of use.
+// nothing of use but its Decision.
 func (a *Admitter) Admit(ctx context.Context, r *Request, t *Ticket) *Refusal {
 	route, vars, outcome := a.table.Match(&r.Request, t.Vars)
 	t.Release()
@@ -83,6 +99,11 @@ func (a *Admitter) Admit(ctx context.Context, r *Request, t *Ticket) *Refusal {
 		return refusalOf(route, err)
 	}
 	t.Identity = id
+	if route.external != nil {
+		if f := route.ask(ctx, route, r, t); f != nil {
+			return f
+		}
+	}
 	t.header = route.messages.keep(r.Header)
 	early := len(t.Limits)
 	f := charge(ctx, limits.late, t, r.Header, "")
@@ -100,6 +121,26 @@ func (p *Policy) check(id *auth.Identity) error {
 	return p.Auth.Authorize(id)
 }
 
+// externalRule is the name of an authorisation service among a route's rules.
+const externalRule = "external_auth"
+
+// ask asks the route's authorisation service.
+func (p *Policy) ask(ctx context.Context, route *Route, r *Request, t *Ticket) *Refusal {
+	path := r.Path
+	if r.RawQuery != "" {
+		path += "?" + r.RawQuery
+	}
+	changes, failed, err := p.external.Check(ctx, &auth.Question{
+		ID: r.ID, Method: r.Method, Host: r.Host, Path: path, Protocol: r.Protocol, Header: r.Header, Client: r.Client, Identity: t.Identity,
+	})
+	t.Decision = Decision{Rule: externalRule, Unanswered: failed}
+	if err != nil {
+		return refusalOf(route, err)
+	}
+	t.Changes = changes
+	return nil
+}
+
 func (a *Admitter) unmatched(r *Request, outcome routing.Outcome) *Refusal {
 	switch outcome {
 	case routing.MethodNotAllowed:
@@ -114,7 +155,7 @@ func refusalOf(route *Route, err error) *Refusal {
 	f := &Refusal{Kind: Unauthenticated, Reason: err.Error(), Route: route}
 	var why *auth.Error
 	if errors.As(err, &why) {
-		f.Challenge = why.Challenge
+		f.Challenge, f.Answer = why.Challenge, why.Answer
 		switch {
 		case why.Denied:
 			f.Kind = PermissionDenied

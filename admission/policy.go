@@ -1,6 +1,8 @@
 package admission
 
 import (
+	"fmt"
+
 	"github.com/crossgate/crossgate/auth"
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/ratelimit"
@@ -15,6 +17,8 @@ type Stores struct {
 	Shared []config.RateLimit
 	// Revoked are credentials that are refused before their time; nil for none.
 	Revoked *auth.Revocations
+	// Upstream finds who calls an upstream, nil for none of that name.
+	Upstream func(name string) auth.Caller
 }
 
 // Policy is what a configured route asks of its callers. It is immutable.
@@ -24,7 +28,8 @@ type Policy struct {
 	Auth *auth.Policy
 
 	revoked  *auth.Revocations
-	pages    bool // credentials may be in the query: an EventSource cannot choose headers
+	external *auth.External // nil for none
+	pages    bool           // credentials may be in the query: an EventSource cannot choose headers
 	requests limits
 	messages limits // of each WebSocket message
 	// method is the gRPC method that the binding calls, which limits may look at; "" for none.
@@ -38,6 +43,13 @@ func CompilePolicy(r *config.Route, providers *auth.Providers, stores Stores) (*
 	var err error
 	if p.Auth, err = providers.Policy(r.Auth); err != nil {
 		errs.Add(r.Pos, err)
+	}
+	if e := r.ExternalAuth; e != nil {
+		if caller := stores.Upstream(e.Upstream); caller != nil {
+			p.external = auth.CompileExternal(r.Name, e, caller)
+		} else {
+			errs.Add(e.Pos, fmt.Errorf("route %s: there is no upstream %q", r.Name, e.Upstream))
+		}
 	}
 	if stores.Memory == nil {
 		stores.Memory = ratelimit.NewMemory()

@@ -1,6 +1,10 @@
 package admission
 
-import "time"
+import (
+	"time"
+
+	"github.com/crossgate/crossgate/auth"
+)
 
 // Kind is why a request was refused.
 type Kind uint8
@@ -25,6 +29,8 @@ type Refusal struct {
 	Route *Route
 	// Challenge is the WWW-Authenticate value of an Unauthenticated.
 	Challenge string
+	// Answer is how an authorisation service has worded the refusal; nil for the gateway's own words.
+	Answer *auth.Denied
 	// Allow are the methods the path has, of a MethodNotAllowed.
 	Allow []string
 	// Limit is the decision that refused, of a LimitExceeded.

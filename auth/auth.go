@@ -50,6 +50,8 @@ type Error struct {
 	Reason string
 	// Challenge is the WWW-Authenticate value of a 401 (RFC 6750 section 3), empty when Denied or Unavailable.
 	Challenge string
+	// Answer is how an authorisation service has worded it, nil for the gateway's own words.
+	Answer *Denied
 }
 
 func (e *Error) Error() string { return e.Reason }

@@ -235,3 +235,20 @@ type RouteAuth struct {
 	// Scopes all of which the caller must have.
 	Scopes []string `yaml:"scopes"`
 }
+
+// ExternalAuth asks a service whether a request may pass, by Envoy's protocol envoy.service.auth.v3.Authorization. It is asked
+// of requests that the gateway's own policies let pass, before limits of users and keys are charged.
+type ExternalAuth struct {
+	Pos Position `yaml:"-"`
+
+	// The upstream that has the service.
+	Upstream string `yaml:"upstream" required:"true"`
+	// How long an answer may take.
+	Timeout Duration `yaml:"timeout" default:"200ms" min:"1ms"`
+	// What happens without an answer: deny, with 503, or allow.
+	OnFailure string `yaml:"on_failure" default:"deny" enum:"deny,allow"`
+	// The request headers that the service is told; "*" at the end of a name is a wildcard. Left out: all.
+	Headers []string `yaml:"headers"`
+	// What the service is told besides, as context_extensions. The key route is always the route's name.
+	Context map[string]string `yaml:"context"`
+}

@@ -53,6 +53,9 @@ func (v *validator) routes() {
 			v.words(a.Require, a.Pos, "require", func(string) error { return nil })
 			v.issuers(a)
 		}
+		if e := r.ExternalAuth; e != nil {
+			v.words(e.Headers, e.Pos, "headers", func(s string) error { return checkHeaderName(strings.TrimSuffix(s, "*")) })
+		}
 		v.rateLimits(r.RateLimits, ofRequests)
 		v.compression(&r.Compression)
 	}

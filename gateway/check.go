@@ -42,6 +42,7 @@ func Check(ctx context.Context, path string) (*Report, error) {
 		errs.Add(config.Position{}, err)
 	}
 	defer p.upstreams.Close()
+	p.stores.Upstream = callersOf(p.upstreams)
 	if p.auth, err = auth.Compile(cfg.Auth, auth.Options{}); err != nil {
 		errs.Add(config.Position{}, err)
 	}

@@ -40,6 +40,7 @@ type exchange struct {
 	broken   bool               // the answer ends too early
 	events   bool               // it is part of a session without WebSocket
 	opened   time.Duration      // and what that took to begin, where this is its stream
+	decision admission.Decision
 }
 
 var nextStripe atomic.Uint32
@@ -83,6 +84,8 @@ func (x *exchange) begin(l *listener, w http.ResponseWriter, r *http.Request) {
 		Client:   clientAddr(r, l.trusted),
 		Upgrade:  upgrade,
 		RawQuery: r.URL.RawQuery,
+		ID:       x.id,
+		Protocol: r.Proto,
 	}
 }
 
@@ -122,6 +125,7 @@ func (x *exchange) run() {
 		return
 	}
 	x.refusal = x.snap.admitter.Admit(x.r.Context(), &x.request, x.ticket)
+	x.decision = x.ticket.Decision
 	if x.ticket.Noted {
 		x.dryRun = wouldRefuse(x.ticket.Limits)
 		noteLimits(x.ticket.Route.Target.(*target).route.metrics, x.ticket.Limits)
@@ -139,6 +143,7 @@ func (x *exchange) run() {
 	h := x.w.Header()
 	x.target.route.cors.decorate(h, x.r, x.protocol)
 	setLimits(h, x.target.route.limits, x.ticket.Limits...)
+	x.change(x.ticket.Changes)
 	x.target.serve(x)
 }
 
@@ -227,11 +232,30 @@ func (x *exchange) end(g *Gateway) {
 	if x.refusal != nil {
 		metrics.Refused(refusalOf(x.refusal.Kind))
 	}
+	if d := x.decision; d.Rule != "" {
+		metrics.Decided(d.Rule, x.verdict(), d.WouldDeny)
+	}
 	if g.telemetry.Access.Wants(status) {
 		x.log(g, protocol, status, latency)
 	}
 	x.w, x.r, x.target, x.refusal = recorder{}, nil, nil, nil
 	x.request = admission.Request{}
+	x.decision = admission.Decision{}
+	x.decision = admission.Decision{}
+}
+
+// verdict is what the route's rules made of the request.
+func (x *exchange) verdict() telemetry.Verdict {
+	denied := x.refusal != nil && (x.refusal.Kind == admission.PermissionDenied || x.refusal.Kind == admission.IdentityUnavailable || x.refusal.Answer != nil)
+	switch {
+	case x.decision.Unanswered && denied:
+		return telemetry.FailedClosed
+	case x.decision.Unanswered:
+		return telemetry.FailedOpen
+	case denied:
+		return telemetry.Denied
+	}
+	return telemetry.Allowed
 }
 
 func (x *exchange) log(g *Gateway, protocol telemetry.Protocol, status int, latency time.Duration) {
@@ -246,6 +270,9 @@ func (x *exchange) log(g *Gateway, protocol telemetry.Protocol, status int, late
 		}
 	}
 	e.User, e.Binding, e.DryRun = x.user, x.binding, x.dryRun
+	if d := &x.decision; d.Rule != "" {
+		e.Rule, e.Decision, e.WouldDeny = d.Rule, x.verdict().String(), d.WouldDeny
+	}
 	if x.refusal != nil {
 		e.Reason = x.refusal.Reason
 		if x.refusal.Limit.Rule != nil {

@@ -21,6 +21,10 @@ import (
 // refuse tells the caller in its own protocol why it was not admitted.
 func (x *exchange) refuse() {
 	h, f := x.w.Header(), x.refusal
+	if f.Answer != nil {
+		x.deny(f.Answer)
+		return
+	}
 	switch f.Kind {
 	case admission.MethodNotAllowed:
 		h.Set("Allow", strings.Join(f.Allow, ", "))

@@ -146,6 +146,7 @@ func (g *Gateway) open(cfg *config.Config, old *Snapshot) (*parts, error) {
 	if p.upstreams, err = upstream.Open(cfg.Upstreams, g.pools(), oldUpstreams); err != nil {
 		errs.Add(config.Position{}, err)
 	}
+	p.stores.Upstream = callersOf(p.upstreams)
 	if p.auth, err = auth.Compile(cfg.Auth, auth.Options{
 		Previous: oldAuth, Logger: g.telemetry.Logger, Redis: g.redis.first(), Prefix: g.redis.prefix,
 	}); err != nil {

@@ -41,6 +41,9 @@ type AccessEntry struct {
 	GRPC      string // the full gRPC method called
 	Upstream  string
 	User      string
+	Decision  string // what the route's authorisation rules made of it
+	Rule      string // and the one that decided
+	WouldDeny string // a rule that only reports, and would have refused it
 	Reason    string // why it was refused
 	Limit     string // the limit that refused it
 	DryRun    string // a limit that would have
@@ -262,6 +265,9 @@ func (l *line) entry(e *AccessEntry) {
 	l.str("grpc_method", e.GRPC)
 	l.str("upstream", e.Upstream)
 	l.str("user", e.User)
+	l.str("decision", e.Decision)
+	l.str("rule", e.Rule)
+	l.str("would_deny", e.WouldDeny)
 	l.str("reason", e.Reason)
 	l.str("limit", e.Limit)
 	l.str("dry_run", e.DryRun)

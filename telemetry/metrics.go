@@ -9,6 +9,7 @@ type metrics struct {
 	bytesIn   *prometheus.CounterVec
 	bytesOut  *prometheus.CounterVec
 	refusals  *prometheus.CounterVec
+	decisions *prometheus.CounterVec
 	wsOpen    *prometheus.GaugeVec
 	wsFrames  *prometheus.CounterVec
 	wsCloses  *prometheus.CounterVec
@@ -50,6 +51,7 @@ func newMetrics() metrics {
 		bytesIn:   counter("request_bytes_total", "Bytes of request bodies with a declared length.", "route"),
 		bytesOut:  counter("response_bytes_total", "Bytes of response bodies.", "route"),
 		refusals:  counter("refusals_total", "Requests and WebSocket messages that were not admitted.", "route", "reason"),
+		decisions: counter("authorization_decisions_total", "What authorisation rules and services made of requests.", "route", "rule", "decision"),
 		wsOpen:    gauges("websocket_connections", "Open sessions of WebSocket routes.", "route", "transport"),
 		wsFrames:  counter("websocket_messages_total", "Messages of WebSocket routes, in from clients and out to them.", "route", "transport", "direction"),
 		wsCloses:  counter("websocket_closes_total", "Closed WebSocket sessions, by close code.", "route", "code"),
@@ -73,9 +75,12 @@ func newMetrics() metrics {
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.requests, m.duration, m.bytesIn, m.bytesOut, m.refusals, m.wsOpen, m.wsFrames,
+	return []prometheus.Collector{
+		m.decisions,
+		m.requests, m.duration, m.bytesIn, m.bytesOut, m.refusals, m.wsOpen, m.wsFrames,
 		m.wsCloses, m.wsLimits, m.limits, m.BusUp, m.BusBreaks, m.BusDrops, m.Present, m.PresenceSwept, m.PresenceFails, m.reloads, m.reloadAt,
-		m.services, m.endpoints, m.ejections, m.buildInfo}
+		m.services, m.endpoints, m.ejections, m.buildInfo,
+	}
 }
 
 // Reloaded counts a snapshot that was installed (ok) or refused.

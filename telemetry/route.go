@@ -40,7 +40,8 @@ type RouteMetrics struct {
 	duration [protocols]prometheus.Observer
 	requests [protocols][statuses]atomic.Pointer[prometheus.Counter]
 	refusals [refusalReasons]prometheus.Counter
-	limits   sync.Map // limitEvent to prometheus.Counter
+	limits   sync.Map                                        // limitEvent to prometheus.Counter
+	decided  atomic.Pointer[map[decision]prometheus.Counter] // replaced as a whole
 	bytesIn  prometheus.Counter
 	bytesOut prometheus.Counter
 }
@@ -85,6 +86,7 @@ func (t *Telemetry) Retain(names map[string]bool) {
 		t.bytesIn.DeletePartialMatch(gone)
 		t.bytesOut.DeletePartialMatch(gone)
 		t.refusals.DeletePartialMatch(gone)
+		t.decisions.DeletePartialMatch(gone)
 		t.wsOpen.DeletePartialMatch(gone)
 		t.wsFrames.DeletePartialMatch(gone)
 		t.wsCloses.DeletePartialMatch(gone)

@@ -29,6 +29,7 @@ func TestARouteThatIsGoneLeavesNoSeriesWhateverStillUsesIt(t *testing.T) {
 	open.Open.Dec()
 	open.In.Inc()
 	gone.Refused(RefusedLimit)
+	gone.Decided("rule", Allowed, "another")
 	if strings.Contains(scrape(t, tel), `"gone"`) {
 		t.Error("series of the route are left")
 	}
@@ -81,6 +82,7 @@ func exercise(tel *Telemetry) {
 	r.Sessions(OverSSE)
 	r.WebSocketClosed(1000)
 	r.WebSocketLimited("subscriptions")
+	r.Decided("grown-ups", Denied, "")
 	u := tel.Upstream("shop")
 	u.Endpoints(3, 1, 1)
 	u.Ejected("success_rate")

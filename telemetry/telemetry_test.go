@@ -315,6 +315,7 @@ func TestObserveAndWriteAllocateNothing(t *testing.T) {
 	}{
 		{"observing a request", func() { route.Observe(REST, 200, time.Millisecond, 10, 20) }},
 		{"counting a refusal", func() { route.Refused(RefusedLimit) }},
+		{"counting a decision", func() { route.Decided("rule", Allowed, "") }},
 		{"writing an access line", func() { tel.Access.Write(entry) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
