@@ -202,8 +202,9 @@ func headerChanges(list []*corev3.HeaderValueOption) []HeaderChange {
 // howOf reads what a change does. In answers of this service a header replaces what is there unless they say otherwise,
 // and the enum's zero is what is left out.
 func howOf(o *corev3.HeaderValueOption) How {
-	if o.GetAppend() != nil { //nolint:staticcheck // deprecated, and what most services set
-		if o.GetAppend().GetValue() { //nolint:staticcheck // see above
+	//lint:ignore SA1019 deprecated, and what most services set
+	if appended := o.GetAppend(); appended != nil {
+		if appended.GetValue() {
 			return Append
 		}
 		return Replace
