@@ -20,16 +20,24 @@ import (
 	"github.com/crossgate/crossgate/wsbridge/service"
 )
 
-// followingScript notes what a page gets of the channel kept:browser.
+// followingScript notes what a page gets of the channel kept:browser, over either transport.
 const followingScript = `
 import { connect } from "./crossgate.js";
-window.got = [];
-window.gaps = 0;
-window.states = [];
-const connection = connect("./ws", { maxDelay: 500 });
-connection.addEventListener("state", ({ state, code }) => states.push(code === undefined ? state : state + " " + code));
-connection.subscribe("kept:browser", { message: (data) => got.push(data), gap: () => gaps++, subscribed: () => { window.ready = true; } });
+window.followers = ["websocket", "sse"].map((transport) => {
+	const follower = { got: [], gaps: 0, states: [], ready: false };
+	const connection = connect("./ws", { maxDelay: 500, transports: [transport] });
+	connection.addEventListener("state", ({ state, code }) => follower.states.push(code === undefined ? state : state + " " + code));
+	connection.subscribe("kept:browser", {
+		message: (data) => follower.got.push(data), gap: () => follower.gaps++, subscribed: () => { follower.ready = true; },
+	});
+	return follower;
+});
 `
+
+// allFollowers waits until an expression is true of each of the page's followers.
+func allFollowers(expression string) step {
+	return until(`window.followers?.every(({ got, gaps, states, ready }) => ` + expression + `)`)
+}
 
 // strictPage is a document that runs a script under a policy that allows it nothing but the gateway.
 func strictPage(script string) string {
@@ -71,7 +79,7 @@ routes:
 	}
 	gateway := start()
 	tab := browser(t)
-	inTab(t, tab, "the page follows", chromedp.Navigate("http://"+address+"/"), until(`window.ready`), until(watchThePage))
+	inTab(t, tab, "the page follows", chromedp.Navigate("http://"+address+"/"), allFollowers(`ready`), until(watchThePage))
 
 	publisher := service.New(rdb, "none", service.WithHistory("kept:*", 10_000, 5*time.Minute))
 	var sent atomic.Int64
@@ -94,21 +102,21 @@ routes:
 			sent.Add(1)
 		}
 	})
-	inTab(t, tab, "messages come", until(`got.length >= 20`))
+	inTab(t, tab, "messages come", allFollowers(`got.length >= 20`))
 	if err := gateway.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	inTab(t, tab, "the page was told to go", until(`states.includes("reconnecting 4010")`))
+	inTab(t, tab, "the page was told to go", allFollowers(`states.includes("reconnecting 4010")`))
 	gateway.Kill() // a spare connection of the browser's may hold its end up for seconds
 	gateway = start()
-	inTab(t, tab, "the page is back", until(`got.length >= `+strconv.FormatInt(sent.Load(), 10)))
+	inTab(t, tab, "the page is back", allFollowers(`got.length >= `+strconv.FormatInt(sent.Load(), 10)))
 	gateway.Kill()
-	inTab(t, tab, "the page notices that the gateway is gone", until(`states.at(-1) != "connected"`))
+	inTab(t, tab, "the page notices that the gateway is gone", allFollowers(`states.at(-1) != "connected"`))
 	start()
-	inTab(t, tab, "and is back again", until(`got.length >= `+strconv.FormatInt(sent.Load()+20, 10)))
+	inTab(t, tab, "and is back again", allFollowers(`got.length >= `+strconv.FormatInt(sent.Load()+20, 10)))
 	ended()
 	publishing.Wait()
-	inTab(t, tab, "all has come", until(fmt.Sprintf(`got.length >= %d`, sent.Load())))
-	inTab(t, tab, "once and in order", until(fmt.Sprintf(`got.length == %d && got.every((data, i) => data === i)`, sent.Load())), until(`gaps == 0`))
+	inTab(t, tab, "all has come", allFollowers(fmt.Sprintf(`got.length >= %d`, sent.Load())))
+	inTab(t, tab, "once and in order", allFollowers(fmt.Sprintf(`got.length == %d && got.every((data, i) => data === i)`, sent.Load())), allFollowers(`gaps == 0`))
 	inTab(t, tab, "the policy has refused nothing", until(`refused.length == 0`))
 }

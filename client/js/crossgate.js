@@ -92,7 +92,7 @@ export class Connection extends EventTarget {
   #state = "closed";
   #link = null; // the transport that is open or opens
   #turn = 0; // counts links, so that what an older one still does is of no account
-  #timer; // of the next attempt
+  #timer; // of the next attempt, while it waits
   #openTimer;
   #attempts = 0;
   #openedAt = null;
@@ -227,6 +227,7 @@ export class Connection extends EventTarget {
   async #open() {
     const turn = ++this.#turn;
     clearTimeout(this.#timer);
+    this.#timer = undefined;
     try {
       const token = await this.#askForToken(this.#tokenReason);
       if (turn !== this.#turn) return;
@@ -246,6 +247,7 @@ export class Connection extends EventTarget {
     try {
       this.#link = open(this.#url, () => this.#token, this.#options, {
         opened: current(() => this.#opened()),
+        heard: current(() => (this.#heard = now())),
         frame: current((text) => this.#receive(text)),
         closed: current((code, reason) => this.#failed(code, reason)),
       });
@@ -266,7 +268,7 @@ export class Connection extends EventTarget {
     this.#scheduleRefresh();
     this.#become("connected");
     if (this.#link === null) return; // a listener has closed it
-    for (const channel of this.#channels.values()) if (channel.subscriptions.size > 0) this.#enter(channel);
+    for (const channel of this.#channels.values()) if (channel.subscriptions.size > 0 && channel.entering === null) this.#enter(channel);
     for (const entry of this.#waiting.values()) this.#transmit(entry);
   }
 
@@ -329,7 +331,7 @@ export class Connection extends EventTarget {
     this.#link = null;
     this.#openedAt = null;
     for (const timer of [this.#timer, this.#openTimer, this.#goaway, this.#refreshTimer, this.#beat]) clearTimeout(timer);
-    this.#goaway = undefined;
+    this.#timer = this.#goaway = undefined;
     for (const channel of this.#channels.values()) channel.fall();
     link?.close(code, reason);
   }
@@ -364,7 +366,7 @@ export class Connection extends EventTarget {
 
   #hurry() {
     if (this.#state === "connected") this.#ping();
-    else if (this.#state !== "closed" && this.#link === null && globalThis.navigator?.onLine !== false) this.#open();
+    else if (this.#timer !== undefined && globalThis.navigator?.onLine !== false) this.#open();
   }
 
   // Tokens
@@ -516,7 +518,6 @@ export class Connection extends EventTarget {
   // Frames
 
   #receive(text) {
-    this.#heard = now();
     let frame;
     try {
       frame = JSON.parse(text);
@@ -771,9 +772,9 @@ class Subscription {
   }
 }
 
-// Transports. Each tells of what comes by opened, frame and closed, and after close of nothing.
+// Transports. Each tells of signs of life by heard, of what comes by opened, frame and closed, and after close of nothing.
 
-function openWebSocket(url, currentToken, options, { opened, frame, closed }) {
+function openWebSocket(url, currentToken, options, { opened, heard, frame, closed }) {
   const token = currentToken();
   const target = new URL(url);
   target.protocol = target.protocol.replace(/^http/, "ws");
@@ -782,7 +783,10 @@ function openWebSocket(url, currentToken, options, { opened, frame, closed }) {
   else if (token !== undefined) subprotocols.push(options.tokenPrefix + token);
   const socket = new options.WebSocket(target.href, subprotocols);
   socket.onopen = () => opened();
-  socket.onmessage = ({ data }) => typeof data === "string" && frame(data);
+  socket.onmessage = ({ data }) => {
+    heard();
+    if (typeof data === "string") frame(data);
+  };
   socket.onclose = ({ code, reason }) => closed(code, reason);
   socket.onerror = () => {}; // what there is to know comes with the close
   return {
@@ -797,7 +801,7 @@ function openWebSocket(url, currentToken, options, { opened, frame, closed }) {
 }
 
 // openEventStream reads server-sent events and sends by POST, through networks that let no WebSocket pass.
-function openEventStream(url, currentToken, options, { opened, frame, closed }) {
+function openEventStream(url, currentToken, options, { opened, heard, frame, closed }) {
   const target = new URL(url);
   target.protocol = target.protocol.replace(/^ws/, "http");
   const ended = new AbortController();
@@ -840,6 +844,7 @@ function openEventStream(url, currentToken, options, { opened, frame, closed }) 
     for (;;) {
       const { done, value } = await reader.read();
       if (done) break;
+      heard(); // also by a comment, which is the gateway's ping
       parse(value);
     }
     end(ABNORMAL, "the stream has ended");

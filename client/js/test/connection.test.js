@@ -17,8 +17,13 @@ const refusedWith = (code) => (error) => error instanceof CrossgateError && erro
 const state = (name, connection) => until(`the connection is ${name}`, () => connection.state === name);
 const publish = (channel, json) => gateway.call("/v1/connections:publish", { channel, json: JSON.stringify(json) });
 
-test("a request gets its reply, and JSON and bytes come as they went", async (t) => {
-  const connection = open(t, (await link(t)).url + "/ws");
+// over has a test run over each transport.
+function over(name, run) {
+  for (const transport of ["websocket", "sse"]) test(`${name}, over ${transport}`, (t) => run(t, { transports: [transport] }));
+}
+
+over("a request gets its reply, and JSON and bytes come as they went", async (t, transport) => {
+  const connection = open(t, (await link(t)).url + "/ws", transport);
   const echo = (data) => connection.request("echo", data); // before the connection is open
   const values = [{ text: "hé\u2028llo" }, "text", 0, null, [1, [2]], false];
   assert.deepEqual(await Promise.all(values.map(echo)), values);
@@ -59,15 +64,16 @@ test("what is asked while there is no connection is sent once there is one, and 
   assert.deepEqual(await Promise.all(answers), [1, 2]);
 });
 
-test("each message comes once and in order while connections break", async (t) => {
+over("each message comes once and in order while connections break", async (t, transport) => {
   const through = await link(t);
-  const connection = open(t, through.url + "/ws");
+  const connection = open(t, through.url + "/ws", transport);
   const got = [];
   const gaps = [];
-  const subscription = connection.subscribe("kept:1", { message: (data) => got.push(data), gap: (event) => gaps.push(event) });
+  const channel = `kept:${transport.transports}`;
+  const subscription = connection.subscribe(channel, { message: (data) => got.push(data), gap: (event) => gaps.push(event) });
   await subscription.ready;
   const published = (async () => {
-    for (let i = 0; i < 400; i++) await publish("kept:1", i);
+    for (let i = 0; i < 400; i++) await publish(channel, i);
   })();
   let cuts = 0;
   while (got.length < 400) {
@@ -147,9 +153,9 @@ test("a subscription that is refused ends", async (t) => {
   assert.deepEqual(errors, ["permission_denied"]); // the second one has told its handler
 });
 
-test("a message is delivered again and again until it is acknowledged", async (t) => {
+over("a message is delivered again and again until it is acknowledged", async (t, transport) => {
   const through = await link(t);
-  const connection = open(t, through.url + "/orders");
+  const connection = open(t, through.url + "/orders", transport);
   await connection.opened();
   through.freezeAnswers(); // the message arrives, and its acknowledgement does not
   const key = Math.random();
@@ -162,17 +168,17 @@ test("a message is delivered again and again until it is acknowledged", async (t
   assert.equal(orders.length, 1);
 });
 
-test("what is too large is not sent again", async (t) => {
-  const connection = open(t, (await link(t)).url + "/orders");
+over("what is too large is not sent again", async (t, transport) => {
+  const connection = open(t, (await link(t)).url + "/orders", transport);
   await connection.deliver("order", {});
   await assert.rejects(connection.deliver("order", "x".repeat(100_000)), refusedWith("invalid_argument"));
   await connection.deliver("order", {});
   assert.deepEqual(connection.states.map(({ state, code }) => [state, code]), [["connected", undefined], ["reconnecting", 1009], ["connected", undefined]]);
 });
 
-test("a gateway that does not answer any more is left", async (t) => {
+over("a gateway that does not answer any more is left", async (t, transport) => {
   const through = await link(t);
-  const connection = open(t, through.url + "/ws", { pingInterval: 100, pingTimeout: 400 });
+  const connection = open(t, through.url + "/ws", { ...transport, pingInterval: 100, pingTimeout: 400 });
   await connection.request("echo");
   await sleep(700); // pings are answered, and nothing happens
   assert.equal(connection.states.length, 1);
@@ -181,10 +187,10 @@ test("a gateway that does not answer any more is left", async (t) => {
   await connection.request("echo");
 });
 
-test("a drain moves the connection at its time, and nothing is missed", async (t) => {
+over("a drain moves the connection at its time, and nothing is missed", async (t, transport) => {
   const [old, next] = [await startGateway(t), await startGateway(t)];
   const through = await Link.start(t, old.port);
-  const connection = open(t, through.url + "/ws");
+  const connection = open(t, through.url + "/ws", transport);
   const got = [];
   await connection.subscribe("kept:3", (data) => got.push(data)).ready;
   through.port = next.port;
@@ -203,9 +209,10 @@ test("a drain moves the connection at its time, and nothing is missed", async (t
     [["connected", undefined, undefined], ["reconnecting", 4010, 0], ["connected", undefined, undefined]]);
 });
 
-test("a token is replaced in the open session before it expires", async (t) => {
+over("a token is replaced in the open session before it expires", async (t, transport) => {
   const reasons = [];
   const connection = open(t, (await link(t)).url + "/users", {
+    ...transport,
     token: async ({ reason }) => {
       reasons.push(reason);
       return token("ann", 4);
@@ -241,11 +248,11 @@ test("an expired or revoked token is asked for anew, and the same one is the end
   assert.deepEqual(reasons, ["connect", "revoked"]);
 });
 
-test("a code of the service is the end, unless the application thinks otherwise", async (t) => {
+over("a code of the service is the end, unless the application thinks otherwise", async (t, transport) => {
   const { url } = await link(t);
   for (const code of [1000, 4005, 4400, 3000]) {
-    const final = open(t, url + "/users", { token: token("eve", 60) });
-    const not = open(t, url + "/users", { token: token("eve", 60), isFinal: () => false });
+    const final = open(t, url + "/users", { ...transport, token: token("eve", 60) });
+    const not = open(t, url + "/users", { ...transport, token: token("eve", 60), isFinal: () => false });
     await Promise.all([final.opened(), not.opened()]);
     await gateway.call("/v1/connections:disconnect", { user: "eve", code, reason: "enough" });
     await state("closed", final);
@@ -331,4 +338,17 @@ test("channels that come by themselves go on where they were", async (t) => {
   await publish("news", 1);
   await until("the other news", () => news.length === 3);
   assert.deepEqual(news, [0, "gap", 1]);
+});
+
+test("where WebSocket does not get through, the session goes over server-sent events", async (t) => {
+  const through = await link(t);
+  through.upgrades = false;
+  const connection = open(t, through.url + "/ws");
+  assert.deepEqual(await connection.request("echo", { text: "hi" }), { text: "hi" });
+  assert.equal(connection.transport, "sse");
+  assert.deepEqual(connection.states.map(({ state }) => state), ["connecting", "connecting", "connected"]);
+  through.cut();
+  await until("it has noticed", () => connection.states.length > 3);
+  assert.equal(await connection.request("echo", 2), 2);
+  assert.equal(connection.transport, "sse");
 });

@@ -97,9 +97,10 @@ async function call(url, body) {
   return text && JSON.parse(text);
 }
 
-/** Link is an address in front of a gateway that refuses connections while it is closed. */
+/** Link is an address in front of a gateway that refuses connections while it is closed, and upgrades while those are off. */
 export class Link {
   closed = false;
+  upgrades = true;
   #pairs = new Set();
 
   static async start(t, port) {
@@ -128,6 +129,7 @@ export class Link {
       this.#pairs.delete(pair);
       pair.forEach((s) => s.destroy());
     };
+    client.once("data", (chunk) => this.upgrades || !/^upgrade:/im.test(chunk.toString("latin1")) || end());
     for (const [from, to] of [pair, [server, client]]) {
       from.on("data", (chunk) => pair.frozen || (pair.mute && from === server) || to.write(chunk));
       from.on("error", end);
