@@ -27,6 +27,9 @@ func decisionOf(o *bus.Outbound) decision {
 		Info  *json.RawMessage `json:"info"`
 	}
 	if json.Unmarshal(o.Data, &answer) == nil && answer.Allow {
+		if answer.Info != nil && len(*answer.Info) > maxInfo {
+			answer.Info = &json.RawMessage{} // which is not shown
+		}
 		return decision{allow: true, info: answer.Info}
 	}
 	return decision{code: codePermissionDenied, reason: "the service does not allow this subscription"}

@@ -19,6 +19,8 @@ const (
 	// presencePage is how many members a client gets at a time that does not say, and the most that it gets.
 	presencePage    = 100
 	maxPresencePage = 1000
+	// maxInfo is the most that is kept of what a service says of a connection: as much as a route may show.
+	maxInfo = 64 << 10
 )
 
 // presenceRule is what holds for who is present in the channels of a pattern.

@@ -48,14 +48,22 @@ type roll struct {
 	held    string               // the node's name by which Redis holds the channel for it
 	epoch   string               // in which Redis has it
 	queued  bool                 // a caller has the roll, or will have, or it is stuck
-	waiters []chan struct{}      // closed once what was changed before has been told
 }
 
 // attendee is a connection that is present.
 type attendee struct {
 	user  string
 	info  json.RawMessage
-	epoch string // in which Redis was told of it; empty before
+	epoch string        // in which Redis was told of it; empty before
+	told  chan struct{} // closed once Redis was told of it, or could not be; nil from then on
+}
+
+// done has whoever waits go on. The caller holds the lock.
+func (a *attendee) done() {
+	if a.told != nil {
+		close(a.told)
+		a.told = nil
+	}
 }
 
 // leaver is a connection that is gone, and may come back as another.
@@ -82,12 +90,13 @@ func (p *rolls) join(channel string, rule *presenceRule, connection, user string
 		p.rolls[channel] = l
 	}
 	l.rule = rule
-	if l.members[connection] == nil {
+	if before := l.members[connection]; before != nil {
+		before.done()
+	} else {
 		p.node.metrics.Present(1)
 	}
-	l.members[connection] = &attendee{user: user, info: info}
+	l.members[connection] = &attendee{user: user, info: info, told: told}
 	l.changed[connection] = struct{}{}
-	l.waiters = append(l.waiters, told)
 	p.begin()
 	p.enqueue(l)
 	return told
@@ -109,9 +118,11 @@ func (p *rolls) leave(channel, connection string, gone bool) {
 
 // remove takes a connection from a roll. The caller holds the lock.
 func (p *rolls) remove(l *roll, connection string) {
-	if l.members[connection] == nil {
+	a := l.members[connection]
+	if a == nil {
 		return
 	}
+	a.done()
 	p.node.metrics.Present(-1)
 	delete(l.members, connection)
 	l.changed[connection] = struct{}{}
@@ -186,12 +197,8 @@ func (p *rolls) callOne(l *roll) bool {
 	if !p.lives() || hold && p.dropping[l.channel] {
 		return false
 	}
-	node, changes, waiters := p.name, l.changes(p.name), l.waiters
-	if len(l.changed) == 0 {
-		l.waiters = nil
-	} else {
-		waiters = nil // there is more to tell
-	}
+	node := p.name
+	changes, who := l.changes(node)
 	p.mu.Unlock()
 	var epoch string
 	var err error
@@ -202,23 +209,22 @@ func (p *rolls) callOne(l *roll) bool {
 		epoch, _, err = p.store.ChangePresence(p.ctx, p.node.keys, l.channel, node, changes)
 	}
 	p.mu.Lock()
-	for _, w := range waiters {
-		close(w)
+	for i, a := range who {
+		if a != nil {
+			a.done()
+		}
+		if err != nil {
+			l.changed[changes[i].Connection] = struct{}{}
+		} else if a != nil {
+			a.epoch = epoch
+		}
 	}
 	if err != nil {
 		p.node.metrics.PresenceFailed()
-		for i := range changes {
-			l.changed[changes[i].Connection] = struct{}{}
-		}
 		return false
 	}
 	if hold {
 		l.held = node
-	}
-	for i := range changes {
-		if a := l.members[changes[i].Connection]; a != nil && changes[i].Change == bus.Join {
-			a.epoch = epoch
-		}
 	}
 	forgotten := l.epoch != "" && l.epoch != epoch
 	l.epoch = epoch
@@ -231,22 +237,22 @@ func (p *rolls) callOne(l *roll) bool {
 	return true
 }
 
-// changes takes some of what has changed. The caller holds the lock.
-func (l *roll) changes(node string) []bus.PresenceChange {
-	changes := make([]bus.PresenceChange, 0, min(callBatch, len(l.changed)))
+// changes takes some of what has changed, and whom it is about, nil for who has left. The caller holds the lock.
+func (l *roll) changes(node string) (changes []bus.PresenceChange, who []*attendee) {
 	for connection := range l.changed {
 		if len(changes) == callBatch {
 			break
 		}
 		delete(l.changed, connection)
 		c := bus.PresenceChange{Change: bus.Leave, Connection: connection}
-		if a := l.members[connection]; a != nil {
+		a := l.members[connection]
+		if a != nil {
 			c.Change, c.Epoch = bus.Join, a.epoch
 			c.Entry = bus.AppendPresence(nil, node, l.rule.events, a.user, a.info)
 		}
-		changes = append(changes, c)
+		changes, who = append(changes, c), append(who, a)
 	}
-	return changes
+	return changes, who
 }
 
 // close tells Redis who has left, and that the node goes, if it can be told soon. Who may come back is left to the nodes

@@ -25,7 +25,9 @@ func (s *session) welcome(ctx context.Context) (channels []string, ok bool) {
 		s.end(code, reason)
 		return nil, false
 	}
-	if info := w.Info; len(info) > 0 {
+	if info := w.Info; len(info) > maxInfo {
+		s.limited(limitPresenceInfo)
+	} else if len(info) > 0 {
 		s.info = &info
 	}
 	return append(channels, w.Subscribe...), true
