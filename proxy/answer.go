@@ -31,6 +31,9 @@ func (x *exchange) answer(ctx context.Context, answer *http.Response) *fault.Err
 		}
 		slices.Sort(names)
 		h["Trailer"] = []string{strings.Join(names, ", ")}
+		if x.r.Method != http.MethodHead {
+			delete(h, "Content-Length") // in HTTP/1.1 trailers need chunks
+		}
 	}
 	x.w.WriteHeader(answer.StatusCode)
 	if answer.ContentLength != 0 || answer.Trailer != nil {

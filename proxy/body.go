@@ -14,6 +14,7 @@ type body struct {
 	left    int64 // that may still come, -1 once it was more
 	request *http.Request
 	handler *Handler
+	trailer http.Header
 	failed  atomic.Pointer[fault.Error] // why it ended too early, for whoever asks for the answer
 }
 
@@ -34,7 +35,9 @@ func (b *body) Read(p []byte) (int, error) {
 	switch err {
 	case nil:
 	case io.EOF:
-		b.dropOwned()
+		for name := range b.trailer {
+			b.trailer[name] = b.request.Trailer[name]
+		}
 	default:
 		if b.request.Context().Err() == nil {
 			b.failed.Store(fault.New(fault.InvalidRequest, "the request's body is malformed, or ends too early"))
@@ -43,13 +46,19 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// dropOwned takes out trailers that a backend could take for headers of the gateway's. All have come by the end of the body.
-func (b *body) dropOwned() {
+// announce returns the trailers that the client has announced, without those that a backend could take for headers of the
+// gateway's. It fills them in when all have come, at the end of the body.
+func (b *body) announce() http.Header {
 	for name := range b.request.Trailer {
 		if b.handler.owned(name) {
-			delete(b.request.Trailer, name)
+			continue
 		}
+		if b.trailer == nil {
+			b.trailer = make(http.Header, len(b.request.Trailer))
+		}
+		b.trailer[name] = nil
 	}
+	return b.trailer
 }
 
 func (b *body) Close() error { return b.from.Close() }

@@ -76,12 +76,13 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, call *Call) *fau
 		out.Host = h.host
 	}
 	x.header(out.Header)
-	out.Body, out.ContentLength = nil, 0
+	out.Body, out.ContentLength, out.Trailer = nil, 0, nil
 	if r.ContentLength != 0 && r.Body != http.NoBody {
+		x.body.left, x.body.request, x.body.handler = h.options.MaxBody, r, h
+		out.Trailer = x.body.announce() // before anybody reads the body, which fills in r's
 		duplex, to := transcoder.NewDuplexBody(w, r)
 		defer duplex.End()
-		x.w = to
-		x.body = body{from: duplex, left: h.options.MaxBody, request: r, handler: h}
+		x.w, x.body.from = to, duplex
 		out.Body, out.ContentLength = &x.body, r.ContentLength
 	}
 	answer, err := h.options.Backend.RoundTrip(out)

@@ -40,7 +40,7 @@ func broken(err error) bool {
 	}
 	text := err.Error()
 	for _, part := range []string{
-		"server closed idle connection", "connection broken", "use of closed network connection", "stream error:", "client connection lost",
+		"server closed idle connection", "use of closed network connection", "stream error:", "client connection lost",
 		"server sent GOAWAY", "http2: Transport", "write error",
 	} {
 		if strings.Contains(text, part) {

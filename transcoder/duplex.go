@@ -127,7 +127,8 @@ func (b *DuplexBody) End() {
 	unasked := b.lazy
 	b.mu.Unlock()
 	if unasked {
-		_ = b.body.Close()
+		// net/http closes the body when the answer has gone out, and waits then for a client that may have nothing more to say.
+		_ = b.rc.SetReadDeadline(time.Now().Add(drainTime))
 		return
 	}
 	select {

@@ -88,7 +88,7 @@ func measure(b *testing.B, s server, sc scenario) map[string]float64 {
 	if !sc.spread {
 		want *= int64(sc.connections)
 	}
-	cpu, start := cpuTime(b, pid), time.Now()
+	cpu, start := rig.CPUTime(b, pid), time.Now()
 	for m := range sc.messages {
 		if sc.rate > 0 {
 			time.Sleep(time.Until(start.Add(time.Duration(m) * time.Second / time.Duration(sc.rate))))
@@ -102,7 +102,7 @@ func measure(b *testing.B, s server, sc scenario) map[string]float64 {
 		time.Sleep(time.Millisecond)
 	}
 	took, got := time.Since(start), c.received.Load()
-	cpu = cpuTime(b, pid) - cpu
+	cpu = rig.CPUTime(b, pid) - cpu
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	slices.Sort(c.latencies)
@@ -134,7 +134,7 @@ func BenchmarkInbound(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		cpu, start := cpuTime(b, pid), time.Now()
+		cpu, start := rig.CPUTime(b, pid), time.Now()
 		for i, conn := range c.conns {
 			go func() { // ends when it has sent them all
 				for m := range each {
@@ -150,7 +150,7 @@ func BenchmarkInbound(b *testing.B) {
 				break
 			}
 		}
-		b.ReportMetric((cpuTime(b, pid)-cpu).Seconds()*1e6/float64(max(got, 1)), "cpu-µs/message")
+		b.ReportMetric((rig.CPUTime(b, pid)-cpu).Seconds()*1e6/float64(max(got, 1)), "cpu-µs/message")
 		b.ReportMetric(float64(got)/time.Since(start).Seconds(), "messages/s")
 		b.ReportMetric(float64(connections*each-got), "lost")
 		b.ReportMetric(0, "ns/op")
@@ -235,25 +235,6 @@ func publishByPeer(b *testing.B, address string) func(string, []byte) error {
 		_, err := node.Publish(channel, payload)
 		return err
 	}
-}
-
-// cpuTime returns what a process has used; the kernel counts hundredths of a second.
-func cpuTime(b *testing.B, pid int) time.Duration {
-	b.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		b.Fatal(err)
-	}
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	var ticks int64
-	for _, f := range fields[11:13] {
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			b.Fatal(err)
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
 // resident returns the memory that a process has in use, in bytes.

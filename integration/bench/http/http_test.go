@@ -1,0 +1,199 @@
+package http
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/crossgate/crossgate/integration/rig"
+)
+
+// server is a proxy that runs in processes of its own.
+type server struct {
+	name  string
+	start func(b *testing.B, backend string) (address string, process *rig.Process)
+}
+
+var servers = []server{{"crossgate", startCrossgate}, {"httputil", startPeer}, {"caddy", startCaddy}, {"nginx", startNginx}}
+
+const (
+	rounds      = 5
+	roundTime   = 2 * time.Second
+	connections = 32
+)
+
+// BenchmarkProxy has wrk load each proxy in turn, several rounds of them, and reports the median of the CPU time that each
+// used for a request, and its ratio to the first peer's. Proxies that are not installed are left out.
+func BenchmarkProxy(b *testing.B) {
+	if _, err := exec.LookPath("wrk"); err != nil {
+		b.Skip("wrk is not installed (Debian: wrk)")
+	}
+	small, large := strings.Repeat("x", 1024), strings.Repeat("x", 100<<10)
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		h := w.Header()
+		h["Content-Type"] = []string{"text/plain"}
+		switch r.URL.Path {
+		case "/large":
+			_, _ = io.WriteString(w, large)
+		case "/chunks":
+			_, _ = io.WriteString(w, small)
+			_ = http.NewResponseController(w).Flush()
+		default:
+			h["Content-Length"] = []string{"1024"}
+			_, _ = io.WriteString(w, small)
+		}
+	}))
+	b.Cleanup(backend.Close)
+	type running struct {
+		name, address string
+		process       *rig.Process
+	}
+	var all []running
+	for _, s := range servers {
+		if address, process := s.start(b, backend.Listener.Addr().String()); address != "" {
+			all = append(all, running{s.name, address, process})
+		}
+	}
+	post := filepath.Join(b.TempDir(), "post.lua")
+	if err := os.WriteFile(post, []byte(`wrk.method="POST" wrk.body=string.rep("x",1024) wrk.headers["Content-Type"]="text/plain"`), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	for _, c := range []struct{ name, path, script string }{
+		{"get-1KB", "/small", ""}, {"post-1KB", "/small", post}, {"chunks-1KB", "/chunks", ""}, {"get-100KB", "/large", ""},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			perRequest := map[string][]float64{}
+			for range rounds {
+				for _, s := range all {
+					before := s.process.CPU(b)
+					n := load(b, "http://"+s.address+c.path, c.script)
+					perRequest[s.name] = append(perRequest[s.name], (s.process.CPU(b)-before).Seconds()*1e6/float64(n))
+				}
+			}
+			mine := median(perRequest["crossgate"])
+			for _, s := range all {
+				b.ReportMetric(median(perRequest[s.name]), s.name+"-µs/op")
+				if s.name != "crossgate" {
+					b.ReportMetric(mine/median(perRequest[s.name]), "ratio-to-"+s.name)
+				}
+			}
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+func median(values []float64) float64 {
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+var served = regexp.MustCompile(`(\d+) requests in`)
+
+// load has wrk send requests for a round and returns how many were answered.
+func load(b *testing.B, url, script string) int {
+	args := []string{"-t1", "-c" + strconv.Itoa(connections), "-d" + roundTime.String()}
+	if script != "" {
+		args = append(args, "-s", script)
+	}
+	out, err := exec.CommandContext(context.Background(), "wrk", append(args, url)...).CombinedOutput()
+	if err != nil {
+		b.Fatalf("wrk: %v\n%s", err, out)
+	}
+	m := served.FindSubmatch(out)
+	if m == nil || strings.Contains(string(out), "Non-2xx") || strings.Contains(string(out), "Socket errors") {
+		b.Fatalf("wrk says\n%s", out)
+	}
+	n, _ := strconv.Atoi(string(m[1]))
+	return n
+}
+
+func startCrossgate(b *testing.B, backend string) (string, *rig.Process) {
+	g := rig.StartGatewayProcess(b, fmt.Sprintf(`
+upstreams: [{name: app, protocol: http, endpoints: [%q]}]
+routes: [{name: app, match: {path_prefix: /}, http: {upstream: app}}]
+`, backend))
+	return strings.TrimPrefix(g.URL, "http://"), g.Process
+}
+
+func startPeer(b *testing.B, backend string) (string, *rig.Process) {
+	return startBuilt(b, "./peer", func(listen string) []string { return []string{listen, backend} })
+}
+
+// startCaddy builds Caddy, whose modules are not the project's.
+func startCaddy(b *testing.B, backend string) (string, *rig.Process) {
+	return startBuilt(b, "github.com/caddyserver/caddy/v2/cmd/caddy", func(listen string) []string {
+		return []string{"reverse-proxy", "--from", "http://" + listen, "--to", backend}
+	})
+}
+
+// startBuilt builds a program and runs it.
+func startBuilt(b *testing.B, program string, args func(listen string) []string) (string, *rig.Process) {
+	path := filepath.Join(b.TempDir(), "proxy")
+	build := []string{"build", "-o", path}
+	if !strings.HasPrefix(program, ".") {
+		build = append(build, "-modfile=../../../tools/peers.mod")
+	}
+	if out, err := exec.CommandContext(context.Background(), "go", append(build, program)...).CombinedOutput(); err != nil {
+		b.Logf("%s is left out: %v\n%s", program, err, out)
+		return "", nil
+	}
+	listen := rig.FreeAddress(b)
+	p := rig.Run(b, path, args(listen)...)
+	waitFor(b, listen)
+	return listen, p
+}
+
+// startNginx runs nginx with as many workers as Go's programs have threads, and connections kept to the backend.
+func startNginx(b *testing.B, backend string) (string, *rig.Process) {
+	if _, err := exec.LookPath("nginx"); err != nil {
+		b.Log("nginx is left out: it is not installed (Debian: nginx-light)")
+		return "", nil
+	}
+	dir, listen := b.TempDir(), rig.FreeAddress(b)
+	file := filepath.Join(dir, "nginx.conf")
+	text := fmt.Sprintf(`
+daemon off; master_process off; error_log stderr crit; pid %[1]s/pid;
+events { worker_connections 1024; }
+http {
+  access_log off; client_body_temp_path %[1]s; proxy_temp_path %[1]s; fastcgi_temp_path %[1]s; uwsgi_temp_path %[1]s; scgi_temp_path %[1]s;
+  keepalive_requests 100000000;
+  upstream app { server %[2]s; keepalive 256; keepalive_requests 100000000; }
+  server {
+    listen %[3]s;
+    location / {
+      proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
+      proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Host $http_host; proxy_set_header X-Forwarded-Proto $scheme;
+    }
+  }
+}
+`, dir, backend, listen)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	p := rig.Run(b, "nginx", "-c", file, "-p", dir)
+	waitFor(b, listen)
+	return listen, p
+}
+
+func waitFor(b *testing.B, address string) {
+	rig.Eventually(b, 30*time.Second, func() error {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	})
+}
