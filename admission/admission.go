@@ -84,6 +84,9 @@ func (a *Admitter) Admit(ctx context.Context, r *Request, t *Ticket) *Refusal {
 		return a.unmatched(r, outcome)
 	}
 	r.pages = route.pages
+	if route.overload.refuses(route.priority) {
+		return &Refusal{Kind: Overloaded, Reason: "the gateway has too much to do", Route: route, RetryAfter: time.Second}
+	}
 	limits := &route.requests
 	if f := charge(ctx, limits.early, t, r.Header, ""); f != nil {
 		return f

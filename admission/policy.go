@@ -15,6 +15,8 @@ type Stores struct {
 	Leased ratelimit.Store // and so is this
 	// Shared are the limits that routes may name.
 	Shared []config.RateLimit
+	// Overload sheds requests; nil for never.
+	Overload *Overload
 	// Revoked are credentials that are refused before their time; nil for none.
 	Revoked *auth.Revocations
 	// Upstream finds who calls an upstream, nil for none of that name.
@@ -30,6 +32,8 @@ type Policy struct {
 	revoked  *auth.Revocations
 	external *auth.External // nil for none
 	pages    bool           // credentials may be in the query: an EventSource cannot choose headers
+	overload *Overload
+	priority Priority
 	requests limits
 	messages limits // of each WebSocket message
 	// method is the gRPC method that the binding calls, which limits may look at; "" for none.
@@ -38,7 +42,11 @@ type Policy struct {
 
 // CompilePolicy compiles the policies of a route.
 func CompilePolicy(r *config.Route, providers *auth.Providers, stores Stores) (*Policy, error) {
-	p := &Policy{Name: r.Name, Pos: r.Pos, revoked: stores.Revoked, pages: r.WebSocket != nil && r.WebSocket.HasEvents()}
+	p := &Policy{Name: r.Name, Pos: r.Pos, revoked: stores.Revoked, overload: stores.Overload, priority: Normal,
+		pages: r.WebSocket != nil && r.WebSocket.HasEvents()}
+	if named, ok := priorities[r.Priority]; ok {
+		p.priority = named
+	}
 	var errs config.Errors
 	var err error
 	if p.Auth, err = providers.Policy(r.Auth); err != nil {

@@ -18,6 +18,7 @@ const (
 	LimitExceeded
 	Unavailable // a dependency of the decision is down and the rule says deny
 	BadRequest
+	Overloaded          // the process is saturated
 	IdentityUnavailable // who the caller is, or what it may do, cannot be found out now
 )
 

@@ -15,6 +15,8 @@ type Config struct {
 	Log Log `yaml:"log"`
 	// How the process ends after SIGTERM.
 	Drain Drain `yaml:"drain"`
+	// When requests are turned away so that the others are served.
+	Overload Overload `yaml:"overload"`
 	// Where protobuf descriptors come from.
 	Descriptors []DescriptorSource `yaml:"descriptors"`
 	// HTTP rules for methods, in place of the annotations in their .proto files.

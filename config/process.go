@@ -59,3 +59,13 @@ type Drain struct {
 	// WebSocket clients are told to reconnect after a random time of at most this.
 	ReconnectSpread Duration `yaml:"reconnect_spread" default:"5s"`
 }
+
+// Overload is when the process sheds requests, by the priority of their routes.
+type Overload struct {
+	Pos Position `yaml:"-"`
+
+	// The most requests that the process serves at the same time. Routes of high priority have all of them, normal ones nine tenths, low ones eight; critical ones are not bounded. Sessions on the bus are not counted.
+	MaxConcurrency int `yaml:"max_concurrency" default:"100000" min:"1"`
+	// How long goroutines that are ready may wait for a processor, in the median over a tenth of a second, before requests are shed; a few milliseconds are a saturated process. 0: nothing is shed for it.
+	QueueDelay Duration `yaml:"queue_delay" default:"0s" max:"10s"`
+}

@@ -29,6 +29,8 @@ type Route struct {
 	ExternalAuth *ExternalAuth `yaml:"external_auth"`
 	// How often. Every rule must have room for the request.
 	RateLimits []RateLimit `yaml:"rate_limits"`
+	// Which routes are served first while the process has more to do than it can (docs/limits.md): low is shed first, critical never.
+	Priority string `yaml:"priority" default:"normal" enum:"low,normal,high,critical"`
 	// Which other web origins may call. Left out: none.
 	CORS *CORS `yaml:"cors"`
 	// How answers are compressed.

@@ -23,6 +23,7 @@ const (
 	IdentityUnavailable
 	RateLimitExceeded
 	LimitsUnavailable
+	Overloaded
 	TooManyConnections
 	ConnectionsExhausted
 	SessionNotFound
@@ -70,6 +71,7 @@ var table = [reasons]struct {
 	IdentityUnavailable:       {"IDENTITY_UNAVAILABLE", codes.Unavailable, http.StatusServiceUnavailable, "The caller cannot be identified now"},
 	RateLimitExceeded:         {"RATE_LIMIT_EXCEEDED", codes.ResourceExhausted, http.StatusTooManyRequests, "Too many requests"},
 	LimitsUnavailable:         {"LIMITS_UNAVAILABLE", codes.Unavailable, http.StatusServiceUnavailable, "The limits cannot be checked"},
+	Overloaded:                {"OVERLOADED", codes.Unavailable, http.StatusServiceUnavailable, "The gateway has too much to do"},
 	TooManyConnections:        {"TOO_MANY_CONNECTIONS", codes.ResourceExhausted, http.StatusTooManyRequests, "Too many connections"},
 	ConnectionsExhausted:      {"CONNECTIONS_EXHAUSTED", codes.Unavailable, http.StatusServiceUnavailable, "The node takes no more connections"},
 	SessionNotFound:           {"SESSION_NOT_FOUND", codes.NotFound, http.StatusNotFound, "There is no such session"},

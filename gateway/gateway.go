@@ -107,10 +107,11 @@ func (g *Gateway) start(ctx context.Context, cfg *config.Config) error {
 	g.leases = ratelimit.NewLeased(g.limits, memory)
 	revocations := new(auth.Revocations)
 	g.stores = admission.Stores{
-		Revoked: revocations,
-		Memory:  memory,
-		Redis:   ratelimit.NewDistributed(g.limits, memory),
-		Leased:  g.leases,
+		Revoked:  revocations,
+		Overload: admission.NewOverload(g.telemetry.RequestsInFlight),
+		Memory:   memory,
+		Redis:    ratelimit.NewDistributed(g.limits, memory),
+		Leased:   g.leases,
 	}
 	g.node = wsbridge.NewNode(wsbridge.Options{
 		Redis: g.redis.servers, Prefix: g.redis.prefix, Logger: g.telemetry.Logger, Metrics: busMetrics{g.telemetry},
@@ -214,6 +215,9 @@ func (g *Gateway) close() {
 	}
 	if s := g.snapshot.Load(); s != nil {
 		s.close()
+	}
+	if g.stores.Overload != nil {
+		g.stores.Overload.Close()
 	}
 	if g.limits != nil {
 		g.leases.Close()

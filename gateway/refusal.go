@@ -81,6 +81,8 @@ func reasonOf(k admission.Kind) fault.Reason {
 		return fault.PermissionDenied
 	case admission.LimitExceeded:
 		return fault.RateLimitExceeded
+	case admission.Overloaded:
+		return fault.Overloaded
 	case admission.BadRequest:
 		return fault.MalformedPath
 	case admission.IdentityUnavailable:
@@ -102,6 +104,8 @@ func refusalOf(k admission.Kind) telemetry.Refusal {
 		return telemetry.RefusedPermission
 	case admission.LimitExceeded:
 		return telemetry.RefusedLimit
+	case admission.Overloaded:
+		return telemetry.RefusedOverloaded
 	case admission.BadRequest:
 		return telemetry.RefusedBadRequest
 	}

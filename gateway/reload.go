@@ -130,6 +130,7 @@ func (g *Gateway) rebuildLocked(ctx context.Context, cfg *config.Config) error {
 	g.loader = loader
 	g.swap(s)
 	g.telemetry.Configure(cfg.Log)
+	g.stores.Overload.Configure(cfg.Overload.MaxConcurrency, cfg.Overload.QueueDelay.Std())
 	return g.watchConfig(watchedFiles(cfg))
 }
 

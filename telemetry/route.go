@@ -156,11 +156,12 @@ const (
 	RefusedLimit
 	RefusedUnavailable
 	RefusedBadRequest
+	RefusedOverloaded
 	refusalReasons
 )
 
 func (f Refusal) String() string {
-	return [...]string{"no_route", "method_not_allowed", "unauthenticated", "permission_denied", "limit_exceeded", "unavailable", "bad_request"}[f]
+	return [...]string{"no_route", "method_not_allowed", "unauthenticated", "permission_denied", "limit_exceeded", "unavailable", "bad_request", "overloaded"}[f]
 }
 
 // Refused counts one refusal.
