@@ -37,6 +37,14 @@ type Route struct {
 	Compression Compression `yaml:"compression"`
 	// The longest time for a request, from its headers to its last byte; for a stream 0, no limit, is common. An upgraded connection of an http route may last longer: it has idle_timeout.
 	Timeout Duration `yaml:"timeout" default:"30s"`
+	// The longest time until a backend answers: for one message all of the answer, else its headers. Left out: as long as timeout lets it.
+	TryTimeout Duration `yaml:"try_timeout"`
+	// The longest silence of a stream of gRPC or of an HTTP answer, in both directions. Left out: any.
+	StreamIdleTimeout Duration `yaml:"stream_idle_timeout"`
+	// How requests that failed are tried again. Left out: they are not, but for those that cannot have begun.
+	Retry *Retry `yaml:"retry"`
+	// When a request that takes long is sent to a second endpoint. Left out: never.
+	Hedge *Hedge `yaml:"hedge"`
 	// The largest request body, and for gRPC the largest message.
 	MaxBodySize Size `yaml:"max_body_size" default:"4MiB" min:"1"`
 }

@@ -26,6 +26,10 @@ type Upstream struct {
 	HealthCheck *HealthCheck `yaml:"health_check"`
 	// When those that fail get no requests for a while. Left out: never, but for those that cannot be connected to.
 	OutlierDetection *OutlierDetection `yaml:"outlier_detection"`
+	// How many of the requests under way may be retries.
+	RetryBudget RetryBudget `yaml:"retry_budget"`
+	// How many requests there are at a time. Left out: any number.
+	Concurrency *Concurrency `yaml:"concurrency"`
 	// TLS towards the backends. Left out: plain text.
 	TLS *ClientTLS `yaml:"tls"`
 	// Connections kept to each endpoint.

@@ -58,6 +58,7 @@ func (v *validator) routes() {
 		}
 		v.rateLimits(r.RateLimits, ofRequests)
 		v.compression(&r.Compression)
+		v.resilience(r)
 	}
 }
 

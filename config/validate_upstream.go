@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -22,6 +23,9 @@ func (v *validator) upstreams() {
 		}
 		v.balancing(&u.Balancing)
 		v.health(u)
+		if c := u.Concurrency; c != nil && c.Adaptive && c.MinRequests > c.MaxRequests {
+			v.errorf(v.at(&c.MinRequests, c.Pos), "min_requests: it is more than max_requests, %d", c.MaxRequests)
+		}
 	}
 }
 
@@ -94,6 +98,21 @@ func (v *validator) health(u *Upstream) {
 	}
 	if o := u.OutlierDetection; o != nil && o.MaxEjection < o.BaseEjection {
 		v.errorf(v.at(&o.MaxEjection, o.Pos), "max_ejection: it is shorter than base_ejection, %s", o.BaseEjection)
+	}
+}
+
+func (v *validator) resilience(r *Route) {
+	if r.GRPC == nil && r.HTTP == nil && (r.Retry != nil || r.Hedge != nil || r.TryTimeout > 0 || r.StreamIdleTimeout > 0) {
+		v.errorf(r.Pos, "routes: retry, hedge, try_timeout and stream_idle_timeout are for grpc and http routes")
+	}
+	if t := r.Retry; t != nil {
+		v.words(t.On, t.Pos, "on", func(string) error { return nil })
+		if t.MaxBackoff < t.Backoff {
+			v.errorf(v.at(&t.MaxBackoff, t.Pos), "max_backoff: it is shorter than backoff, %s", t.Backoff)
+		}
+		if slices.Contains(t.On, "timeout") && r.TryTimeout == 0 {
+			v.errorf(t.Pos, "on: timeout needs the route's try_timeout")
+		}
 	}
 }
 

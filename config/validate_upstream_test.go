@@ -50,6 +50,22 @@ c.yaml:3:70: service: it is for type grpc
 c.yaml:4:68: path: "x" does not begin with /
 c.yaml:5:69: max_ejection: it is shorter than base_ejection, 30s
 `},
+		{"resilience that cannot be", `
+upstreams:
+  - {name: a, endpoints: ["a:1"], concurrency: {adaptive: true, max_requests: 5}}
+routes:
+  - {name: a, match: {path: /a}, respond: {}, try_timeout: 1s}
+  - {name: b, grpc: {upstream: a}, retry: {on: [timeout, timeout], backoff: 1s}}
+  - {name: c, grpc: {upstream: a}, retry: {on: [never]}, hedge: {}}
+`, `
+c.yaml:2:48: min_requests: it is more than max_requests, 5
+c.yaml:4:5: routes: retry, hedge, try_timeout and stream_idle_timeout are for grpc and http routes
+c.yaml:5:43: max_backoff: it is shorter than backoff, 1s
+c.yaml:5:43: on: timeout needs the route's try_timeout
+c.yaml:5:58: on: "timeout" is in the list twice
+c.yaml:6:49: on: "never" is not one of reset, timeout, gateway, 5xx, cancelled, deadline_exceeded, resource_exhausted, aborted, internal, unknown or data_loss
+c.yaml:6:65: hedge: after is missing
+`},
 		{"balancing that contradicts itself", `
 upstreams:
   - {name: a, endpoints: ["a:1"], balancing: {policy: hash}}

@@ -38,6 +38,7 @@ const (
 	DescriptorsMissing
 	UpstreamUnreachable
 	UpstreamDisconnected
+	UpstreamOverloaded
 	UpstreamAnswerInvalid
 	UpstreamAnswerTooLarge
 	UpstreamResponseInvalid
@@ -86,6 +87,7 @@ var table = [reasons]struct {
 	DescriptorsMissing:        {"DESCRIPTORS_MISSING", codes.Unavailable, http.StatusServiceUnavailable, "The service is not described yet"},
 	UpstreamUnreachable:       {"UPSTREAM_UNREACHABLE", codes.Unavailable, http.StatusServiceUnavailable, "No backend can be reached"},
 	UpstreamDisconnected:      {"UPSTREAM_DISCONNECTED", codes.Unavailable, http.StatusServiceUnavailable, "The backend broke the connection"},
+	UpstreamOverloaded:        {"UPSTREAM_OVERLOADED", codes.Unavailable, http.StatusServiceUnavailable, "The backends have as many requests as they may"},
 	UpstreamAnswerInvalid:     {"UPSTREAM_ANSWER_INVALID", codes.Internal, http.StatusInternalServerError, "The backend's answer is malformed"},
 	UpstreamAnswerTooLarge:    {"UPSTREAM_ANSWER_TOO_LARGE", codes.Internal, http.StatusInternalServerError, "The backend's answer is too large"},
 	UpstreamResponseInvalid:   {"UPSTREAM_RESPONSE_INVALID", codes.Unavailable, http.StatusBadGateway, "The backend's answer is not valid HTTP"},

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/crossgate/crossgate/admission"
 	"github.com/crossgate/crossgate/auth"
@@ -187,8 +188,7 @@ func (c *compiler) grpc(cfg *config.Route, policy *admission.Policy, r *route) {
 	}
 	g := &grpcRoute{compiler: c, cfg: cfg, policy: policy, route: r, pool: pool,
 		options: transcoder.Options{
-			Backend: pool,
-			Codec:   &c.codec,
+			Codec: &c.codec,
 			JSON: codec.Options{
 				ProtoNames:      cfg.GRPC.JSON.Names == "proto",
 				EmitUnpopulated: cfg.GRPC.JSON.Unpopulated == "emit",
@@ -208,7 +208,7 @@ func (c *compiler) grpc(cfg *config.Route, policy *admission.Policy, r *route) {
 			Timeout:            cfg.Timeout.Std(),
 		}}
 	g.rpc = rpc.Options{
-		Backend: pool, MaxMessage: int64(cfg.MaxBodySize), MaxAnswer: pool.MaxMessageSize(), Timeout: cfg.Timeout.Std(),
+		Backend: pool.For(cfg, false), MaxMessage: int64(cfg.MaxBodySize), MaxAnswer: pool.MaxMessageSize(), Timeout: cfg.Timeout.Std(),
 		Codec: g.options.Codec, JSON: g.options.JSON,
 	}
 	g.description = &described{
@@ -275,6 +275,8 @@ func (g *grpcRoute) service(s *descriptors.Service) {
 	for _, m := range s.Methods {
 		name := string(m.Descriptor.FullName())
 		options := g.options
+		backend := g.pool.For(g.cfg, idempotent(m))
+		options.Backend = backend
 		options.KeepUpdateMask = slices.ContainsFunc(g.cfg.GRPC.KeepUpdateMask, func(s string) bool { return descriptors.Selects(s, name) })
 		var ok bool
 		if options.Rules, ok = g.validation(m); !ok {
@@ -286,7 +288,7 @@ func (g *grpcRoute) service(s *descriptors.Service) {
 			continue
 		}
 		calls := g.rpc
-		calls.Rules = options.Rules
+		calls.Rules, calls.Backend = options.Rules, backend
 		h, err := rpc.New(m, calls)
 		if err != nil {
 			g.errs.Add(g.cfg.GRPC.Pos, err)
@@ -314,6 +316,14 @@ func (g *grpcRoute) service(s *descriptors.Service) {
 			g.describe(m, descriptors.Binding{HTTPMethod: http.MethodPost, Template: m.FullMethod, Body: "*"}, nil)
 		}
 	}
+}
+
+// idempotent reports whether a method may be repeated: it says so itself, or has a binding by GET, which must be safe
+// (AIP-131).
+func idempotent(m *descriptors.Method) bool {
+	o, _ := m.Descriptor.Options().(*descriptorpb.MethodOptions)
+	return o.GetIdempotencyLevel() != descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN ||
+		slices.ContainsFunc(m.Bindings, func(b descriptors.Binding) bool { return b.HTTPMethod == http.MethodGet })
 }
 
 func (g *grpcRoute) binding(m *descriptors.Method, b descriptors.Binding, options transcoder.Options) {

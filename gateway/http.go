@@ -28,7 +28,7 @@ func (c *compiler) http(cfg *config.Route, policy *admission.Policy, r *route) {
 		return
 	}
 	h, err := proxy.Compile(cfg.HTTP, proxy.Options{
-		Backend: pool, Template: template, Prefix: cfg.Match.PathPrefix, Timeout: cfg.Timeout.Std(), MaxBody: int64(cfg.MaxBodySize),
+		Backend: pool.For(cfg, false), Template: template, Prefix: cfg.Match.PathPrefix, Timeout: cfg.Timeout.Std(), MaxBody: int64(cfg.MaxBodySize),
 		Tunnels: tunnels{c.sockets}, OwnCORS: cfg.CORS != nil,
 	})
 	if err != nil {

@@ -29,6 +29,9 @@ type metrics struct {
 	buildInfo *prometheus.GaugeVec
 	endpoints *prometheus.GaugeVec
 	ejections *prometheus.CounterVec
+
+	retries, hedges, rejections *prometheus.CounterVec
+	concurrency                 *prometheus.GaugeVec
 }
 
 func newMetrics() metrics {
@@ -65,12 +68,16 @@ func newMetrics() metrics {
 			Help: "Connections of nodes that are gone, which this node has taken out of channels."}),
 		PresenceFails: prometheus.NewCounter(prometheus.CounterOpts{Name: "crossgate_presence_failures_total",
 			Help: "Changes of presence that Redis did not take, and that are told again."}),
-		reloads:   counter("config_reloads_total", "Snapshots compiled, by result.", "result"),
-		reloadAt:  gauge("config_last_reload_success_timestamp_seconds", "When the snapshot in force was installed."),
-		services:  gauges("descriptor_services", "gRPC services known, by descriptor source.", "source"),
-		endpoints: gauges("upstream_endpoints", "Endpoints of an upstream: all that are known, those that checks find unhealthy, and those that are ejected.", "upstream", "state"),
-		ejections: counter("upstream_ejections_total", "Endpoints taken out for failing requests, by reason.", "upstream", "reason"),
-		buildInfo: gauges("build_info", "1, labelled with the version.", "version", "go_version"),
+		reloads:     counter("config_reloads_total", "Snapshots compiled, by result.", "result"),
+		reloadAt:    gauge("config_last_reload_success_timestamp_seconds", "When the snapshot in force was installed."),
+		services:    gauges("descriptor_services", "gRPC services known, by descriptor source.", "source"),
+		endpoints:   gauges("upstream_endpoints", "Endpoints of an upstream: all that are known, those that checks find unhealthy, and those that are ejected.", "upstream", "state"),
+		ejections:   counter("upstream_ejections_total", "Endpoints taken out for failing requests, by reason.", "upstream", "reason"),
+		retries:     counter("upstream_retries_total", "Requests tried again, or not for want of budget.", "upstream", "result"),
+		hedges:      counter("upstream_hedges_total", "Requests sent to a second endpoint because the first took long.", "upstream"),
+		rejections:  counter("upstream_rejections_total", "Requests turned away because too many were under way.", "upstream", "reason"),
+		concurrency: gauges("upstream_concurrency_limit", "How many requests may be under way at a time.", "upstream"),
+		buildInfo:   gauges("build_info", "1, labelled with the version.", "version", "go_version"),
 	}
 }
 
@@ -79,7 +86,8 @@ func (m *metrics) all() []prometheus.Collector {
 		m.decisions,
 		m.requests, m.duration, m.bytesIn, m.bytesOut, m.refusals, m.wsOpen, m.wsFrames,
 		m.wsCloses, m.wsLimits, m.limits, m.BusUp, m.BusBreaks, m.BusDrops, m.Present, m.PresenceSwept, m.PresenceFails, m.reloads, m.reloadAt,
-		m.services, m.endpoints, m.ejections, m.buildInfo,
+		m.services, m.buildInfo,
+		m.endpoints, m.ejections, m.retries, m.hedges, m.rejections, m.concurrency,
 	}
 }
 

@@ -29,8 +29,10 @@ func (m *UpstreamMetrics) Close() {
 	}
 	delete(m.t.upstreams, m.name)
 	gone := prometheus.Labels{"upstream": m.name}
-	m.t.endpoints.DeletePartialMatch(gone)
-	m.t.ejections.DeletePartialMatch(gone)
+	for _, vec := range []*prometheus.MetricVec{m.t.endpoints.MetricVec, m.t.ejections.MetricVec, m.t.retries.MetricVec, m.t.hedges.MetricVec,
+		m.t.rejections.MetricVec, m.t.concurrency.MetricVec} {
+		vec.DeletePartialMatch(gone)
+	}
 }
 
 // Endpoints publishes how many endpoints there are, how many of them checks find unhealthy, and how many are ejected.
@@ -47,5 +49,33 @@ func (m *UpstreamMetrics) Endpoints(all, unhealthy, ejected int) {
 func (m *UpstreamMetrics) Ejected(why string) {
 	if m != nil {
 		m.t.ejections.WithLabelValues(m.name, why).Inc()
+	}
+}
+
+// Retried counts a request that is tried again, or that is not.
+func (m *UpstreamMetrics) Retried(result string) {
+	if m != nil {
+		m.t.retries.WithLabelValues(m.name, result).Inc()
+	}
+}
+
+// Hedged counts a request that goes to a second endpoint.
+func (m *UpstreamMetrics) Hedged() {
+	if m != nil {
+		m.t.hedges.WithLabelValues(m.name).Inc()
+	}
+}
+
+// Rejected counts a request that is turned away.
+func (m *UpstreamMetrics) Rejected(why string) {
+	if m != nil {
+		m.t.rejections.WithLabelValues(m.name, why).Inc()
+	}
+}
+
+// ConcurrencyLimit publishes how many requests may be under way.
+func (m *UpstreamMetrics) ConcurrencyLimit(n int) {
+	if m != nil {
+		m.t.concurrency.WithLabelValues(m.name).Set(float64(n))
 	}
 }

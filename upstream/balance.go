@@ -75,6 +75,18 @@ type turn struct {
 	first int
 	n     int
 	fresh bool // the view is not the first one any more
+
+	limited bool // what the try may take is less than what the caller would wait
+}
+
+// spent reports whether the request has been to all endpoints.
+func (t *turn) spent() bool { return t.n >= len(t.view.endpoints) }
+
+// skip leaves the next endpoint to another try of the same request.
+func (t *turn) skip() {
+	if t.n+1 < len(t.view.endpoints) {
+		t.n++
+	}
 }
 
 // turn chooses an endpoint for a request. Of a pool that does not know its endpoints yet it waits for them, for as long as

@@ -23,8 +23,22 @@ func (p *Pool) Invoke(ctx context.Context, call *Call, reply *Reply) error {
 	return t.invoke(ctx, call, reply)
 }
 
-// invoke makes a unary call at the next endpoint that begins with it.
+// invoke makes a unary call at the next endpoint that begins with it, when the pool lets it in.
 func (t *turn) invoke(ctx context.Context, call *Call, reply *Reply) error {
+	g := t.pool.gate
+	if g == nil {
+		return t.call(ctx, call, reply)
+	}
+	if err := g.enter(ctx, call.Deadline); err != nil {
+		return err
+	}
+	start := time.Now()
+	err := t.call(ctx, call, reply)
+	g.leave(time.Since(start), outcomeOf(ctx, err))
+	return err
+}
+
+func (t *turn) call(ctx context.Context, call *Call, reply *Reply) error {
 	if d, ok := ctx.Deadline(); ok && (call.Deadline.IsZero() || d.Before(call.Deadline)) {
 		call.Deadline = d
 	}
@@ -59,7 +73,11 @@ func (t *turn) invoke(ctx context.Context, call *Call, reply *Reply) error {
 		}
 		err := c.Invoke(ctx, call, reply)
 		if !unary.NotSent(err) {
-			r.done(outcomeOf(ctx, err))
+			o := outcomeOf(ctx, err)
+			if o == endedByTimeout && t.limited {
+				o = gatewayFailed
+			}
+			r.done(o)
 			return err
 		}
 		r.done(unjudged)

@@ -78,6 +78,7 @@ const patience = time.Second
 type ride struct {
 	endpoint *endpoint
 	start    time.Time // zero where outcomes do not matter
+	gate     *gate     // that it leaves when it is done; nil for none
 }
 
 // take begins a request at e; false when e has gone.
@@ -90,7 +91,7 @@ func (e *endpoint) take() (ride, bool) {
 		e.active.Add(-1)
 		return r, false
 	}
-	if e.judged {
+	if e.judged || e.pool.gate != nil {
 		r.start = time.Now()
 	}
 	return r, true
@@ -104,6 +105,9 @@ func (r ride) done(o outcome) {
 	}
 	if e.judged && (o != endedByTimeout || time.Since(r.start) >= patience) {
 		e.judge(o)
+	}
+	if r.gate != nil {
+		r.gate.leave(time.Since(r.start), unjudged) // how long a stream takes is not up to the backend
 	}
 	if e.active.Add(-1) == 0 && e.retired.Load() {
 		e.pool.mu.Lock()

@@ -163,23 +163,24 @@ func TestABackendThatFailsIsEjectedAfterFiveFailedCalls(t *testing.T) {
 	bad.fails.Store(true)
 	cfg := upstreamOf(good.address, bad.address)
 	cfg.OutlierDetection = &config.OutlierDetection{
-		ConsecutiveFailures: 5, Interval: config.Duration(10 * time.Millisecond), BaseEjection: config.Duration(200 * time.Millisecond),
+		ConsecutiveFailures: 5, Interval: config.Duration(10 * time.Millisecond), BaseEjection: config.Duration(2 * time.Second),
 		MaxEjection: config.Duration(time.Minute), MaxEjected: 50,
 	}
 	p := openSet(t, nil, cfg).Pool("shop")
 	ctx := testContext(t)
-	failures := 0
-	for i := 0; i < 200 || failures < 5; i++ {
+	for failures := 0; failures < 5; {
 		if _, err := call(ctx, p, "x"); status.Code(err) == codes.Unavailable {
 			failures++
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		if failures == 5 && ejected(p) == "" {
-			t.Fatal("it is not ejected after five failures")
-		}
-		if failures >= 5 && i > 100 {
-			break
+	}
+	if ejected(p) != bad.address {
+		t.Fatal("it is not ejected after five failures")
+	}
+	for range 20 {
+		if got, err := call(ctx, p, "x"); err != nil || got != good.address {
+			t.Fatalf("answered by %q, %v", got, err)
 		}
 	}
 	bad.fails.Store(false)

@@ -22,6 +22,8 @@ type Pool struct {
 	plain   bool // one endpoint that never changes, and nothing to know of it
 	view    atomic.Pointer[view]
 	count   atomic.Uint32
+	gate    *gate // nil where any number of requests may be under way
+	budget  budget
 	holders atomic.Int32  // sets that have this pool
 	learnt  chan struct{} // closed when the first endpoints are known; nil where they always are
 
@@ -60,11 +62,13 @@ func open(cfg *config.Upstream, o *Options, prev *Pool) (*Pool, error) {
 	if o.Telemetry != nil {
 		p.metrics = o.Telemetry.Upstream(p.name)
 	}
+	p.budget = newBudget(cfg.RetryBudget)
+	p.gate = newGate(p, cfg.Concurrency)
 	p.running, p.stop = context.WithCancel(context.Background())
 	p.holders.Store(1)
 	p.view.Store(&view{})
 	listed := staticEndpoints(cfg)
-	p.plain = len(listed) == 1 && cfg.HealthCheck == nil && cfg.OutlierDetection == nil
+	p.plain = len(listed) == 1 && cfg.HealthCheck == nil && cfg.OutlierDetection == nil && cfg.Concurrency == nil
 	if listed == nil {
 		p.learnt = make(chan struct{})
 	}

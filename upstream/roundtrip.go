@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -26,8 +27,22 @@ func (p *Pool) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.roundTrip(r)
 }
 
-// roundTrip passes a request to the next endpoint that can be connected to.
+// roundTrip passes a request to the next endpoint that can be connected to, when the pool lets it in.
 func (t *turn) roundTrip(r *http.Request) (*http.Response, error) {
+	g := t.pool.gate
+	if g != nil {
+		if err := g.enter(r.Context(), deadlineOf(r.Context())); err != nil {
+			return nil, err
+		}
+	}
+	answer, err := t.pass(r, g)
+	if err != nil && g != nil {
+		g.leave(0, unjudged)
+	}
+	return answer, err
+}
+
+func (t *turn) pass(r *http.Request, g *gate) (*http.Response, error) {
 	ctx, body := r.Context(), r.Body
 	if body != nil {
 		r = r.WithContext(ctx)
@@ -53,11 +68,14 @@ func (t *turn) roundTrip(r *http.Request) (*http.Response, error) {
 		}
 		answer, err := e.transportFor(r).RoundTrip(r)
 		if err == nil {
+			ride.gate = g
 			ride.follow(answer)
 			return answer, nil
 		}
 		if failed := (*connectError)(nil); !errors.As(err, &failed) || ctx.Err() != nil {
 			switch {
+			case errors.Is(context.Cause(ctx), errTryTimeout):
+				ride.done(gatewayFailed)
 			case ctx.Err() != nil:
 				ride.done(outcomeOfContext(ctx))
 			case sent.isBroken():

@@ -19,8 +19,23 @@ func (p *Pool) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 	return t.newStream(ctx, desc, method)
 }
 
-// newStream opens a stream at the next endpoint that can be reached.
+// newStream opens a stream at the next endpoint that can be reached, when the pool lets it in.
 func (t *turn) newStream(ctx context.Context, desc *grpc.StreamDesc, method string) (grpc.ClientStream, error) {
+	g := t.pool.gate
+	if g == nil {
+		return t.open(ctx, desc, method, nil)
+	}
+	if err := g.enter(ctx, deadlineOf(ctx)); err != nil {
+		return nil, err
+	}
+	s, err := t.open(ctx, desc, method, g)
+	if err != nil {
+		g.leave(0, unjudged)
+	}
+	return s, err
+}
+
+func (t *turn) open(ctx context.Context, desc *grpc.StreamDesc, method string, g *gate) (grpc.ClientStream, error) {
 	var last error
 	for {
 		e, anyway := t.next(ctx)
@@ -40,6 +55,7 @@ func (t *turn) newStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 			if !e.tracked {
 				return stream{s, ctx}, nil
 			}
+			r.gate = g
 			tracked := &trackedStream{stream: stream{s, ctx}, ride: r}
 			tracked.stop = context.AfterFunc(ctx, func() { tracked.end(outcomeOfContext(ctx)) })
 			return tracked, nil

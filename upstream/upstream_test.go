@@ -33,8 +33,9 @@ type backend struct {
 	conns   atomic.Int32
 	creds   credentials.TransportCredentials
 	health  *health.Server
-	fails   atomic.Bool // every call but those of checks
-	ended   chan error  // what a /t.T/Hang call's context ended with
+	fails   atomic.Bool                              // every call but those of checks
+	script  func(n int32, s grpc.ServerStream) error // of the n-th call; nil answers it. Set before any
+	ended   chan error                               // what a /t.T/Hang call's context ended with
 }
 
 func startBackend(t testing.TB, creds credentials.TransportCredentials) *backend {
@@ -77,7 +78,12 @@ func (l countingListener) Accept() (net.Conn, error) {
 }
 
 func (b *backend) handle(_ any, s grpc.ServerStream) error {
-	b.calls.Add(1)
+	n := b.calls.Add(1)
+	if b.script != nil {
+		if err := b.script(n, s); err != nil {
+			return err
+		}
+	}
 	if b.fails.Load() {
 		return status.Error(codes.Unavailable, "it fails")
 	}

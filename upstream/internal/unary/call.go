@@ -22,7 +22,9 @@ type Call struct {
 type Reply struct {
 	Header  metadata.MD // nil when there is none besides gRPC's own
 	Trailer metadata.MD
-	body    []byte
+	// Pushback is what grpc-retry-pushback-ms says, empty for nothing (gRFC A6).
+	Pushback string
+	body     []byte
 }
 
 // Bytes returns the message in wire format, valid until Reset.
@@ -36,7 +38,7 @@ const keepable = 1 << 20
 
 // Reset empties r for the next call.
 func (r *Reply) Reset() {
-	r.Header, r.Trailer, r.body = nil, nil, r.body[:0]
+	r.Header, r.Trailer, r.Pushback, r.body = nil, nil, "", r.body[:0]
 	if cap(r.body) > keepable {
 		r.body = nil
 	}

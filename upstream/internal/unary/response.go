@@ -56,6 +56,8 @@ func (s *stream) field(f hpack.HeaderField, md *metadata.MD) {
 		a.hasStatus, a.code = true, codes.Code(n)
 	case "grpc-message":
 		a.message = unescape(f.Value)
+	case "grpc-retry-pushback-ms":
+		s.reply.Pushback = f.Value
 	case "grpc-status-details-bin":
 		a.details, _ = decodeBinary(f.Value)
 	default:
