@@ -197,13 +197,13 @@ func (p *rolls) callOne(l *roll) bool {
 	if !p.lives() || hold && p.dropping[l.channel] {
 		return false
 	}
-	node := p.name
+	node, ttl := p.name, l.rule.ttl
 	changes, who := l.changes(node)
 	p.mu.Unlock()
 	var epoch string
 	var err error
 	if hold {
-		err = p.store.HoldPresence(p.ctx, p.node.keys, node, l.channel, l.rule.ttl)
+		err = p.store.HoldPresence(p.ctx, p.node.keys, node, l.channel, ttl)
 	}
 	if err == nil {
 		epoch, _, err = p.store.ChangePresence(p.ctx, p.node.keys, l.channel, node, changes)
