@@ -213,3 +213,25 @@ func TestWithoutAnAnswerToTheConnectTheClientIsToTryAgain(t *testing.T) {
 	g.dial(t, nil).wantClose(websocket.StatusTryAgainLater)
 	redistest.Eventually(t, "all are counted", func() bool { return g.of("closed 1013") == 3 })
 }
+
+func TestAClientWithoutWebSocketIsSubscribedAndPresentToo(t *testing.T) {
+	g, rdb := start(t, `connect: {ask: true}, subscribe: ["user:{sub}"], channels: [{pattern: "user:*", presence: {}}]`)
+	serve(t, rdb, func(s *service.Service) {
+		s.Welcome(func(_ context.Context, m *service.Message) (*bus.Welcome, error) {
+			return &bus.Welcome{Allow: m.User == "ann", Reason: "not you", Info: json.RawMessage(`{"by":"events"}`)}, nil
+		})
+	})
+	ann := g.events(t, "?token="+token(t, "ann", time.Hour))
+	ann.want(subscribed("user:ann"))
+	redistest.Eventually(t, "the client is present", func() bool {
+		p, err := g.Presence(t.Context(), "user:ann", "", 10)
+		return err == nil && len(p.Members) == 1 && string(p.Members[0].Info) == `{"by":"events"}`
+	})
+	bob := g.events(t, "?token="+token(t, "bob", time.Hour))
+	bob.wantEnd(int(wsbridge.CloseRefused))
+	ann.leave()
+	redistest.Eventually(t, "the client is gone", func() bool {
+		p, err := g.Presence(t.Context(), "user:ann", "", 0)
+		return err == nil && p.Connections == 0
+	})
+}

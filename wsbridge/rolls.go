@@ -86,7 +86,7 @@ func (p *rolls) join(channel string, rule *presenceRule, connection, user string
 	defer p.mu.Unlock()
 	l := p.rolls[channel]
 	if l == nil {
-		l = &roll{channel: channel, members: map[string]*attendee{}, changed: map[string]struct{}{}}
+		l = &roll{channel: channel, members: map[string]*attendee{}}
 		p.rolls[channel] = l
 	}
 	l.rule = rule
@@ -96,7 +96,7 @@ func (p *rolls) join(channel string, rule *presenceRule, connection, user string
 		p.node.metrics.Present(1)
 	}
 	l.members[connection] = &attendee{user: user, info: info, told: told}
-	l.changed[connection] = struct{}{}
+	l.change(connection)
 	p.begin()
 	p.enqueue(l)
 	return told
@@ -125,7 +125,7 @@ func (p *rolls) remove(l *roll, connection string) {
 	a.done()
 	p.node.metrics.Present(-1)
 	delete(l.members, connection)
-	l.changed[connection] = struct{}{}
+	l.change(connection)
 	p.enqueue(l)
 }
 
@@ -142,7 +142,7 @@ func (p *rolls) restore(channel string) {
 func (p *rolls) tellAll(l *roll, but string) {
 	for connection, a := range l.members {
 		if but == "" || a.epoch != but {
-			l.changed[connection] = struct{}{}
+			l.change(connection)
 		}
 	}
 	p.enqueue(l)
@@ -214,7 +214,7 @@ func (p *rolls) callOne(l *roll) bool {
 			a.done()
 		}
 		if err != nil {
-			l.changed[changes[i].Connection] = struct{}{}
+			l.change(changes[i].Connection)
 		} else if a != nil {
 			a.epoch = epoch
 		}
@@ -237,6 +237,14 @@ func (p *rolls) callOne(l *roll) bool {
 	return true
 }
 
+// change has Redis told of a connection. The caller holds the lock.
+func (l *roll) change(connection string) {
+	if l.changed == nil {
+		l.changed = map[string]struct{}{}
+	}
+	l.changed[connection] = struct{}{}
+}
+
 // changes takes some of what has changed, and whom it is about, nil for who has left. The caller holds the lock.
 func (l *roll) changes(node string) (changes []bus.PresenceChange, who []*attendee) {
 	for connection := range l.changed {
@@ -251,6 +259,9 @@ func (l *roll) changes(node string) (changes []bus.PresenceChange, who []*attend
 			c.Entry = bus.AppendPresence(nil, node, l.rule.events, a.user, a.info)
 		}
 		changes, who = append(changes, c), append(who, a)
+	}
+	if len(l.changed) == 0 {
+		l.changed = nil // a map keeps the memory of its fullest time
 	}
 	return changes, who
 }
