@@ -286,14 +286,23 @@ func publishRounds(ctx context.Context, t *testing.T, rdb *redis.Client, publish
 	stop := make(chan struct{})
 	var publishing sync.WaitGroup
 	publishing.Go(func() {
-		// In whole rounds over the channels, so that all end with the same number. Who is late catches up.
+		// In whole rounds over the channels, so that all end with the same number. What is late goes together.
 		due := time.Now()
 		for round := 0; ; round++ {
-			for i := range rollingChannels {
+			for i := 0; i < rollingChannels; {
 				time.Sleep(time.Until(due))
-				due = due.Add(rollingPause)
-				if err := publisher.SendChannel(ctx, fmt.Sprintf("room:%d", i), round); err != nil {
-					t.Error(err)
+				var sending sync.WaitGroup
+				for now := time.Now(); i < rollingChannels && !due.After(now); i++ {
+					due = due.Add(rollingPause)
+					channel := fmt.Sprintf("room:%d", i)
+					sending.Go(func() {
+						if err := publisher.SendChannel(ctx, channel, round); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				sending.Wait()
+				if ctx.Err() != nil {
 					return
 				}
 			}
