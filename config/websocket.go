@@ -12,6 +12,8 @@ type WebSocketRoute struct {
 	Mode string `yaml:"mode" default:"envelope" enum:"envelope,raw"`
 	// Whether clients without WebSocket may come by server-sent events and POST at the same path. Only where mode is envelope.
 	SSE bool `yaml:"sse" default:"true"`
+	// Compression of messages with clients that can (permessage-deflate, RFC 7692). Left out: none.
+	Compression *MessageCompression `yaml:"compression"`
 	// Web origins that may connect: scheme://host[:port], or "*". Left out: only the origin of the gateway itself.
 	Origins []string `yaml:"origins"`
 	// How inbound messages reach the service: published to every replica, or queued for exactly one, losing none in a crash.
@@ -46,6 +48,16 @@ type WebSocketRoute struct {
 	PingTimeout Duration `yaml:"ping_timeout" default:"10s" min:"10ms"`
 	// How long a message with an id waits for the service's reply.
 	ReplyTimeout Duration `yaml:"reply_timeout" default:"10s" min:"10ms"`
+}
+
+// MessageCompression is how the messages of WebSockets are compressed, each by itself.
+type MessageCompression struct {
+	Pos Position `yaml:"-"`
+
+	// The smallest message to a client that is compressed.
+	MinSize Size `yaml:"min_size" default:"512B" min:"1"`
+	// Whether a client may compress a message by what it has sent before, which costs 32 KiB for each connection that does.
+	ContextTakeover bool `yaml:"context_takeover" default:"false"`
 }
 
 // HasEvents reports whether clients without WebSocket are served.

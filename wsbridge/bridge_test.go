@@ -339,6 +339,13 @@ func (g *gateway) dialRaw(t *testing.T) *rawConn { return g.dialRawWith(t, "") }
 // dialRawWith sends frames along with the handshake.
 func (g *gateway) dialRawWith(t *testing.T, early string) *rawConn {
 	t.Helper()
+	c, _ := g.shakeHands(t, "", early)
+	return c
+}
+
+// shakeHands returns the answer's header too.
+func (g *gateway) shakeHands(t *testing.T, header, early string) (c *rawConn, answer string) {
+	t.Helper()
 	conn, err := net.Dial("tcp", g.server.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -346,7 +353,7 @@ func (g *gateway) dialRawWith(t *testing.T, early string) *rawConn {
 	t.Cleanup(func() { conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: %s\r\n\r\n%s", wsbridge.Subprotocol, early)
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: %s\r\n%s\r\n%s", wsbridge.Subprotocol, header, early)
 	var head []byte
 	for one := make([]byte, 1); !strings.HasSuffix(string(head), "\r\n\r\n"); head = append(head, one...) {
 		if _, err := conn.Read(one); err != nil {
@@ -356,7 +363,7 @@ func (g *gateway) dialRawWith(t *testing.T, early string) *rawConn {
 	if !strings.HasPrefix(string(head), "HTTP/1.1 101 ") {
 		t.Fatalf("the upgrade is refused: %s", head)
 	}
-	return &rawConn{conn, t}
+	return &rawConn{conn, t}, string(head)
 }
 
 // frame writes one masked frame; the mask is zero, so that the payload is as it is.

@@ -35,6 +35,28 @@ func TestAFrameForManyIsEncodedOnce(t *testing.T) {
 	}
 }
 
+func TestWhatNobodyNeedsIsNotMadeOfABroadcast(t *testing.T) {
+	s := &session{route: &Route{}}
+	s.wire.stopped = true
+	text := []byte(`"` + strings.Repeat("x", 5000) + `"`)
+	if n := testing.AllocsPerRun(100, func() {
+		m := broadcast{channel: "room:1", payload: payload{text, true}}
+		for range 10 {
+			m.to(s, false)
+		}
+	}); n > 1 {
+		t.Errorf("it takes %v allocations for ten sessions, want the frame's", n)
+	}
+	s.deflates = true
+	m := broadcast{channel: "room:1", payload: payload{text, true}}
+	m.to(s, false)
+	once := m.others.enveloped.deflated
+	m.to(s, true)
+	if again := m.others.enveloped.deflated; &once[0] != &again[0] || len(once) > len(text)/10 {
+		t.Error("a broadcast is compressed for each session")
+	}
+}
+
 func TestRequestsAreReadInPlace(t *testing.T) {
 	frame := []byte(` { "id" : 17 , "type" : "message" , "route" : "a\u002eb" , "data" : { "x" : [ 1 , "}" , "\"]" ] } } `)
 	r, err := parseRequest(frame)

@@ -251,18 +251,18 @@ func (l *line) hand(m *bus.Kept) {
 	}
 	l.at.Offset = m.Offset
 	areFew := len(l.members) <= few
-	var frame []byte
+	var frame shared
 	for s, member := range l.members {
 		if !member.joining && m.Offset <= member.after {
 			continue
 		}
-		if frame == nil {
-			frame = keptFrame(l.name, m)
+		if frame.plain == nil {
+			frame.plain = keptFrame(l.name, m)
 		}
 		if member.joining {
-			member.hold(heldFrame{frame: frame, offset: m.Offset}, s.route.queueSize/4)
+			member.hold(heldFrame{frame: frame.plain, offset: m.Offset}, s.route.queueSize/4)
 		} else {
-			s.sendToFew(frame, areFew)
+			s.sendToFew(&frame, areFew)
 		}
 	}
 }

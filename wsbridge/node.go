@@ -166,13 +166,14 @@ func (n *Node) Serve(w http.ResponseWriter, r *http.Request, ticket *admission.T
 	conn, err := websocket.Accept(&upgrade{w, &s.wire}, r, &websocket.AcceptOptions{
 		Subprotocols:       []string{Subprotocol},
 		InsecureSkipVerify: true, // the origin was checked above, by the route's own rules
-		CompressionMode:    websocket.CompressionDisabled,
+		CompressionMode:    route.compression,
 	})
 	if err != nil {
 		n.discount(s)
 		return nil // Accept has answered
 	}
 	conn.SetReadLimit(route.maxMessage)
+	s.deflates = w.Header()[extensionsHeader] != nil
 	s.conn, s.raw = conn, route.raw && conn.Subprotocol() == ""
 	n.open(r.Context(), s)
 	go func() {
@@ -349,23 +350,36 @@ type broadcast struct {
 	channel   string
 	payload   payload
 	enveloped []byte
-	raw       []byte
+	others    *otherForms // nil where nobody needs them
+}
+
+// otherForms are those of a broadcast besides the one of most sessions.
+type otherForms struct {
+	enveloped shared // compressed
+	raw       shared
 }
 
 // to sends it to one session, of few or of many.
 func (b *broadcast) to(s *session, areFew bool) {
-	frame := &b.enveloped
+	if (s.raw || s.deflates) && b.others == nil {
+		b.others = new(otherForms)
+	}
 	if s.raw {
-		frame = &b.raw
-	}
-	if *frame == nil {
-		if s.raw {
-			*frame = rawFrame(b.payload)
-		} else {
-			*frame = messageFrame(b.channel, b.payload)
+		if b.others.raw.plain == nil {
+			b.others.raw.plain = rawFrame(b.payload)
 		}
+		s.sendToFew(&b.others.raw, areFew)
+		return
 	}
-	s.sendToFew(*frame, areFew)
+	if b.enveloped == nil {
+		b.enveloped = messageFrame(b.channel, b.payload)
+	}
+	if !s.deflates {
+		s.sendToFew(&shared{plain: b.enveloped}, areFew)
+		return
+	}
+	b.others.enveloped.plain = b.enveloped
+	s.sendToFew(&b.others.enveloped, areFew)
 }
 
 // State tells every session whether the bus is there.

@@ -178,14 +178,14 @@ func (n *Node) readPresence(ctx context.Context, channel, next string, limit, by
 
 // tellPresence tells the subscribers of a channel who may know it that somebody has joined or left.
 func (n *Node) tellPresence(topic, channel string, joined bool, who *bus.Present) {
-	frame := presenceEvent(channel, joined, who)
+	frame := shared{plain: presenceEvent(channel, joined, who)}
 	tell := func(s *session) {
 		if s.raw || !s.route.presence {
 			return
 		}
 		id := s.identity.Load()
 		if rule := s.route.presenceOf(channel, id); rule != nil && rule.mayRead(id) {
-			s.sendLater(frame)
+			s.sendLater(frame.of(s))
 		}
 	}
 	n.hub.each(topic, func(s *session, _ bool) { tell(s) })

@@ -3,6 +3,8 @@ package wsbridge
 import (
 	"time"
 
+	"github.com/coder/websocket"
+
 	"github.com/crossgate/crossgate/admission"
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/wsbridge/bus"
@@ -13,6 +15,8 @@ type Route struct {
 	name             string
 	service          string
 	raw              bool
+	compression      websocket.CompressionMode // of what clients send
+	minCompressed    int                       // of the frames to clients
 	atLeastOnce      bool
 	queue            bus.Queue
 	origins          admission.Origins
@@ -52,6 +56,12 @@ func CompileRoute(name string, cfg *config.WebSocketRoute) *Route {
 		pingTimeout:      cfg.PingTimeout.Std(),
 		replyTimeout:     cfg.ReplyTimeout.Std(),
 		decisions:        new(decisions),
+	}
+	if c := cfg.Compression; c != nil {
+		r.minCompressed = int(c.MinSize)
+		if r.compression = websocket.CompressionNoContextTakeover; c.ContextTakeover {
+			r.compression = websocket.CompressionContextTakeover
+		}
 	}
 	for i := range cfg.Channels {
 		r.channels = append(r.channels, compileChannel(&cfg.Channels[i]))

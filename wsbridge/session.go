@@ -1,6 +1,7 @@
 package wsbridge
 
 import (
+	"compress/flate"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,7 +30,9 @@ type session struct {
 	metrics Metrics
 	user    string
 	raw     bool
-	opened  time.Duration // as uptime
+	// deflates says that permessage-deflate was agreed on.
+	deflates bool
+	opened   time.Duration // as uptime
 
 	identity atomic.Pointer[auth.Identity] // the ticket's, for who has not the turn
 
@@ -125,6 +128,9 @@ func (s *session) take(ctx context.Context, kind websocket.MessageType, message 
 	if err != nil {
 		return err
 	}
+	if s.deflates && s.wire.broken.Load() {
+		return io.ErrUnexpectedEOF // the library takes what came of a compressed message for all of it
+	}
 	s.metrics.MessageIn()
 	s.turn.Lock()
 	defer s.turn.Unlock()
@@ -171,6 +177,8 @@ func (s *session) codeOf(err error) websocket.StatusCode {
 	case errors.Is(err, websocket.ErrMessageTooBig):
 		s.limited(limitMessageSize)
 		fault = websocket.CloseError{Code: websocket.StatusMessageTooBig, Reason: "the message is too large"}
+	case s.deflates && errors.As(err, new(flate.CorruptInputError)):
+		fault = websocket.CloseError{Code: websocket.StatusInvalidFramePayloadData, Reason: "broken compression"}
 	case errors.As(err, &fault):
 		if s.closedByClient(err) {
 			return fault.Code
@@ -191,21 +199,28 @@ func (s *session) closedByClient(err error) bool {
 }
 
 func (s *session) send(frame []byte) {
+	if s.compresses(frame) {
+		frame = deflateFrame(frame)
+	}
+	s.sendNow(frame)
+}
+
+func (s *session) sendNow(frame []byte) {
 	if s.wire.sendNow(frame) {
 		s.metrics.MessageOut()
 	}
 }
 
 // sendToFew sends a frame that goes to few sessions, or else to many.
-func (s *session) sendToFew(frame []byte, areFew bool) {
+func (s *session) sendToFew(frame *shared, areFew bool) {
 	if areFew {
-		s.send(frame)
+		s.sendNow(frame.of(s))
 	} else {
-		s.sendLater(frame)
+		s.sendLater(frame.of(s))
 	}
 }
 
-// sendLater is send for a frame that goes to many sessions.
+// sendLater is sendNow for a frame that goes to many sessions.
 func (s *session) sendLater(frame []byte) {
 	if s.wire.send(frame) {
 		s.metrics.MessageOut()

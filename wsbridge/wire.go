@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,6 +65,18 @@ type wire struct {
 type upgrade struct {
 	http.ResponseWriter
 	wire *wire
+}
+
+// extensionsHeader says what was agreed on.
+const extensionsHeader = "Sec-Websocket-Extensions"
+
+// WriteHeader tells the client that it need not keep a window, whatever it may keep itself: each message to it is compressed
+// by itself (RFC 7692 section 7.1.1.1).
+func (u *upgrade) WriteHeader(status int) {
+	if agreed := u.Header()[extensionsHeader]; len(agreed) == 1 && !strings.Contains(agreed[0], "server_no_context_takeover") {
+		agreed[0] += "; server_no_context_takeover"
+	}
+	u.ResponseWriter.WriteHeader(status)
 }
 
 // Hijack implements http.Hijacker.
