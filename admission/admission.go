@@ -102,8 +102,8 @@ func (a *Admitter) Admit(ctx context.Context, r *Request, t *Ticket) *Refusal {
 		return refusalOf(route, err)
 	}
 	t.Identity = id
-	if route.external != nil {
-		if f := route.ask(ctx, route, r, t); f != nil {
+	if route.rules != nil || route.external != nil {
+		if f := t.authorize(ctx, r); f != nil {
 			return f
 		}
 	}
@@ -122,26 +122,6 @@ func (p *Policy) check(id *auth.Identity) error {
 		return p.Auth.Revoked()
 	}
 	return p.Auth.Authorize(id)
-}
-
-// externalRule is the name of an authorisation service among a route's rules.
-const externalRule = "external_auth"
-
-// ask asks the route's authorisation service.
-func (p *Policy) ask(ctx context.Context, route *Route, r *Request, t *Ticket) *Refusal {
-	path := r.Path
-	if r.RawQuery != "" {
-		path += "?" + r.RawQuery
-	}
-	changes, failed, err := p.external.Check(ctx, &auth.Question{
-		ID: r.ID, Method: r.Method, Host: r.Host, Path: path, Protocol: r.Protocol, Header: r.Header, Client: r.Client, Identity: t.Identity,
-	})
-	t.Decision = Decision{Rule: externalRule, Unanswered: failed}
-	if err != nil {
-		return refusalOf(route, err)
-	}
-	t.Changes = changes
-	return nil
 }
 
 func (a *Admitter) unmatched(r *Request, outcome routing.Outcome) *Refusal {

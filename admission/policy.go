@@ -30,6 +30,7 @@ type Policy struct {
 	Auth *auth.Policy
 
 	revoked  *auth.Revocations
+	rules    *auth.Rules    // nil for none
 	external *auth.External // nil for none
 	pages    bool           // credentials may be in the query: an EventSource cannot choose headers
 	overload *Overload
@@ -51,6 +52,9 @@ func CompilePolicy(r *config.Route, providers *auth.Providers, stores Stores) (*
 	var err error
 	if p.Auth, err = providers.Policy(r.Auth); err != nil {
 		errs.Add(r.Pos, err)
+	}
+	if p.rules, err = auth.CompileRules(r.Name, r.Authorize); err != nil {
+		errs.Add(r.Authorize.Pos, err)
 	}
 	if e := r.ExternalAuth; e != nil {
 		if caller := stores.Upstream(e.Upstream); caller != nil {

@@ -89,7 +89,8 @@ func (v *keyVerifier) add(to map[digest]*Identity, list []config.APIKey) error {
 		if user == "" {
 			user = k.ID
 		}
-		to[d] = &Identity{Provider: v.provider, User: user, KeyID: k.ID, Roles: k.Roles, Scopes: k.Scopes, Expires: k.Ends()}
+		id := &Identity{Provider: v.provider, User: user, KeyID: k.ID, Roles: k.Roles, Scopes: k.Scopes, Expires: k.Ends()}
+		to[d] = id.seal()
 	}
 	return nil
 }

@@ -18,11 +18,12 @@ type Identity struct {
 	// Expires is when the credential ends; zero for never.
 	Expires time.Time
 
-	refusal error // what is remembered of a credential that is nobody's
+	values  *identityValues // as expressions have them; nil until it is sealed
+	refusal error           // what is remembered of a credential that is nobody's
 }
 
 // Anonymous is the identity of a caller without a credential where a route lets such callers in.
-var Anonymous = &Identity{}
+var Anonymous = new(Identity).seal()
 
 // Authenticated reports whether id is more than anonymous.
 func (id *Identity) Authenticated() bool { return id != nil && id.Provider != "" }

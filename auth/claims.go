@@ -52,7 +52,7 @@ func (r *claimReader) identity(claims jwt.MapClaims) (*Identity, error) {
 	if exp, err := claims.GetExpirationTime(); err == nil && exp != nil {
 		id.Expires = exp.Add(r.skew)
 	}
-	return id, nil
+	return id.seal(), nil
 }
 
 // check looks for the claims that the provider asks for.

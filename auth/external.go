@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/routing"
 )
 
 // checkMethod is what an authorisation service serves.
@@ -34,16 +35,22 @@ type Caller interface {
 	Call(ctx context.Context, method string, request []byte) ([]byte, error)
 }
 
-// Question is what an authorisation service is asked about.
+// Question is a request that rules and authorisation services are asked about.
 type Question struct {
 	ID       string // of the request
 	Method   string
 	Host     string
-	Path     string // with the query
+	Path     string
+	Query    string
 	Protocol string
+	Upgrade  bool
 	Header   http.Header
 	Client   netip.Addr
 	Identity *Identity
+	Vars     routing.Vars
+	Route    string
+	Binding  string
+	Calls    string // the gRPC method; "" for none
 }
 
 // External is the authorisation service of a route. It is immutable.
@@ -130,6 +137,9 @@ func (e *External) request(q *Question) *authv3.CheckRequest {
 		if e.tells(name) {
 			http.Headers[strings.ToLower(name)] = strings.ToValidUTF8(strings.Join(values, ","), "\uFFFD")
 		}
+	}
+	if q.Query != "" {
+		http.Path += "?" + q.Query
 	}
 	http.Path, http.Host = strings.ToValidUTF8(http.Path, "\uFFFD"), strings.ToValidUTF8(http.Host, "\uFFFD")
 	source := &authv3.AttributeContext_Peer{Principal: q.Identity.User}

@@ -146,7 +146,7 @@ func (v *passwords) check(_ context.Context, _ digest, credential string) (*Iden
 	if granted := v.granted[user]; granted != nil {
 		id.Roles, id.Scopes = granted.Roles, granted.Scopes
 	}
-	return id, nil
+	return id.seal(), nil
 }
 
 // userAndPassword decodes what stands after Basic (RFC 7617 section 2).

@@ -69,7 +69,7 @@ func (k *redisKeys) get(ctx context.Context, d digest, _ string) (*Identity, err
 			return nil, errKeyExpired
 		}
 	}
-	return id, nil
+	return id.seal(), nil
 }
 
 // listen forgets what is remembered whenever a change is announced, and whenever announcements may have been missed. It

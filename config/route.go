@@ -25,6 +25,8 @@ type Route struct {
 
 	// Who may call. Left out: anyone.
 	Auth *RouteAuth `yaml:"auth"`
+	// Rules about who may do what. Left out: whoever auth lets pass.
+	Authorize *Authorize `yaml:"authorize"`
 	// A service that is asked whether a request may pass. Left out: none.
 	ExternalAuth *ExternalAuth `yaml:"external_auth"`
 	// How often. Every rule must have room for the request.

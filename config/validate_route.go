@@ -53,6 +53,7 @@ func (v *validator) routes() {
 			v.words(a.Require, a.Pos, "require", func(string) error { return nil })
 			v.issuers(a)
 		}
+		v.authorize(r.Authorize)
 		if e := r.ExternalAuth; e != nil {
 			v.words(e.Headers, e.Pos, "headers", func(s string) error { return checkHeaderName(strings.TrimSuffix(s, "*")) })
 		}

@@ -249,6 +249,14 @@ func TestPolicies(t *testing.T) {
 		{"optional", `auth: {require: [jwt], optional: true}`, []step{
 			{"none", nil, 200}, {"a valid one", bearer(nil), 200}, {"a wrong one", http.Header{"Authorization": {"Bearer x"}}, 401},
 		}},
+		{"rules in CEL", "auth: {require: [jwt], optional: true}\n    authorize: {rules: [{name: banned, deny: 'identity.user == \"eve\"'}, {name: tenant, allow: 'request.headers[\"x-tenant\"] == identity.claims.tenant'}]}", []step{
+			{"no rule lets nobody pass", nil, 403},
+			{"a wrong credential", http.Header{"Authorization": {"Bearer x"}}, 401},
+			{"without the header", bearer(jwt.MapClaims{"tenant": "a"}), 403},
+			{"with another tenant", http.Header{"Authorization": {"Bearer " + token(t, jwt.MapClaims{"tenant": "a"})}, "X-Tenant": {"b"}}, 403},
+			{"with its own", http.Header{"Authorization": {"Bearer " + token(t, jwt.MapClaims{"tenant": "a"})}, "X-Tenant": {"a"}}, 200},
+			{"a deny before it", http.Header{"Authorization": {"Bearer " + token(t, jwt.MapClaims{"tenant": "a", "sub": "eve"})}, "X-Tenant": {"a"}}, 403},
+		}},
 		{"a limit by IP in memory", `rate_limits: [{per: ip, rate: 2/h}]`, []step{{"first", nil, 200}, {"second", nil, 200}, {"third", nil, 429}}},
 		{"a limit by IP in Redis", `rate_limits: [{per: ip, rate: 2/h, store: redis}]`, []step{{"first", nil, 200}, {"second", nil, 200}, {"third", nil, 429}}},
 		{"a limit by user", "auth: {require: [jwt]}\n    rate_limits: [{per: user, rate: 1/h}]", []step{
