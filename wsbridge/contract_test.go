@@ -450,11 +450,84 @@ func TestAQueuedMessageIsAcknowledgedAndAnswered(t *testing.T) {
 }
 
 func TestAQueuedMessageNeedsNoReply(t *testing.T) {
-	g, _ := start(t, "delivery: at_least_once, reply_timeout: 20ms")
+	g, rdb := start(t, "delivery: at_least_once, reply_timeout: 20ms")
 	c := g.dial(t, nil)
 	c.send(`{"id":1,"type":"message","route":"r"}`)
 	c.want(`{"id":1,"type":"ok"}`)
 	sent := time.Now()
 	redistest.Eventually(t, "the reply's time is over", func() bool { return time.Since(sent) > 100*time.Millisecond })
 	c.roundTrip()
+	entries := rdb.XRange(t.Context(), "cg:queue:chat", "-", "+").Val()
+	m, err := bus.ParseInbound([]byte(entries[1].Values[bus.QueueField].(string)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish(t, rdb, m.ReplyTo, fmt.Sprintf(`{"connection":%q,"in_reply_to":%q,"data":1}`, m.Connection, m.ID))
+	redistest.Eventually(t, "the late reply is dropped", func() bool { return g.of("late_reply") == 1 })
+	c.roundTrip()
+}
+
+func TestAServiceClosesConnections(t *testing.T) {
+	g, rdb := start(t, "")
+	other := startNode(t, rdb, "")
+	inbox := envelopes(t, rdb)
+	sender := service.New(rdb, "chat")
+	connect := func(g *gateway) (*client, *bus.Inbound) {
+		c := g.as(t, "ann")
+		return c, nextEnvelope(t, inbox, bus.Connect)
+	}
+	closed := func(c *client, code websocket.StatusCode, reason string) {
+		t.Helper()
+		var closing websocket.CloseError
+		if _, frame, err := c.next(); !errors.As(err, &closing) || closing.Code != code || closing.Reason != reason {
+			t.Fatalf("%s, %v, want the close code %d %q", frame, err, code, reason)
+		}
+		if m := nextEnvelope(t, inbox, bus.Disconnect); m.Code != int(code) {
+			t.Fatalf("the service is told of code %d", m.Code)
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		payload string // after the connection's id
+		frame   string
+		code    websocket.StatusCode
+		reason  string
+	}{
+		{"with a code and a reason", `"close":{"code":4400,"reason":"enough"}`, "", 4400, "enough"},
+		{"without either", `"close":{}`, "", 4005, ""},
+		{"with a code that is not a service's", `"close":{"code":1006}`, "", 4005, ""},
+		{"with a reason that is too long for its frame", `"close":{"code":1000,"reason":"` + strings.Repeat("é", 100) + `"}`, "", 1000, strings.Repeat("é", 61)},
+		{"after a last message", `"data":"bye","close":{"code":4400}`, `{"type":"message","data":"bye"}`, 4400, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ws, from := connect(g)
+			publish(t, rdb, from.ReplyTo, `{"connection":"`+from.Connection+`",`+c.payload+`}`)
+			if c.frame != "" {
+				ws.want(c.frame)
+			}
+			closed(ws, c.code, c.reason)
+		})
+	}
+	t.Run("by the client package", func(t *testing.T) {
+		ws, from := connect(g)
+		if err := sender.Disconnect(t.Context(), from, 4401, "no"); err != nil {
+			t.Fatal(err)
+		}
+		closed(ws, 4401, "no")
+	})
+	t.Run("all of a user's, on every node", func(t *testing.T) {
+		one, _ := connect(g)
+		two, _ := connect(other)
+		if err := sender.DisconnectUser(t.Context(), "ann", 4402, "away"); err != nil {
+			t.Fatal(err)
+		}
+		closed(one, 4402, "away")
+		closed(two, 4402, "away")
+	})
+	t.Run("what a user is sent is data, whatever it looks like", func(t *testing.T) {
+		ws, _ := connect(g)
+		ws.roundTrip()
+		publish(t, rdb, "cg:out:user:ann", `{"close":{"code":4400}}`)
+		ws.want(`{"type":"message","data":{"close":{"code":4400}}}`)
+	})
 }

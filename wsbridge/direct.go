@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -29,15 +30,32 @@ func ValidCloseCode(code int) bool { return code == 1000 || code >= 3000 && code
 
 // closeConnections obeys a Close and returns how many connections it closes.
 func (n *Node) closeConnections(c *bus.Control) int {
-	code, reason := websocket.StatusCode(c.Code), closeReason(c.Reason)
-	if !ValidCloseCode(c.Code) {
-		code = CloseDisconnected
-	}
 	sessions := n.matching(c)
 	for _, s := range sessions {
-		s.spawn(func() { s.end(code, reason) })
+		s.spawn(func() { s.dismiss(c.Code, c.Reason) })
 	}
 	return len(sessions)
+}
+
+// dismiss ends the session for a service or an operator.
+func (s *session) dismiss(code int, reason string) {
+	if !ValidCloseCode(code) {
+		code = int(CloseDisconnected)
+	}
+	s.end(websocket.StatusCode(code), closeReason(reason))
+}
+
+// dismissLater is dismiss once the client has what waits for it, or will not take it. It does not wait.
+func (s *session) dismissLater(c *bus.Closing) {
+	s.spawn(func() {
+		timer := time.NewTimer(lingering)
+		defer timer.Stop()
+		select {
+		case <-s.wire.flushed():
+		case <-timer.C:
+		}
+		s.dismiss(c.Code, c.Reason)
+	})
 }
 
 // Send sends a payload, JSON or bytes, to a connection wherever it is, and reports whether it is anywhere.

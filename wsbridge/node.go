@@ -342,7 +342,12 @@ func (n *Node) direct(envelope []byte) {
 		n.metrics.BusDropped("unknown_connection")
 		return
 	}
-	s.reply(o)
+	if o.HasPayload() {
+		s.reply(o)
+	}
+	if o.Close != nil {
+		s.dismissLater(o.Close)
+	}
 }
 
 // broadcast is one payload for many sessions. It is encoded once for all, when the first one needs it.

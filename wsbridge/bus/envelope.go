@@ -45,6 +45,18 @@ type Outbound struct {
 	Data       json.RawMessage `json:"data,omitempty"`
 	DataBase64 []byte          `json:"data_base64,omitempty"` // for a binary frame, in place of Data
 	Error      *ReplyError     `json:"error,omitempty"`       // an answer that is an error
+	Close      *Closing        `json:"close,omitempty"`       // ends the connection, after the payload where there is one
+}
+
+// Closing is how a connection is closed.
+type Closing struct {
+	Code   int    `json:"code,omitempty"` // 1000, or 3000 to 4999; anything else is 4005
+	Reason string `json:"reason,omitempty"`
+}
+
+// HasPayload reports whether there is something for the client besides the close.
+func (o *Outbound) HasPayload() bool {
+	return o.Close == nil || o.InReplyTo != "" || o.Data != nil || o.DataBase64 != nil || o.Error != nil
 }
 
 // Welcome is the data of the answer to a connect, where the route asks about connections.

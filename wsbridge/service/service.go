@@ -277,6 +277,17 @@ func (s *Service) Send(ctx context.Context, to *Message, payload any) error {
 	return s.publish(ctx, to.ReplyTo, bus.Outbound{Connection: to.Connection, Data: data})
 }
 
+// Disconnect closes the connection that a message came from, once it has what was sent to it. The code is 1000, or 3000 to 4999;
+// anything else is 4005. The client gets the reason, of which at most 123 bytes.
+func (s *Service) Disconnect(ctx context.Context, from *Message, code int, reason string) error {
+	return s.publish(ctx, from.ReplyTo, bus.Outbound{Connection: from.Connection, Close: &bus.Closing{Code: code, Reason: reason}})
+}
+
+// DisconnectUser is Disconnect for every connection of a user, on whichever nodes they are.
+func (s *Service) DisconnectUser(ctx context.Context, user string, code int, reason string) error {
+	return s.publish(ctx, s.keys.Control(), bus.Control{Type: bus.Close, User: user, Code: code, Reason: reason})
+}
+
 // SendUser sends to every session of a user.
 func (s *Service) SendUser(ctx context.Context, user string, payload any) error {
 	return s.publish(ctx, s.keys.User(user), payload)

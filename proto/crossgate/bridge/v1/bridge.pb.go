@@ -285,7 +285,9 @@ type Outbound struct {
 	//	*Outbound_Data
 	//	*Outbound_DataBase64
 	//	*Outbound_Error
-	Payload       isOutbound_Payload `protobuf_oneof:"payload"`
+	Payload isOutbound_Payload `protobuf_oneof:"payload"`
+	// Ends the connection, after the payload where there is one.
+	Close         *Closing `protobuf:"bytes,6,opt,name=close,proto3" json:"close,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -368,6 +370,13 @@ func (x *Outbound) GetError() *ReplyError {
 	return nil
 }
 
+func (x *Outbound) GetClose() *Closing {
+	if x != nil {
+		return x.Close
+	}
+	return nil
+}
+
 type isOutbound_Payload interface {
 	isOutbound_Payload()
 }
@@ -393,6 +402,61 @@ func (*Outbound_DataBase64) isOutbound_Payload() {}
 
 func (*Outbound_Error) isOutbound_Payload() {}
 
+// How a connection is closed.
+type Closing struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1000, or 3000 to 4999; anything else is 4005.
+	Code int32 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
+	// What the client is told, of which at most 123 bytes.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Closing) Reset() {
+	*x = Closing{}
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Closing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Closing) ProtoMessage() {}
+
+func (x *Closing) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Closing.ProtoReflect.Descriptor instead.
+func (*Closing) Descriptor() ([]byte, []int) {
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Closing) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *Closing) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // A service's error, as the client gets it.
 type ReplyError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -406,7 +470,7 @@ type ReplyError struct {
 
 func (x *ReplyError) Reset() {
 	*x = ReplyError{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[2]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -418,7 +482,7 @@ func (x *ReplyError) String() string {
 func (*ReplyError) ProtoMessage() {}
 
 func (x *ReplyError) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[2]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -431,7 +495,7 @@ func (x *ReplyError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplyError.ProtoReflect.Descriptor instead.
 func (*ReplyError) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{2}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ReplyError) GetCode() string {
@@ -466,7 +530,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[3]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -478,7 +542,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[3]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -491,7 +555,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{3}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Welcome) GetAllow() bool {
@@ -541,7 +605,7 @@ type Fanout struct {
 
 func (x *Fanout) Reset() {
 	*x = Fanout{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[4]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -553,7 +617,7 @@ func (x *Fanout) String() string {
 func (*Fanout) ProtoMessage() {}
 
 func (x *Fanout) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[4]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -566,7 +630,7 @@ func (x *Fanout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fanout.ProtoReflect.Descriptor instead.
 func (*Fanout) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{4}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Fanout) GetData() *structpb.Value {
@@ -602,7 +666,7 @@ type PublishRequest struct {
 
 func (x *PublishRequest) Reset() {
 	*x = PublishRequest{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[5]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -614,7 +678,7 @@ func (x *PublishRequest) String() string {
 func (*PublishRequest) ProtoMessage() {}
 
 func (x *PublishRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[5]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -627,7 +691,7 @@ func (x *PublishRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishRequest.ProtoReflect.Descriptor instead.
 func (*PublishRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{5}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PublishRequest) GetTarget() isPublishRequest_Target {
@@ -782,7 +846,7 @@ type PublishResponse struct {
 
 func (x *PublishResponse) Reset() {
 	*x = PublishResponse{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[6]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -794,7 +858,7 @@ func (x *PublishResponse) String() string {
 func (*PublishResponse) ProtoMessage() {}
 
 func (x *PublishResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[6]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -807,7 +871,7 @@ func (x *PublishResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishResponse.ProtoReflect.Descriptor instead.
 func (*PublishResponse) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{6}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PublishResponse) GetEpoch() string {
@@ -840,7 +904,7 @@ type ListConnectionsRequest struct {
 
 func (x *ListConnectionsRequest) Reset() {
 	*x = ListConnectionsRequest{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[7]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -852,7 +916,7 @@ func (x *ListConnectionsRequest) String() string {
 func (*ListConnectionsRequest) ProtoMessage() {}
 
 func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[7]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -865,7 +929,7 @@ func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListConnectionsRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{7}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListConnectionsRequest) GetPageSize() int32 {
@@ -909,7 +973,7 @@ type ListConnectionsResponse struct {
 
 func (x *ListConnectionsResponse) Reset() {
 	*x = ListConnectionsResponse{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[8]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -921,7 +985,7 @@ func (x *ListConnectionsResponse) String() string {
 func (*ListConnectionsResponse) ProtoMessage() {}
 
 func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[8]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -934,7 +998,7 @@ func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListConnectionsResponse) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{8}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListConnectionsResponse) GetConnections() []*Connection {
@@ -968,7 +1032,7 @@ type GetConnectionRequest struct {
 
 func (x *GetConnectionRequest) Reset() {
 	*x = GetConnectionRequest{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[9]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -980,7 +1044,7 @@ func (x *GetConnectionRequest) String() string {
 func (*GetConnectionRequest) ProtoMessage() {}
 
 func (x *GetConnectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[9]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -993,7 +1057,7 @@ func (x *GetConnectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConnectionRequest.ProtoReflect.Descriptor instead.
 func (*GetConnectionRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{9}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetConnectionRequest) GetName() string {
@@ -1033,7 +1097,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[10]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1045,7 +1109,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[10]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1058,7 +1122,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{10}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Connection) GetName() string {
@@ -1164,7 +1228,7 @@ type DisconnectRequest struct {
 
 func (x *DisconnectRequest) Reset() {
 	*x = DisconnectRequest{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[11]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1176,7 +1240,7 @@ func (x *DisconnectRequest) String() string {
 func (*DisconnectRequest) ProtoMessage() {}
 
 func (x *DisconnectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[11]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1189,7 +1253,7 @@ func (x *DisconnectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisconnectRequest.ProtoReflect.Descriptor instead.
 func (*DisconnectRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{11}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DisconnectRequest) GetTarget() isDisconnectRequest_Target {
@@ -1261,7 +1325,7 @@ type DisconnectResponse struct {
 
 func (x *DisconnectResponse) Reset() {
 	*x = DisconnectResponse{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[12]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1273,7 +1337,7 @@ func (x *DisconnectResponse) String() string {
 func (*DisconnectResponse) ProtoMessage() {}
 
 func (x *DisconnectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[12]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1286,7 +1350,7 @@ func (x *DisconnectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisconnectResponse.ProtoReflect.Descriptor instead.
 func (*DisconnectResponse) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{12}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DisconnectResponse) GetDisconnected() int32 {
@@ -1317,7 +1381,7 @@ type PresenceRequest struct {
 
 func (x *PresenceRequest) Reset() {
 	*x = PresenceRequest{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[13]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1329,7 +1393,7 @@ func (x *PresenceRequest) String() string {
 func (*PresenceRequest) ProtoMessage() {}
 
 func (x *PresenceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[13]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1342,7 +1406,7 @@ func (x *PresenceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceRequest.ProtoReflect.Descriptor instead.
 func (*PresenceRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{13}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PresenceRequest) GetChannel() string {
@@ -1381,7 +1445,7 @@ type PresenceResponse struct {
 
 func (x *PresenceResponse) Reset() {
 	*x = PresenceResponse{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[14]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1393,7 +1457,7 @@ func (x *PresenceResponse) String() string {
 func (*PresenceResponse) ProtoMessage() {}
 
 func (x *PresenceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[14]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1406,7 +1470,7 @@ func (x *PresenceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceResponse.ProtoReflect.Descriptor instead.
 func (*PresenceResponse) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{14}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PresenceResponse) GetMembers() []*PresentConnection {
@@ -1452,7 +1516,7 @@ type PresentConnection struct {
 
 func (x *PresentConnection) Reset() {
 	*x = PresentConnection{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[15]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1464,7 +1528,7 @@ func (x *PresentConnection) String() string {
 func (*PresentConnection) ProtoMessage() {}
 
 func (x *PresentConnection) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[15]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1477,7 +1541,7 @@ func (x *PresentConnection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresentConnection.ProtoReflect.Descriptor instead.
 func (*PresentConnection) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{15}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PresentConnection) GetConnection() string {
@@ -1511,7 +1575,7 @@ type CountPresenceRequest struct {
 
 func (x *CountPresenceRequest) Reset() {
 	*x = CountPresenceRequest{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[16]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1523,7 +1587,7 @@ func (x *CountPresenceRequest) String() string {
 func (*CountPresenceRequest) ProtoMessage() {}
 
 func (x *CountPresenceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[16]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1536,7 +1600,7 @@ func (x *CountPresenceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountPresenceRequest.ProtoReflect.Descriptor instead.
 func (*CountPresenceRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{16}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CountPresenceRequest) GetChannel() string {
@@ -1557,7 +1621,7 @@ type CountPresenceResponse struct {
 
 func (x *CountPresenceResponse) Reset() {
 	*x = CountPresenceResponse{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[17]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1569,7 +1633,7 @@ func (x *CountPresenceResponse) String() string {
 func (*CountPresenceResponse) ProtoMessage() {}
 
 func (x *CountPresenceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[17]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1582,7 +1646,7 @@ func (x *CountPresenceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountPresenceResponse.ProtoReflect.Descriptor instead.
 func (*CountPresenceResponse) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{17}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CountPresenceResponse) GetConnections() int64 {
@@ -1616,7 +1680,7 @@ type Revocation struct {
 
 func (x *Revocation) Reset() {
 	*x = Revocation{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[18]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1628,7 +1692,7 @@ func (x *Revocation) String() string {
 func (*Revocation) ProtoMessage() {}
 
 func (x *Revocation) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[18]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1641,7 +1705,7 @@ func (x *Revocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
 func (*Revocation) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{18}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Revocation) GetUser() string {
@@ -1681,7 +1745,7 @@ type RevokeCredentialsRequest struct {
 
 func (x *RevokeCredentialsRequest) Reset() {
 	*x = RevokeCredentialsRequest{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[19]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1693,7 +1757,7 @@ func (x *RevokeCredentialsRequest) String() string {
 func (*RevokeCredentialsRequest) ProtoMessage() {}
 
 func (x *RevokeCredentialsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[19]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1706,7 +1770,7 @@ func (x *RevokeCredentialsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCredentialsRequest.ProtoReflect.Descriptor instead.
 func (*RevokeCredentialsRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{19}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RevokeCredentialsRequest) GetRevocation() *Revocation {
@@ -1724,7 +1788,7 @@ type ListRevocationsRequest struct {
 
 func (x *ListRevocationsRequest) Reset() {
 	*x = ListRevocationsRequest{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[20]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1736,7 +1800,7 @@ func (x *ListRevocationsRequest) String() string {
 func (*ListRevocationsRequest) ProtoMessage() {}
 
 func (x *ListRevocationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[20]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1749,7 +1813,7 @@ func (x *ListRevocationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRevocationsRequest.ProtoReflect.Descriptor instead.
 func (*ListRevocationsRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{20}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{21}
 }
 
 type ListRevocationsResponse struct {
@@ -1761,7 +1825,7 @@ type ListRevocationsResponse struct {
 
 func (x *ListRevocationsResponse) Reset() {
 	*x = ListRevocationsResponse{}
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[21]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1773,7 +1837,7 @@ func (x *ListRevocationsResponse) String() string {
 func (*ListRevocationsResponse) ProtoMessage() {}
 
 func (x *ListRevocationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[21]
+	mi := &file_crossgate_bridge_v1_bridge_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1786,7 +1850,7 @@ func (x *ListRevocationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRevocationsResponse.ProtoReflect.Descriptor instead.
 func (*ListRevocationsResponse) Descriptor() ([]byte, []int) {
-	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{21}
+	return file_crossgate_bridge_v1_bridge_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListRevocationsResponse) GetRevocations() []*Revocation {
@@ -1826,7 +1890,7 @@ const file_crossgate_bridge_v1_bridge_proto_rawDesc = "" +
 	"\n" +
 	"DISCONNECT\x10\x03\x12\r\n" +
 	"\tSUBSCRIBE\x10\x04B\t\n" +
-	"\apayload\"\xdf\x01\n" +
+	"\apayload\"\x93\x02\n" +
 	"\bOutbound\x12\x1e\n" +
 	"\n" +
 	"connection\x18\x01 \x01(\tR\n" +
@@ -1835,8 +1899,12 @@ const file_crossgate_bridge_v1_bridge_proto_rawDesc = "" +
 	"\x04data\x18\x03 \x01(\v2\x16.google.protobuf.ValueH\x00R\x04data\x12!\n" +
 	"\vdata_base64\x18\x04 \x01(\fH\x00R\n" +
 	"dataBase64\x127\n" +
-	"\x05error\x18\x05 \x01(\v2\x1f.crossgate.bridge.v1.ReplyErrorH\x00R\x05errorB\t\n" +
-	"\apayload\":\n" +
+	"\x05error\x18\x05 \x01(\v2\x1f.crossgate.bridge.v1.ReplyErrorH\x00R\x05error\x122\n" +
+	"\x05close\x18\x06 \x01(\v2\x1c.crossgate.bridge.v1.ClosingR\x05closeB\t\n" +
+	"\apayload\"5\n" +
+	"\aClosing\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\":\n" +
 	"\n" +
 	"ReplyError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
@@ -1967,75 +2035,77 @@ func file_crossgate_bridge_v1_bridge_proto_rawDescGZIP() []byte {
 }
 
 var file_crossgate_bridge_v1_bridge_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_crossgate_bridge_v1_bridge_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_crossgate_bridge_v1_bridge_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_crossgate_bridge_v1_bridge_proto_goTypes = []any{
 	(Inbound_Type)(0),                // 0: crossgate.bridge.v1.Inbound.Type
 	(*Inbound)(nil),                  // 1: crossgate.bridge.v1.Inbound
 	(*Outbound)(nil),                 // 2: crossgate.bridge.v1.Outbound
-	(*ReplyError)(nil),               // 3: crossgate.bridge.v1.ReplyError
-	(*Welcome)(nil),                  // 4: crossgate.bridge.v1.Welcome
-	(*Fanout)(nil),                   // 5: crossgate.bridge.v1.Fanout
-	(*PublishRequest)(nil),           // 6: crossgate.bridge.v1.PublishRequest
-	(*PublishResponse)(nil),          // 7: crossgate.bridge.v1.PublishResponse
-	(*ListConnectionsRequest)(nil),   // 8: crossgate.bridge.v1.ListConnectionsRequest
-	(*ListConnectionsResponse)(nil),  // 9: crossgate.bridge.v1.ListConnectionsResponse
-	(*GetConnectionRequest)(nil),     // 10: crossgate.bridge.v1.GetConnectionRequest
-	(*Connection)(nil),               // 11: crossgate.bridge.v1.Connection
-	(*DisconnectRequest)(nil),        // 12: crossgate.bridge.v1.DisconnectRequest
-	(*DisconnectResponse)(nil),       // 13: crossgate.bridge.v1.DisconnectResponse
-	(*PresenceRequest)(nil),          // 14: crossgate.bridge.v1.PresenceRequest
-	(*PresenceResponse)(nil),         // 15: crossgate.bridge.v1.PresenceResponse
-	(*PresentConnection)(nil),        // 16: crossgate.bridge.v1.PresentConnection
-	(*CountPresenceRequest)(nil),     // 17: crossgate.bridge.v1.CountPresenceRequest
-	(*CountPresenceResponse)(nil),    // 18: crossgate.bridge.v1.CountPresenceResponse
-	(*Revocation)(nil),               // 19: crossgate.bridge.v1.Revocation
-	(*RevokeCredentialsRequest)(nil), // 20: crossgate.bridge.v1.RevokeCredentialsRequest
-	(*ListRevocationsRequest)(nil),   // 21: crossgate.bridge.v1.ListRevocationsRequest
-	(*ListRevocationsResponse)(nil),  // 22: crossgate.bridge.v1.ListRevocationsResponse
-	(*structpb.Struct)(nil),          // 23: google.protobuf.Struct
-	(*structpb.Value)(nil),           // 24: google.protobuf.Value
-	(*timestamppb.Timestamp)(nil),    // 25: google.protobuf.Timestamp
+	(*Closing)(nil),                  // 3: crossgate.bridge.v1.Closing
+	(*ReplyError)(nil),               // 4: crossgate.bridge.v1.ReplyError
+	(*Welcome)(nil),                  // 5: crossgate.bridge.v1.Welcome
+	(*Fanout)(nil),                   // 6: crossgate.bridge.v1.Fanout
+	(*PublishRequest)(nil),           // 7: crossgate.bridge.v1.PublishRequest
+	(*PublishResponse)(nil),          // 8: crossgate.bridge.v1.PublishResponse
+	(*ListConnectionsRequest)(nil),   // 9: crossgate.bridge.v1.ListConnectionsRequest
+	(*ListConnectionsResponse)(nil),  // 10: crossgate.bridge.v1.ListConnectionsResponse
+	(*GetConnectionRequest)(nil),     // 11: crossgate.bridge.v1.GetConnectionRequest
+	(*Connection)(nil),               // 12: crossgate.bridge.v1.Connection
+	(*DisconnectRequest)(nil),        // 13: crossgate.bridge.v1.DisconnectRequest
+	(*DisconnectResponse)(nil),       // 14: crossgate.bridge.v1.DisconnectResponse
+	(*PresenceRequest)(nil),          // 15: crossgate.bridge.v1.PresenceRequest
+	(*PresenceResponse)(nil),         // 16: crossgate.bridge.v1.PresenceResponse
+	(*PresentConnection)(nil),        // 17: crossgate.bridge.v1.PresentConnection
+	(*CountPresenceRequest)(nil),     // 18: crossgate.bridge.v1.CountPresenceRequest
+	(*CountPresenceResponse)(nil),    // 19: crossgate.bridge.v1.CountPresenceResponse
+	(*Revocation)(nil),               // 20: crossgate.bridge.v1.Revocation
+	(*RevokeCredentialsRequest)(nil), // 21: crossgate.bridge.v1.RevokeCredentialsRequest
+	(*ListRevocationsRequest)(nil),   // 22: crossgate.bridge.v1.ListRevocationsRequest
+	(*ListRevocationsResponse)(nil),  // 23: crossgate.bridge.v1.ListRevocationsResponse
+	(*structpb.Struct)(nil),          // 24: google.protobuf.Struct
+	(*structpb.Value)(nil),           // 25: google.protobuf.Value
+	(*timestamppb.Timestamp)(nil),    // 26: google.protobuf.Timestamp
 }
 var file_crossgate_bridge_v1_bridge_proto_depIdxs = []int32{
 	0,  // 0: crossgate.bridge.v1.Inbound.type:type_name -> crossgate.bridge.v1.Inbound.Type
-	23, // 1: crossgate.bridge.v1.Inbound.claims:type_name -> google.protobuf.Struct
-	24, // 2: crossgate.bridge.v1.Inbound.data:type_name -> google.protobuf.Value
-	25, // 3: crossgate.bridge.v1.Inbound.time:type_name -> google.protobuf.Timestamp
-	24, // 4: crossgate.bridge.v1.Outbound.data:type_name -> google.protobuf.Value
-	3,  // 5: crossgate.bridge.v1.Outbound.error:type_name -> crossgate.bridge.v1.ReplyError
-	24, // 6: crossgate.bridge.v1.Welcome.info:type_name -> google.protobuf.Value
-	24, // 7: crossgate.bridge.v1.Fanout.data:type_name -> google.protobuf.Value
-	24, // 8: crossgate.bridge.v1.PublishRequest.data:type_name -> google.protobuf.Value
-	11, // 9: crossgate.bridge.v1.ListConnectionsResponse.connections:type_name -> crossgate.bridge.v1.Connection
-	25, // 10: crossgate.bridge.v1.Connection.create_time:type_name -> google.protobuf.Timestamp
-	25, // 11: crossgate.bridge.v1.Connection.expire_time:type_name -> google.protobuf.Timestamp
-	16, // 12: crossgate.bridge.v1.PresenceResponse.members:type_name -> crossgate.bridge.v1.PresentConnection
-	24, // 13: crossgate.bridge.v1.PresentConnection.info:type_name -> google.protobuf.Value
-	25, // 14: crossgate.bridge.v1.Revocation.before_time:type_name -> google.protobuf.Timestamp
-	25, // 15: crossgate.bridge.v1.Revocation.expire_time:type_name -> google.protobuf.Timestamp
-	19, // 16: crossgate.bridge.v1.RevokeCredentialsRequest.revocation:type_name -> crossgate.bridge.v1.Revocation
-	19, // 17: crossgate.bridge.v1.ListRevocationsResponse.revocations:type_name -> crossgate.bridge.v1.Revocation
-	6,  // 18: crossgate.bridge.v1.Bridge.Publish:input_type -> crossgate.bridge.v1.PublishRequest
-	8,  // 19: crossgate.bridge.v1.Bridge.ListConnections:input_type -> crossgate.bridge.v1.ListConnectionsRequest
-	10, // 20: crossgate.bridge.v1.Bridge.GetConnection:input_type -> crossgate.bridge.v1.GetConnectionRequest
-	12, // 21: crossgate.bridge.v1.Bridge.Disconnect:input_type -> crossgate.bridge.v1.DisconnectRequest
-	14, // 22: crossgate.bridge.v1.Bridge.Presence:input_type -> crossgate.bridge.v1.PresenceRequest
-	17, // 23: crossgate.bridge.v1.Bridge.CountPresence:input_type -> crossgate.bridge.v1.CountPresenceRequest
-	20, // 24: crossgate.bridge.v1.Bridge.RevokeCredentials:input_type -> crossgate.bridge.v1.RevokeCredentialsRequest
-	21, // 25: crossgate.bridge.v1.Bridge.ListRevocations:input_type -> crossgate.bridge.v1.ListRevocationsRequest
-	7,  // 26: crossgate.bridge.v1.Bridge.Publish:output_type -> crossgate.bridge.v1.PublishResponse
-	9,  // 27: crossgate.bridge.v1.Bridge.ListConnections:output_type -> crossgate.bridge.v1.ListConnectionsResponse
-	11, // 28: crossgate.bridge.v1.Bridge.GetConnection:output_type -> crossgate.bridge.v1.Connection
-	13, // 29: crossgate.bridge.v1.Bridge.Disconnect:output_type -> crossgate.bridge.v1.DisconnectResponse
-	15, // 30: crossgate.bridge.v1.Bridge.Presence:output_type -> crossgate.bridge.v1.PresenceResponse
-	18, // 31: crossgate.bridge.v1.Bridge.CountPresence:output_type -> crossgate.bridge.v1.CountPresenceResponse
-	19, // 32: crossgate.bridge.v1.Bridge.RevokeCredentials:output_type -> crossgate.bridge.v1.Revocation
-	22, // 33: crossgate.bridge.v1.Bridge.ListRevocations:output_type -> crossgate.bridge.v1.ListRevocationsResponse
-	26, // [26:34] is the sub-list for method output_type
-	18, // [18:26] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	24, // 1: crossgate.bridge.v1.Inbound.claims:type_name -> google.protobuf.Struct
+	25, // 2: crossgate.bridge.v1.Inbound.data:type_name -> google.protobuf.Value
+	26, // 3: crossgate.bridge.v1.Inbound.time:type_name -> google.protobuf.Timestamp
+	25, // 4: crossgate.bridge.v1.Outbound.data:type_name -> google.protobuf.Value
+	4,  // 5: crossgate.bridge.v1.Outbound.error:type_name -> crossgate.bridge.v1.ReplyError
+	3,  // 6: crossgate.bridge.v1.Outbound.close:type_name -> crossgate.bridge.v1.Closing
+	25, // 7: crossgate.bridge.v1.Welcome.info:type_name -> google.protobuf.Value
+	25, // 8: crossgate.bridge.v1.Fanout.data:type_name -> google.protobuf.Value
+	25, // 9: crossgate.bridge.v1.PublishRequest.data:type_name -> google.protobuf.Value
+	12, // 10: crossgate.bridge.v1.ListConnectionsResponse.connections:type_name -> crossgate.bridge.v1.Connection
+	26, // 11: crossgate.bridge.v1.Connection.create_time:type_name -> google.protobuf.Timestamp
+	26, // 12: crossgate.bridge.v1.Connection.expire_time:type_name -> google.protobuf.Timestamp
+	17, // 13: crossgate.bridge.v1.PresenceResponse.members:type_name -> crossgate.bridge.v1.PresentConnection
+	25, // 14: crossgate.bridge.v1.PresentConnection.info:type_name -> google.protobuf.Value
+	26, // 15: crossgate.bridge.v1.Revocation.before_time:type_name -> google.protobuf.Timestamp
+	26, // 16: crossgate.bridge.v1.Revocation.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 17: crossgate.bridge.v1.RevokeCredentialsRequest.revocation:type_name -> crossgate.bridge.v1.Revocation
+	20, // 18: crossgate.bridge.v1.ListRevocationsResponse.revocations:type_name -> crossgate.bridge.v1.Revocation
+	7,  // 19: crossgate.bridge.v1.Bridge.Publish:input_type -> crossgate.bridge.v1.PublishRequest
+	9,  // 20: crossgate.bridge.v1.Bridge.ListConnections:input_type -> crossgate.bridge.v1.ListConnectionsRequest
+	11, // 21: crossgate.bridge.v1.Bridge.GetConnection:input_type -> crossgate.bridge.v1.GetConnectionRequest
+	13, // 22: crossgate.bridge.v1.Bridge.Disconnect:input_type -> crossgate.bridge.v1.DisconnectRequest
+	15, // 23: crossgate.bridge.v1.Bridge.Presence:input_type -> crossgate.bridge.v1.PresenceRequest
+	18, // 24: crossgate.bridge.v1.Bridge.CountPresence:input_type -> crossgate.bridge.v1.CountPresenceRequest
+	21, // 25: crossgate.bridge.v1.Bridge.RevokeCredentials:input_type -> crossgate.bridge.v1.RevokeCredentialsRequest
+	22, // 26: crossgate.bridge.v1.Bridge.ListRevocations:input_type -> crossgate.bridge.v1.ListRevocationsRequest
+	8,  // 27: crossgate.bridge.v1.Bridge.Publish:output_type -> crossgate.bridge.v1.PublishResponse
+	10, // 28: crossgate.bridge.v1.Bridge.ListConnections:output_type -> crossgate.bridge.v1.ListConnectionsResponse
+	12, // 29: crossgate.bridge.v1.Bridge.GetConnection:output_type -> crossgate.bridge.v1.Connection
+	14, // 30: crossgate.bridge.v1.Bridge.Disconnect:output_type -> crossgate.bridge.v1.DisconnectResponse
+	16, // 31: crossgate.bridge.v1.Bridge.Presence:output_type -> crossgate.bridge.v1.PresenceResponse
+	19, // 32: crossgate.bridge.v1.Bridge.CountPresence:output_type -> crossgate.bridge.v1.CountPresenceResponse
+	20, // 33: crossgate.bridge.v1.Bridge.RevokeCredentials:output_type -> crossgate.bridge.v1.Revocation
+	23, // 34: crossgate.bridge.v1.Bridge.ListRevocations:output_type -> crossgate.bridge.v1.ListRevocationsResponse
+	27, // [27:35] is the sub-list for method output_type
+	19, // [19:27] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_crossgate_bridge_v1_bridge_proto_init() }
@@ -2052,7 +2122,7 @@ func file_crossgate_bridge_v1_bridge_proto_init() {
 		(*Outbound_DataBase64)(nil),
 		(*Outbound_Error)(nil),
 	}
-	file_crossgate_bridge_v1_bridge_proto_msgTypes[5].OneofWrappers = []any{
+	file_crossgate_bridge_v1_bridge_proto_msgTypes[6].OneofWrappers = []any{
 		(*PublishRequest_Connection)(nil),
 		(*PublishRequest_User)(nil),
 		(*PublishRequest_Channel)(nil),
@@ -2061,7 +2131,7 @@ func file_crossgate_bridge_v1_bridge_proto_init() {
 		(*PublishRequest_Json)(nil),
 		(*PublishRequest_Bytes)(nil),
 	}
-	file_crossgate_bridge_v1_bridge_proto_msgTypes[11].OneofWrappers = []any{
+	file_crossgate_bridge_v1_bridge_proto_msgTypes[12].OneofWrappers = []any{
 		(*DisconnectRequest_Connection)(nil),
 		(*DisconnectRequest_User)(nil),
 	}
@@ -2071,7 +2141,7 @@ func file_crossgate_bridge_v1_bridge_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_crossgate_bridge_v1_bridge_proto_rawDesc), len(file_crossgate_bridge_v1_bridge_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   22,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
