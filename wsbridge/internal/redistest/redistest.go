@@ -35,7 +35,7 @@ func Start(t testing.TB, options ...string) *Server {
 	return s
 }
 
-// Restart starts the server again, empty, after Kill.
+// Restart starts the server again after Kill: empty, unless its options have it persist in a directory of their own.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.command = exec.Command("redis-server", slices.Concat([]string{"--bind", "127.0.0.1", "--port", s.port, "--save", "",
@@ -64,6 +64,18 @@ func (s *Server) Continue() { _ = s.command.Process.Signal(syscall.SIGCONT) }
 
 // Follow makes the server a replica of another, until Promote.
 func (s *Server) Follow(master *Server) { s.replicaOf("127.0.0.1", master.port) }
+
+// Replicated waits until a replica has all that the server has.
+func (s *Server) Replicated() {
+	s.t.Helper()
+	// WAIT counts what its own connection has written.
+	conn := s.Client().Conn()
+	defer conn.Close()
+	_ = conn.Publish(context.Background(), "replicated", "").Err()
+	if n, err := conn.Wait(context.Background(), 1, 10*time.Second).Result(); n != 1 || err != nil {
+		s.t.Fatalf("%d replicas of %s have all, %v", n, s.Address, err)
+	}
+}
 
 // Promote makes a replica a master.
 func (s *Server) Promote() { s.replicaOf("NO", "ONE") }
