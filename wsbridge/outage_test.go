@@ -63,6 +63,15 @@ var outages = map[string]func(t *testing.T) outage{
 			master.Kill()
 		}, func(*testing.T, []*gateway) {}}
 	},
+	// The one that has the queue; TestAMasterThatDiesLosesNoMessageOfAChannel is about channels.
+	"a master of a cluster died": func(t *testing.T) outage {
+		cluster := redistest.StartCluster(t)
+		return outage{cluster.Client(), func() {
+			queue := cluster.MasterOf(keys.Queue("chat"))
+			cluster.Replicated()
+			cluster.Masters[queue].Kill()
+		}, func(*testing.T, []*gateway) {}}
+	},
 }
 
 // TestNothingIsLostInAnOutage publishes to a channel with history and sends to a queue before, during and after an outage,
