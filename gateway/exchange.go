@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/crossgate/crossgate/admission"
+	"github.com/crossgate/crossgate/proxy"
 	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/telemetry"
 	"github.com/crossgate/crossgate/transcoder"
@@ -38,6 +39,8 @@ type exchange struct {
 	target   *target            // nil until routed
 	refusal  *admission.Refusal // nil when admitted
 	broken   bool               // the answer ends too early
+	call     proxy.Call         // for routes of plain HTTP
+	hops     []netip.Addr       // of the call
 	events   bool               // it is part of a session without WebSocket
 	opened   time.Duration      // and what that took to begin, where this is its stream
 	decision admission.Decision

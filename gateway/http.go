@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strconv"
 
@@ -61,16 +60,14 @@ func (c *compiler) redirect(cfg *config.Route, policy *admission.Policy, r *rout
 // serveHTTP answers by what knows nothing of exchanges.
 func serveHTTP(serve func(http.ResponseWriter, *http.Request, *proxy.Call) *fault.Error) func(*exchange) {
 	return func(x *exchange) {
-		call := &proxy.Call{
+		call := &x.call
+		*call = proxy.Call{
 			Path: x.request.Path, Vars: x.ticket.Vars, User: x.user, RequestID: x.id, Route: x.target.route.name,
 		}
-		room := make([]netip.Addr, 0, 4)
-		for hop := range hops(x.r, x.trusted) {
-			room = append(room, hop)
-		}
-		call.Trusted = len(room) > 0 && contains(x.trusted, room[0])
-		slices.Reverse(room)
-		call.Hops = room
+		x.hops = slices.AppendSeq(x.hops[:0], hops(x.r, x.trusted))
+		call.Trusted = len(x.hops) > 0 && contains(x.trusted, x.hops[0])
+		slices.Reverse(x.hops)
+		call.Hops = x.hops
 		if x.r.Header["Upgrade"] != nil {
 			call.Upgraded = x.leave // the connection outlives the snapshot
 		}

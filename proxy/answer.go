@@ -86,9 +86,10 @@ var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
 func (x *exchange) copy(ctx context.Context, answer *http.Response) {
 	buf := copyBuffers.Get().(*[copySize]byte)
 	defer copyBuffers.Put(buf)
-	rc := http.NewResponseController(x.w)
 	live := answer.ContentLength < 0
+	var rc *http.ResponseController
 	if live || answer.ContentLength > copySize {
+		rc = http.NewResponseController(x.w)
 		defer transcoder.LimitWrites(ctx, rc)()
 	}
 	if live {

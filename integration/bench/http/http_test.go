@@ -134,8 +134,15 @@ func startPeer(b *testing.B, backend string) (string, *rig.Process) {
 
 // startCaddy builds Caddy, whose modules are not the project's.
 func startCaddy(b *testing.B, backend string) (string, *rig.Process) {
-	return startBuilt(b, "github.com/caddyserver/caddy/v2/cmd/caddy", func(listen string) []string {
-		return []string{"reverse-proxy", "--from", "http://" + listen, "--to", backend}
+	file := filepath.Join(b.TempDir(), "caddy.json")
+	return startBuilt(b, "caddy.go", func(listen string) []string {
+		text := fmt.Sprintf(`{"admin": {"disabled": true}, "logging": {"logs": {"default": {"level": "ERROR"}}},
+			"apps": {"http": {"servers": {"a": {"listen": [%q], "automatic_https": {"disable": true}, "routes": [{"handle": [
+				{"handler": "reverse_proxy", "upstreams": [{"dial": %q}], "transport": {"protocol": "http", "keep_alive": {"max_idle_conns_per_host": 256}}}]}]}}}}}`, listen, backend)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			b.Fatal(err)
+		}
+		return []string{"run", "--config", file}
 	})
 }
 
@@ -143,7 +150,7 @@ func startCaddy(b *testing.B, backend string) (string, *rig.Process) {
 func startBuilt(b *testing.B, program string, args func(listen string) []string) (string, *rig.Process) {
 	path := filepath.Join(b.TempDir(), "proxy")
 	build := []string{"build", "-o", path}
-	if !strings.HasPrefix(program, ".") {
+	if strings.HasSuffix(program, ".go") {
 		build = append(build, "-modfile=../../../tools/peers.mod")
 	}
 	if out, err := exec.CommandContext(context.Background(), "go", append(build, program)...).CombinedOutput(); err != nil {
