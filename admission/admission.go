@@ -104,6 +104,9 @@ func (a *Admitter) Admit(ctx context.Context, r *Request, t *Ticket) *Refusal {
 	t.Identity = id
 	if route.rules != nil || route.external != nil {
 		if f := t.authorize(ctx, r); f != nil {
+			if over := charge(ctx, limits.guesses, t, r.Header, ""); over != nil {
+				return over
+			}
 			return f
 		}
 	}
