@@ -367,6 +367,29 @@ func TestAStreamThatIsNotReadIsEndedInTime(t *testing.T) {
 	}
 }
 
+func TestAPostToAnotherNodeWhileRedisIsGone(t *testing.T) {
+	server := redistest.Start(t)
+	g, other := startNode(t, server.Client(), ""), startNode(t, server.Client(), "")
+	c := g.events(t, "/")
+	server.Kill()
+	c.want(`{"type":"bus","state":"down"}`)
+	redistest.Eventually(t, "the other node knows", func() bool { return !other.BusUp() })
+	if status := c.post(other, `{"id":1,"type":"ping"}`, wsbridge.SequenceHeader, "1"); status != http.StatusServiceUnavailable {
+		t.Errorf("it gets %d", status)
+	}
+	if status := c.post(g, `{"id":1,"type":"ping"}`, wsbridge.SequenceHeader, "1"); status != http.StatusAccepted {
+		t.Errorf("what needs no Redis gets %d", status)
+	}
+	c.want(`{"id":1,"type":"pong"}`)
+	server.Restart()
+	c.want(`{"type":"bus","state":"up"}`)
+	redistest.Eventually(t, "the other node is back", other.BusUp)
+	if status := c.post(other, `{"id":2,"type":"ping"}`, wsbridge.SequenceHeader, "2"); status != http.StatusAccepted {
+		t.Errorf("it gets %d", status)
+	}
+	c.want(`{"id":2,"type":"pong"}`)
+}
+
 func TestStreamsCountAmongConnections(t *testing.T) {
 	g, _ := start(t, "max_connections: 2")
 	g.events(t, "/")
