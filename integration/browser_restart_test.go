@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
@@ -45,6 +46,14 @@ func strictPage(script string) string {
 	policy := fmt.Sprintf("default-src 'none'; script-src 'self' 'sha256-%s'; connect-src 'self'; img-src data:; require-trusted-types-for 'script'",
 		base64.StdEncoding.EncodeToString(sum[:]))
 	return `<!doctype html><meta http-equiv="Content-Security-Policy" content="` + policy + `"><link rel="icon" href="data:,"><script type="module">` + script + `</script>`
+}
+
+// network has the browser believe that there is a network, or none. It does not touch what goes over it.
+func network(online bool) step {
+	return func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		state := map[string]any{"offline": !online, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+		return chromedp.Void{}, t.Call(ctx, "Network.overrideNetworkState", state, &struct{}{})
+	}
 }
 
 // TestAPageMissesNothingThroughRestarts has a page follow a channel while the gateway it is connected to is stopped, killed,
@@ -110,10 +119,13 @@ routes:
 	gateway.Kill() // a spare connection of the browser's may hold its end up for seconds
 	gateway = start()
 	inTab(t, tab, "the page is back", allFollowers(`got.length >= `+strconv.FormatInt(sent.Load(), 10)))
+	inTab(t, tab, "the browser is offline", network(false), until(`!navigator.onLine`))
 	gateway.Kill()
 	inTab(t, tab, "the page notices that the gateway is gone", allFollowers(`states.at(-1) != "connected"`))
 	start()
-	inTab(t, tab, "and is back again", allFollowers(`got.length >= `+strconv.FormatInt(sent.Load()+20, 10)))
+	inTab(t, tab, "it does not try, though it could", until(`new Promise((resolve) => setTimeout(() => resolve(navigator.onLine === false), 1500))`),
+		allFollowers(`states.at(-1) != "connected"`))
+	inTab(t, tab, "the browser is online, and the page back again", network(true), allFollowers(`got.length >= `+strconv.FormatInt(sent.Load()+20, 10)))
 	ended()
 	publishing.Wait()
 	inTab(t, tab, "all has come", allFollowers(fmt.Sprintf(`got.length >= %d`, sent.Load())))
