@@ -47,6 +47,8 @@ type Ticket struct {
 	Noted bool
 	// Changes are what becomes of the request's and the answer's headers; nil for nothing.
 	Changes *auth.Changes
+	// Forward is what tells the backend who the caller is, after Changes; nil for nothing.
+	Forward *auth.Changes
 	// Decision is what was decided, and by which rule.
 	Decision Decision
 
@@ -102,6 +104,11 @@ func (a *Admitter) Admit(ctx context.Context, r *Request, t *Ticket) *Refusal {
 		return refusalOf(route, err)
 	}
 	t.Identity = id
+	if route.forward != nil {
+		if t.Forward, err = route.forward.Changes(id); err != nil {
+			return &Refusal{Kind: IdentityUnavailable, Reason: "the caller's identity cannot be passed on", Route: route}
+		}
+	}
 	if route.rules != nil || route.external != nil {
 		if f := t.authorize(ctx, r); f != nil {
 			if over := charge(ctx, limits.guesses, t, r.Header, ""); over != nil {

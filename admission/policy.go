@@ -19,6 +19,8 @@ type Stores struct {
 	Overload *Overload
 	// Revoked are credentials that are refused before their time; nil for none.
 	Revoked *auth.Revocations
+	// Signer signs what backends are told of callers; nil for none.
+	Signer *auth.Signer
 	// Upstream finds who calls an upstream, nil for none of that name.
 	Upstream func(name string) auth.Caller
 }
@@ -30,9 +32,10 @@ type Policy struct {
 	Auth *auth.Policy
 
 	revoked  *auth.Revocations
-	rules    *auth.Rules    // nil for none
-	external *auth.External // nil for none
-	pages    bool           // credentials may be in the query: an EventSource cannot choose headers
+	rules    *auth.Rules     // nil for none
+	external *auth.External  // nil for none
+	forward  *auth.Forwarder // and so is this
+	pages    bool            // credentials may be in the query: an EventSource cannot choose headers
 	overload *Overload
 	priority Priority
 	requests limits
@@ -52,6 +55,9 @@ func CompilePolicy(r *config.Route, providers *auth.Providers, stores Stores) (*
 	var err error
 	if p.Auth, err = providers.Policy(r.Auth); err != nil {
 		errs.Add(r.Pos, err)
+	}
+	if p.forward, err = auth.CompileForwarder(r.ForwardIdentity, stores.Signer); err != nil {
+		errs.Add(r.ForwardIdentity.Pos, err)
 	}
 	if p.rules, err = auth.CompileRules(r.Name, r.Authorize); err != nil {
 		errs.Add(r.Authorize.Pos, err)

@@ -25,6 +25,8 @@ type Config struct {
 	Upstreams []Upstream `yaml:"upstreams"`
 	// Named ways to authenticate a caller.
 	Auth []AuthProvider `yaml:"auth"`
+	// The key of tokens that tell backends who a caller is.
+	IdentityTokens *IdentityTokens `yaml:"identity_tokens"`
 	// Limits that several routes share. A route charges one by naming it in its rate_limits.
 	Limits []RateLimit `yaml:"limits"`
 	// What is served, to whom, and from where. The most specific match wins, whatever the order.

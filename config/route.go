@@ -25,6 +25,8 @@ type Route struct {
 
 	// Who may call. Left out: anyone.
 	Auth *RouteAuth `yaml:"auth"`
+	// How the backend is told who the caller is. Left out: by what the caller itself sends.
+	ForwardIdentity *ForwardIdentity `yaml:"forward_identity"`
 	// Rules about who may do what. Left out: whoever auth lets pass.
 	Authorize *Authorize `yaml:"authorize"`
 	// A service that is asked whether a request may pass. Left out: none.

@@ -54,6 +54,7 @@ func (v *validator) routes() {
 			v.issuers(a)
 		}
 		v.authorize(r.Authorize)
+		v.forwardIdentity(r)
 		if e := r.ExternalAuth; e != nil {
 			v.words(e.Headers, e.Pos, "headers", func(s string) error { return checkHeaderName(strings.TrimSuffix(s, "*")) })
 		}

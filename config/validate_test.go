@@ -301,6 +301,21 @@ c.yaml:3:30: introspection: client_id and client_secret go together
 c.yaml:3:36: url: the URL cannot be read; expected https://host[:port]/path
 c.yaml:4:30: introspection: client_id and client_secret go together
 `},
+		{"rules and identities that say nothing, or too much", `
+routes:
+  - {name: a, match: {path: /}, respond: {}, authorize: {rules: [{name: r, allow: a, deny: b}, {name: r, allow: a, dry_run: true}]}}
+  - {name: b, match: {path: /b}, respond: {}, forward_identity: {headers: {X-User: usr, Host: user, X_User: user}, token_header: X-T}}
+`, `
+c.yaml:2:66: rules: allow and deny exclude each other; exactly one is needed
+c.yaml:2:103: name: "r" is taken
+c.yaml:2:125: dry_run: only a deny can report; an allow that is not there changes nothing for the next rules
+c.yaml:3:65: forward_identity: only a grpc or an http route has a backend to tell
+c.yaml:3:65: forward_identity: a token needs an audience, so that no other backend takes it
+c.yaml:3:76: headers: "usr" is nothing to tell; expected user, provider, key_id, roles, scopes or claim:NAME; did you mean "user"?
+c.yaml:3:89: headers: "Host" has a meaning of its own
+c.yaml:3:101: headers: a name that begins with grpc- or sec-, ends with -bin or has an underscore cannot carry it
+c.yaml:3:130: token_header: there is no key to sign with; identity_tokens is missing
+`},
 		{"API keys without one key, with a bad sum, or the same", `
 auth:
   - name: a

@@ -51,6 +51,7 @@ func (g *Gateway) listenAdmin(ctx context.Context, cfg config.Admin) (*admin, er
 	mux.HandleFunc("GET /v1/status", a.status)
 	mux.HandleFunc("GET /v1/routes", a.routes)
 	mux.HandleFunc("GET /v1/openapi", a.openAPI)
+	mux.HandleFunc("GET /v1/identity/jwks.json", a.identityKeys)
 	mux.HandleFunc("POST /v1/reload", guard.change(a.reload))
 	mux.HandleFunc("GET /v1/descriptorSets", a.listSets)
 	mux.HandleFunc("GET /v1/descriptorSets/{name}", a.getSet)
@@ -175,4 +176,11 @@ func writeMessage(w http.ResponseWriter, m proto.Message) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(append(text, '\n'))
+}
+
+// identityKeys publishes the keys by which backends verify whom they are told of.
+func (a *admin) identityKeys(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	w.Header().Set("Cache-Control", "max-age=60")
+	_, _ = w.Write(a.gateway.snapshot.Load().signer.JWKS())
 }

@@ -43,6 +43,9 @@ func Check(ctx context.Context, path string) (*Report, error) {
 	}
 	defer p.upstreams.Close()
 	p.stores.Upstream = callersOf(p.upstreams)
+	if p.stores.Signer, err = auth.CompileSigner(cfg.IdentityTokens); err != nil {
+		errs.Add(config.Position{}, err)
+	}
 	if p.auth, err = auth.Compile(cfg.Auth, auth.Options{}); err != nil {
 		errs.Add(config.Position{}, err)
 	}

@@ -83,7 +83,7 @@ func compile(p parts) (*Snapshot, error) {
 		return cmp.Or(cmp.Compare(a.Route, b.Route), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Method, b.Method), slices.Compare(a.Hosts, b.Hosts))
 	})
 	return &Snapshot{
-		config: p.config, set: p.set, upstreams: p.upstreams, auth: p.auth, table: table, admitter: admission.New(table),
+		config: p.config, set: p.set, upstreams: p.upstreams, auth: p.auth, signer: p.stores.Signer, table: table, admitter: admission.New(table),
 		bindings: c.bindings, described: c.described, names: names, bridged: c.bridged, installed: time.Now(),
 		warnings: slices.Concat(c.warnings, p.set.Warnings, p.set.Pending),
 	}, nil

@@ -147,6 +147,7 @@ func (x *exchange) run() {
 	x.target.route.cors.decorate(h, x.r, x.protocol)
 	setLimits(h, x.target.route.limits, x.ticket.Limits...)
 	x.change(x.ticket.Changes)
+	x.change(x.ticket.Forward)
 	x.target.serve(x)
 }
 

@@ -148,6 +148,9 @@ func (g *Gateway) open(cfg *config.Config, old *Snapshot) (*parts, error) {
 		errs.Add(config.Position{}, err)
 	}
 	p.stores.Upstream = callersOf(p.upstreams)
+	if p.stores.Signer, err = auth.CompileSigner(cfg.IdentityTokens); err != nil {
+		errs.Add(config.Position{}, err)
+	}
 	if p.auth, err = auth.Compile(cfg.Auth, auth.Options{
 		Previous: oldAuth, Logger: g.telemetry.Logger, Redis: g.redis.first(), Prefix: g.redis.prefix,
 	}); err != nil {

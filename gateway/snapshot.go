@@ -21,6 +21,7 @@ type Snapshot struct {
 	set       *descriptors.Set
 	upstreams *upstream.Set
 	auth      *auth.Providers
+	signer    *auth.Signer
 	table     *routing.Table[*admission.Route]
 	admitter  *admission.Admitter
 	bindings  []Binding

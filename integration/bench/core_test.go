@@ -94,6 +94,7 @@ routes:
 func BenchmarkCore(b *testing.B) {
 	admit := core(b)
 	b.ReportAllocs()
+	defer reportCPU(b)()
 	for b.Loop() {
 		if f := admit(); f != nil {
 			b.Fatal(f)
