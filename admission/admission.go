@@ -29,6 +29,8 @@ type Request struct {
 	Upgrade bool
 	// RawQuery is the URL's query.
 	RawQuery string
+	// ClientCertificate is in DER, where the listener has asked for one and verified it.
+	ClientCertificate string
 	// ID and Protocol are what an authorisation service is told of the request: its id, and HTTP/1.1 or HTTP/2.
 	ID, Protocol string
 

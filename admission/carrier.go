@@ -49,6 +49,9 @@ func (r *carrier) Query(name string) string {
 	return one(values[name])
 }
 
+// Certificate implements auth.Carrier.
+func (r *carrier) Certificate() string { return r.ClientCertificate }
+
 // Subprotocol implements auth.Carrier.
 func (r *carrier) Subprotocol(prefix string) string {
 	if !r.Upgrade || prefix == "" {

@@ -39,6 +39,8 @@ type Carrier interface {
 	// first subprotocol that begins with it.
 	Query(name string) string
 	Subprotocol(prefix string) string
+	// Certificate is the certificate, in DER, with which the client has proved at the listener who it is.
+	Certificate() string
 }
 
 // Error is a refusal. Its text is safe to show to the caller.

@@ -157,8 +157,12 @@ func jwtPolicy(t testing.TB, change func(*config.JWT)) *Policy {
 }
 
 // request is a carrier with what a test gives it.
-type request struct{ header, cookie, query, protocol map[string]string }
+type request struct {
+	header, cookie, query, protocol map[string]string
+	certificate                     string
+}
 
+func (r request) Certificate() string              { return r.certificate }
 func (r request) Header(name string) string        { return r.header[name] }
 func (r request) Cookie(name string) string        { return r.cookie[name] }
 func (r request) Query(name string) string         { return r.query[name] }

@@ -16,6 +16,7 @@ func (h headers) Header(name string) string { return http.Header(h).Get(name) }
 func (headers) Cookie(string) string        { return "" }
 func (headers) Query(string) string         { return "" }
 func (headers) Subprotocol(string) string   { return "" }
+func (headers) Certificate() string         { return "" }
 
 func Example() {
 	providers, err := auth.Compile([]config.AuthProvider{{

@@ -13,7 +13,7 @@ import (
 
 // Policy is what one route asks of its callers. A nil *Policy lets everyone in as Anonymous.
 type Policy struct {
-	providers []*provider
+	providers []*provider // whose credentials are words of the caller
 	sources   []source
 	optional  bool
 	roles     []string
@@ -33,6 +33,8 @@ type place struct {
 	cookie   string
 	query    string
 	protocol string
+	// certificate is the connection's own, in place of all those.
+	certificate bool
 }
 
 // Policy compiles what a route asks for; nil stays nil.
@@ -41,10 +43,15 @@ func (p *Providers) Policy(cfg *config.RouteAuth) (*Policy, error) {
 		return nil, nil
 	}
 	policy := &Policy{optional: cfg.Optional, roles: cfg.Roles, scopes: cfg.Scopes}
+	var certificates []*provider
 	for _, name := range cfg.Require {
 		one := p.find(name)
 		if one == nil {
 			return nil, config.Errorf(cfg.Pos, "auth: there is no provider %q", name)
+		}
+		if one.kind == Certificate {
+			certificates = append(certificates, one)
+			continue
 		}
 		policy.providers = append(policy.providers, one)
 		for _, from := range one.from {
@@ -60,6 +67,10 @@ func (p *Providers) Policy(cfg *config.RouteAuth) (*Policy, error) {
 				policy.sources = append(policy.sources, source{[]*provider{one}, s})
 			}
 		}
+	}
+	if certificates != nil {
+		// After what a request says of itself: a proxy may make the requests of many callers on its connection.
+		policy.sources = append(policy.sources, source{certificates, place{certificate: true}})
 	}
 	policy.challenge = challenge(policy.providers)
 	return policy, nil
@@ -82,6 +93,8 @@ func challenge(providers []*provider) string {
 		return bearer + ", " + basic
 	case bearer+basic != "":
 		return bearer + basic
+	case len(providers) == 0:
+		return `ClientCertificate realm="crossgate"` // nobody's standard either
 	}
 	return `ApiKey realm="crossgate"`
 }
@@ -151,6 +164,8 @@ func (p *Policy) QueryNames() []string {
 // read returns the credential the carrier has in this place, "" for none.
 func (s *place) read(c Carrier) string {
 	switch {
+	case s.certificate:
+		return c.Certificate()
 	case s.header != "":
 		v := c.Header(s.header)
 		if n := len(s.scheme); n > 0 {

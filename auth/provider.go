@@ -34,6 +34,7 @@ const (
 	OpaqueToken
 	APIKey
 	Password
+	Certificate
 )
 
 // verifier turns a credential into an identity. Its error says why not, and is safe to show.
@@ -109,6 +110,10 @@ func compileProvider(cfg *config.AuthProvider, o *Options) (*provider, error) {
 		} else {
 			p.verifier, err = newPasswords(cfg.Name, cfg.Basic, o)
 		}
+	case cfg.ClientCertificate != nil:
+		p.kind = Certificate
+		p.verifier = newCertificates(cfg.Name, cfg.ClientCertificate)
+		return p, nil
 	}
 	if len(p.from) == 0 {
 		p.from = []config.CredentialSource{from}

@@ -2,7 +2,8 @@ package config
 
 import "time"
 
-// AuthProvider is one named way to authenticate a caller. Exactly one of JWT, Introspection, APIKeys and Basic is set.
+// AuthProvider is one named way to authenticate a caller. Exactly one of JWT, Introspection, APIKeys, Basic and
+// ClientCertificate is set.
 type AuthProvider struct {
 	Pos Position `yaml:"-"`
 
@@ -16,6 +17,8 @@ type AuthProvider struct {
 	APIKeys *APIKeys `yaml:"api_keys"`
 	// Users and passwords.
 	Basic *Basic `yaml:"basic"`
+	// Certificates that clients show.
+	ClientCertificate *ClientCertificate `yaml:"client_certificate"`
 	// Where the credential is looked for, in this order. Left out: for tokens the Authorization header with the Bearer scheme, for API keys the header X-API-Key, for passwords the Authorization header with the Basic scheme.
 	From []CredentialSource `yaml:"from"`
 }
@@ -194,7 +197,22 @@ type Basic struct {
 	Timeout Duration `yaml:"timeout" default:"5s" min:"1ms"`
 }
 
-// BasicUser is what a user of an htpasswd file has.
+// ClientCertificate takes the caller's identity from the certificate that its connection was opened with (mutual TLS). Which
+// certificates are good the listener says: tls.clients.
+type ClientCertificate struct {
+	Pos Position `yaml:"-"`
+
+	// The name in the certificate that is the user, the first of its kind: a subject alternative name that is a URI, such as a SPIFFE ID, a DNS name or an e-mail address, or the subject's common name. A certificate without one is nobody's.
+	User string `yaml:"user" default:"uri" enum:"uri,dns,email,common_name"`
+	// Roles of users that are not in users.
+	Roles []string `yaml:"roles"`
+	// Scopes of users that are not in users.
+	Scopes []string `yaml:"scopes"`
+	// Roles and scopes of some users.
+	Users []BasicUser `yaml:"users"`
+}
+
+// BasicUser is what a user of an htpasswd file has, or one with a certificate.
 type BasicUser struct {
 	Pos Position `yaml:"-"`
 

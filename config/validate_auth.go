@@ -18,7 +18,7 @@ func (v *validator) providers() {
 			continue
 		}
 		v.exactlyOne(p.Pos, "auth", choice{"jwt", p.JWT != nil}, choice{"introspection", p.Introspection != nil}, choice{"api_keys", p.APIKeys != nil},
-			choice{"basic", p.Basic != nil})
+			choice{"basic", p.Basic != nil}, choice{"client_certificate", p.ClientCertificate != nil})
 		if p.JWT != nil {
 			v.jwt(p.JWT)
 		}
@@ -30,6 +30,12 @@ func (v *validator) providers() {
 		}
 		if p.Basic != nil {
 			v.basic(p.Basic)
+		}
+		if c := p.ClientCertificate; c != nil {
+			v.grantedUsers(c.Users)
+			if len(p.From) > 0 {
+				v.errorf(v.at(&p.From, p.Pos), "from: a certificate comes with the connection")
+			}
 		}
 		for j := range p.From {
 			v.credentialSource(&p.From[j])
@@ -231,9 +237,13 @@ func (v *validator) basic(b *Basic) {
 	if strings.ContainsFunc(b.Realm, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
 		v.errorf(v.at(&b.Realm, b.Pos), "realm: expected printable ASCII without quotes and backslashes")
 	}
+	v.grantedUsers(b.Users)
+}
+
+func (v *validator) grantedUsers(users []BasicUser) {
 	seen := map[string]bool{}
-	for i := range b.Users {
-		u := &b.Users[i]
+	for i := range users {
+		u := &users[i]
 		if seen[u.Name] && u.Name != "" {
 			v.errorf(v.at(&u.Name, u.Pos), "users: %s is in the list twice", quote(u.Name))
 		}

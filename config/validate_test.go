@@ -225,7 +225,7 @@ auth:
   - {name: a}
   - {name: b, jwt: {key_file: k}, api_keys: {keys: [{id: a, sha256: ` + sum + `}]}}
 `, `
-c.yaml:2:5: auth: exactly one of jwt, introspection, api_keys or basic is needed
+c.yaml:2:5: auth: exactly one of jwt, introspection, api_keys, basic or client_certificate is needed
 c.yaml:3:5: auth: jwt and api_keys exclude each other; exactly one is needed
 `},
 		{"no key, or two", `

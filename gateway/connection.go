@@ -34,7 +34,9 @@ func (l watched) Accept() (net.Conn, error) {
 type connection struct {
 	socket net.Conn
 	tls    *tls.ConnectionState // where net/http does not see that there is one
-	resets resets
+	// certificate is the client's, in DER, where it has shown a good one.
+	certificate string
+	resets      resets
 }
 
 // connectionKey is the context key of a request's *connection.
@@ -43,10 +45,17 @@ type connectionKey struct{}
 // withConnection is the server's ConnContext.
 func (l *listener) withConnection(ctx context.Context, socket net.Conn) context.Context {
 	c := &connection{socket: socket}
-	if w, ok := socket.(*strict.Conn); ok {
-		if t, ok := w.Conn.(*tls.Conn); ok {
-			state := t.ConnectionState()
+	w, watched := socket.(*strict.Conn)
+	if watched {
+		socket = w.Conn
+	}
+	if t, ok := socket.(*tls.Conn); ok {
+		state := t.ConnectionState()
+		if watched {
 			c.tls = &state
+		}
+		if len(state.VerifiedChains) > 0 {
+			c.certificate = string(state.PeerCertificates[0].Raw)
 		}
 	}
 	return context.WithValue(ctx, connectionKey{}, c)
@@ -57,11 +66,16 @@ func socketOf(r *http.Request) *connection {
 	return c
 }
 
-// setTLS has a request say by which TLS it came, as net/http does.
-func (l *listener) setTLS(r *http.Request) {
-	if l.tls != nil && r.TLS == nil {
-		r.TLS = socketOf(r).tls
+// setTLS has a request say by which TLS it came, as net/http does, and returns the client's certificate.
+func (l *listener) setTLS(r *http.Request) (certificate string) {
+	if l.tls == nil {
+		return ""
 	}
+	c := socketOf(r)
+	if r.TLS == nil {
+		r.TLS = c.tls
+	}
+	return c.certificate
 }
 
 // unreadTime is how long the rest of a body that nobody has read is waited for.

@@ -69,7 +69,6 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (x *exchange) begin(l *listener, w http.ResponseWriter, r *http.Request) {
 	x.w = recorder{ResponseWriter: w}
 	x.r, x.trusted = r, l.trusted
-	l.setTLS(r)
 	x.start = time.Now()
 	x.snap = l.gateway.acquire(x.stripe)
 	x.target, x.refusal, x.user, x.binding, x.dryRun, x.broken = nil, nil, "", "", "", false
@@ -89,6 +88,8 @@ func (x *exchange) begin(l *listener, w http.ResponseWriter, r *http.Request) {
 		RawQuery: r.URL.RawQuery,
 		ID:       x.id,
 		Protocol: r.Proto,
+
+		ClientCertificate: l.setTLS(r),
 	}
 }
 

@@ -257,3 +257,74 @@ func TestABrokenTLSSectionIsRefusedAtTheStart(t *testing.T) {
 		}
 	}
 }
+
+func TestTheUserIsTheOneOfTheClientsCertificate(t *testing.T) {
+	authority := rig.NewAuthority(t)
+	certificate, key := authority.Issue(t, t.TempDir(), "localhost")
+	g := rig.StartGateway(t, fmt.Sprintf(`
+listeners:
+  - address: "127.0.0.1:0"
+    tls: {certificate: %q, key: %q, clients: {ca: %q, mode: optional}}
+  - {address: "127.0.0.1:0"}
+admin: {address: "off"}
+auth:
+  - name: mesh
+    client_certificate: {user: dns, users: [{name: orders, roles: [writer]}]}
+  - name: keys
+    api_keys: {keys: [{id: k, key: 0123456789abcdef0123456789abcdef, user: keyed, roles: [writer]}]}
+routes:
+  - {name: any, match: {path: /any}, auth: {require: [mesh, keys]}, respond: {body: in}}
+  - {name: writers, match: {path: /writers}, auth: {require: [mesh], roles: [writer]}, respond: {body: in}}
+`, certificate, key, authority.File))
+	address, plain := g.Addresses()[0].String(), g.Addresses()[1].String()
+	orders, guest := authority.Client(t, "orders"), authority.Client(t, "guest")
+	for _, two := range []bool{false, true} {
+		for _, c := range []struct {
+			name   string
+			client *tls.Certificate
+			path   string
+			header string
+			status int
+		}{
+			{"a user with the role", &orders, "/writers", "", 200},
+			{"a user without it", &guest, "/writers", "", 403},
+			{"a user of no list", &guest, "/any", "", 200},
+			{"nobody", nil, "/any", "", 401},
+			{"nobody, with a key", nil, "/any", "0123456789abcdef0123456789abcdef", 200},
+			{"nobody, with a certificate for a key", nil, "/any", string(orders.Certificate[0]), 401},
+		} {
+			var protocols http.Protocols
+			protocols.SetHTTP1(!two)
+			protocols.SetHTTP2(two)
+			options := &tls.Config{RootCAs: rig.Pool(t, authority.File), ServerName: "localhost"}
+			if c.client != nil {
+				options.Certificates = []tls.Certificate{*c.client}
+			}
+			transport := &http.Transport{TLSClientConfig: options, Protocols: &protocols}
+			request, err := http.NewRequestWithContext(soon(t), "GET", "https://"+address+c.path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.header != "" {
+				request.Header.Set("X-API-Key", strings.Map(func(r rune) rune {
+					if r < ' ' || r == 127 {
+						return '?'
+					}
+					return r
+				}, c.header))
+			}
+			answer, err := transport.RoundTrip(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer.Body.Close()
+			transport.CloseIdleConnections()
+			if answer.StatusCode != c.status {
+				t.Errorf("%s, HTTP/2 %t: %s", c.name, two, answer.Status)
+			}
+		}
+	}
+	if answer, _ := ask(t, "GET", "http://"+plain+"/any", ""); answer.StatusCode != http.StatusUnauthorized || answer.Header.Get("WWW-Authenticate") == "" {
+		t.Errorf("without TLS: %s", answer.Status)
+	}
+}
