@@ -111,7 +111,7 @@ func (c *compressor) begin(h http.Header, size int, to *recorder) {
 	if n, err := strconv.Atoi(first(h["Content-Length"])); err == nil {
 		size = n
 	}
-	worth := size >= c.rules.minSize
+	worth := size >= c.rules.minSize || size == unknownSize
 	if isStream(h) {
 		worth = c.rules.streams
 	}
@@ -128,8 +128,13 @@ func (c *compressor) begin(h http.Header, size int, to *recorder) {
 	c.writer = c.chosen.take(plain{to})
 }
 
+// unknownSize is that of an answer which is flushed before anything of it is there.
+const unknownSize = -1
+
 // isStream reports whether an answer's messages go out one by one, as proxies are told too.
-func isStream(h http.Header) bool { return first(h["X-Accel-Buffering"]) == "no" }
+func isStream(h http.Header) bool {
+	return first(h["X-Accel-Buffering"]) == "no" || strings.HasPrefix(first(h["Content-Type"]), "text/event-stream")
+}
 
 // end writes what is left of the answer.
 func (c *compressor) end() {

@@ -63,7 +63,7 @@ func (w *recorder) FlushError() error {
 		w.WriteHeader(http.StatusOK)
 	}
 	if w.compress.held {
-		w.decide(0)
+		w.decide(unknownSize)
 	}
 	if w.compress.writer != nil {
 		if err := w.compress.writer.Flush(); err != nil {

@@ -221,19 +221,22 @@ routes:
   - {name: https, match: {path_prefix: /}, redirect: {to: "https://{host}{path}", status: 308}}
   - {name: moved, match: {path_prefix: /old/}, redirect: {to: "/new/{rest}", status: 301}}
   - {name: item, match: {template: "/items/{id}/{tail=**}"}, redirect: {to: "https://shop.example/i/{path.id}?t={path.tail}", status: 302}}
+  - {name: segment, match: {template: "/segment/{x}"}, redirect: {to: "/{path.x}"}}
   - {name: drop, match: {path: /drop}, redirect: {to: /to, query: drop, status: 303}}
 `)
 	client := overHTTP1(t)
 	for path, want := range map[string]string{
-		"/a%20b/c?d=%2F":         "308 https://gate.example:8/a%20b/c?d=%2F",
-		"/old/x/y?q":             "301 /new/x/y?q",
-		"/old/":                  "301 /new/",
-		"/old//evil":             "400 ",
-		"/old/..":                "400 ",
-		"/items/a%20b%3Fc/x/y?q": "302 https://shop.example/i/a%20b%3Fc?t=x/y&q",
-		"/items/@evil/":          "302 https://shop.example/i/%40evil?t=",
-		"/drop?q":                "303 /to",
-		"//evil.example/a":       "400 ",
+		"/a%20b/c?d=%2F":           "308 https://gate.example:8/a%20b/c?d=%2F",
+		"/old/x/y?q":               "301 /new/x/y?q",
+		"/old/":                    "301 /new/",
+		"/old//evil":               "400 ",
+		"/old/..":                  "400 ",
+		"/items/a%20b%3Fc/x/y?q":   "302 https://shop.example/i/a%20b%3Fc?t=x/y&q",
+		"/items/@evil/":            "302 https://shop.example/i/%40evil?t=",
+		"/segment/%2Fevil.example": "400 ",
+		"/segment/%5Cevil":         "307 /%5Cevil",
+		"/drop?q":                  "303 /to",
+		"//evil.example/a":         "400 ",
 	} {
 		r, err := http.NewRequestWithContext(soon(t), "GET", g.URL+path, nil)
 		if err != nil {

@@ -50,6 +50,9 @@ func (d *Redirect) Serve(w http.ResponseWriter, r *http.Request, call *Call) *fa
 		return e
 	}
 	location := d.to.value(call, escapeLocation)
+	if strings.HasPrefix(location, "//") {
+		return badPath("has an escaped slash that would lead to another host")
+	}
 	if query := r.URL.RawQuery; d.query && query != "" {
 		separator := "?"
 		if strings.Contains(location, "?") {
