@@ -1,8 +1,15 @@
 package integration
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -64,5 +71,76 @@ routes:
 	}
 	if _, set := call(t, "GET", g.Admin+"/v1/identity/jwks.json", "", nil); set != `{"keys":[]}` {
 		t.Errorf("published without a key: %s", set)
+	}
+}
+
+// TestAnHTTPBackendIsToldWhoTheCallerIs as gRPC's are, and by a token that only the gateway can sign.
+func TestAnHTTPBackendIsToldWhoTheCallerIs(t *testing.T) {
+	t.Setenv("JWT_SECRET", secret)
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(t.TempDir(), "identity.pem")
+	if err := os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan http.Header, 1)
+	backend := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.Header }))
+	t.Cleanup(backend.Close)
+	g := rig.StartGateway(t, fmt.Sprintf(`
+listeners: [{address: "127.0.0.1:0"}]
+admin: {address: "127.0.0.1:0"}
+identity_tokens: {key: %s, issuer: edge}
+upstreams: [{name: app, protocol: http, endpoints: ["%s"]}]
+auth: [{name: jwt, jwt: {secret: "${JWT_SECRET}"}}]
+routes:
+  - name: app
+    match: {path_prefix: /}
+    http: {upstream: app}
+    auth: {require: [jwt], optional: true}
+    forward_identity: {headers: {X-User: user}, token_header: X-Identity, audience: app, claims: [tenant]}
+`, key, strings.TrimPrefix(backend.URL, "http://")))
+	forged := http.Header{"X-User": {"root"}, "X_user": {"root"}, "X-Identity": {"root"}, "Connection": {"close, x-user, X-Identity"}}
+	for _, c := range []struct {
+		name, user string
+	}{{"somebody", "ann"}, {"nobody", ""}} {
+		header := forged.Clone()
+		if c.user != "" {
+			header.Set("Authorization", "Bearer "+token(t, jwt.MapClaims{"tenant": "acme"}))
+		}
+		r, err := http.NewRequest(http.MethodGet, g.URL+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header = header
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		h := <-got
+		if h.Get("X-User") != c.user || strings.Contains(fmt.Sprint(h), "root") {
+			t.Errorf("of %s the backend was told %v", c.name, h)
+		}
+		if c.user == "" {
+			if h.Get("X-Identity") != "" {
+				t.Errorf("of nobody the backend has a token: %v", h)
+			}
+			continue
+		}
+		claims := jwt.MapClaims{}
+		_, err = jwt.ParseWithClaims(h.Get("X-Identity"), claims, func(*jwt.Token) (any, error) { return private.Public(), nil },
+			jwt.WithValidMethods([]string{"EdDSA"}), jwt.WithIssuer("edge"), jwt.WithAudience("app"), jwt.WithExpirationRequired())
+		if err != nil || claims["sub"] != "ann" || claims["tenant"] != "acme" {
+			t.Errorf("the token says %v, %v", claims, err)
+		}
+	}
+	if _, set := call(t, "GET", g.Admin+"/v1/identity/jwks.json", "", nil); !strings.Contains(set, `"crv":"Ed25519"`) || strings.Contains(set, `"d":`) {
+		t.Errorf("published: %s", set)
 	}
 }
