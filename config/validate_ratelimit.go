@@ -34,6 +34,12 @@ func (v *validator) rateLimits(limits []RateLimit, of limited) {
 		} else if of == shared {
 			v.errorf(l.Pos, "limits: name is missing")
 		}
+		for j := range limits[:i] {
+			if l.Limit != "" && limits[j].Limit == l.Limit {
+				v.errorf(v.at(&l.Limit, l.Pos), "limit: %s is charged by the list already", quote(l.Limit))
+				break
+			}
+		}
 		v.limit(l, of)
 	}
 }

@@ -605,6 +605,7 @@ routes:
       - {rate: 1/s, name: x}
       - {rate: 1/s, name: x}
       - {per: user}
+      - {limit: all}
   - name: b
     match: {path: /b}
     websocket: {service: s, message_rate_limits: [{concurrency: 1}, {limit: all, per: [ip], dry_run: false}]}
@@ -628,7 +629,8 @@ c.yaml:15:78: methods: methods are in upper case; write "GET"
 c.yaml:15:83: methods: selector: "a..b" is not a method; expected package.Service.Method, package.Service.*, package.* or *
 c.yaml:17:27: name: another limit of the list is called "x"
 c.yaml:18:9: rate_limits: exactly one of rate, quota, concurrency or limit is needed
-c.yaml:21:65: concurrency: messages do not last; it is for rate_limits
+c.yaml:19:17: limit: "all" is charged by the list already
+c.yaml:22:65: concurrency: messages do not last; it is for rate_limits
 `},
 		{"limits for nobody", `
 routes:

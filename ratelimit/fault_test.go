@@ -223,7 +223,7 @@ func TestMemoryForgetsKeysWhoseBucketsAreFullAgain(t *testing.T) {
 	add("new")
 	total := 0
 	for i := range m.shards {
-		total += len(m.shards[i].buckets)
+		total += len(m.shards[i].at)
 	}
 	if total > n*3/2 {
 		t.Errorf("%d keys, of which %d are in use", total, n)

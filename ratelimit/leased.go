@@ -63,7 +63,7 @@ func (s *Leased) Close() {
 	s.work.Wait()
 }
 
-func (s *Leased) shard(k hashed) *leaseShard { return &s.shards[k[0]%shards] }
+func (s *Leased) shard(k hashed) *leaseShard { return &s.shards[k%shards] }
 
 // Take asks Redis for what this node has none of only. It returns ErrUnavailable when Redis fails then and a limit says
 // Refuse.

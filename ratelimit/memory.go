@@ -15,7 +15,7 @@ const (
 	// sweep is how many old keys are looked at for each new one. Above 1, keys whose bucket is full again go faster than
 	// new ones come, so that the store shrinks to what is in use.
 	sweep = 2
-	// shardKeys bounds a shard's memory: about a million keys in all, of 32 bytes.
+	// shardKeys bounds a shard's memory: about a million keys in all, of some 40 bytes.
 	shardKeys = 16 << 10
 	// sample is how many keys a shard at its bound looks at for the one that has the least to lose. Who wants to be
 	// forgotten by a flood of new keys must have most of a million of them owe more than its own does.
@@ -25,21 +25,28 @@ const (
 // Memory keeps buckets on this node. Create it with NewMemory.
 type Memory struct {
 	now    func() time.Duration // since 1970
-	seeds  [2]maphash.Seed
+	seed   maphash.Seed
 	bound  int // of a shard's keys
 	shards [shards]shard
 }
 
-// hashed is a key's hash under seeds that nobody knows: what callers choose is not kept, and takes up the same room
-// however long it is.
-type hashed [2]uint64
+// hashed is a key's hash under a seed that nobody knows: what callers choose is not kept, and takes up the same room
+// however long it is. Two of a million keys share a bucket with a chance of one in ten million, and nobody can choose which.
+type hashed uint64
 
 type shard struct {
-	mu      sync.Mutex
-	buckets map[hashed]bucket
+	mu sync.Mutex
+	// at is where in buckets a key's bucket is, and free what is not in use there: so a bucket is changed in its place, and
+	// the garbage collector has no pointers to follow.
+	at      map[hashed]uint32
+	buckets []bucket
+	free    []uint32
 	places  map[hashed]int // taken of concurrency limits; as many keys as things go on at most
-	_       [40]byte       // keeps two locks off one cache line
+	_       [56]byte       // keeps two locks off one cache line
 }
+
+// unknown is where the bucket is of a key that the shard does not have.
+const unknown = ^uint32(0)
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
@@ -49,24 +56,22 @@ func NewMemory() *Memory {
 }
 
 func newMemory(now func() time.Duration) *Memory {
-	m := &Memory{now: now, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, bound: shardKeys}
+	m := &Memory{now: now, seed: maphash.MakeSeed(), bound: shardKeys}
 	for i := range m.shards {
-		m.shards[i].buckets = map[hashed]bucket{}
+		m.shards[i].at = map[hashed]uint32{}
 		m.shards[i].places = map[hashed]int{}
 	}
 	return m
 }
 
-func (m *Memory) hash(key []byte) hashed {
-	return hashed{maphash.Bytes(m.seeds[0], key), maphash.Bytes(m.seeds[1], key)}
-}
+func (m *Memory) hash(key []byte) hashed { return hashed(maphash.Bytes(m.seed, key)) }
 
-func (m *Memory) shard(k hashed) *shard { return &m.shards[k[0]%shards] }
+func (m *Memory) shard(k hashed) *shard { return &m.shards[k%shards] }
 
 // lock locks the shards of keys, each once and in order, so that two calls cannot wait for each other.
 func (m *Memory) lock(keys []hashed) (locked uint64) {
 	for _, k := range keys {
-		locked |= 1 << (k[0] % shards)
+		locked |= 1 << (k % shards)
 	}
 	for left := locked; left != 0; left &= left - 1 {
 		m.shards[bits.TrailingZeros64(left)].mu.Lock()
@@ -83,7 +88,7 @@ func (m *Memory) unlock(locked uint64) {
 // Take never returns an error.
 func (m *Memory) Take(_ context.Context, dst []Decision, takes []Take) ([]Decision, error) {
 	var room [8]hashed
-	var nextRoom [8]bucket
+	var nextRoom [8]change
 	keys, next := room[:0], nextRoom[:0]
 	for i := range takes {
 		keys = append(keys, m.hash(takes[i].Key))
@@ -94,18 +99,28 @@ func (m *Memory) Take(_ context.Context, dst []Decision, takes []Take) ([]Decisi
 	first, all := len(dst), true
 	for i := range takes {
 		t := &takes[i]
-		d, b := m.shard(keys[i]).decide(t, keys[i], t.Cost, now)
+		d, c := m.shard(keys[i]).decide(t, keys[i], t.Cost, now)
 		all = all && (d.Allowed || t.DryRun)
-		dst, next = append(dst, d), append(next, b)
+		dst, next = append(dst, d), append(next, c)
 	}
+	added := false
 	for i := range takes {
 		t, d := &takes[i], &dst[first+i]
 		switch {
 		case !d.Allowed:
-		case all:
-			m.shard(keys[i]).charge(t, keys[i], next[i], now, m.bound)
-		default: // another limit refused: this one is not charged after all
+		case !all: // another limit refused: this one is not charged after all
 			*d, _ = m.shard(keys[i]).decide(t, keys[i], 0, now)
+		case next[i].at == unknown:
+			added = true
+		default:
+			m.shard(keys[i]).buckets[next[i].at] = next[i].bucket
+		}
+	}
+	if added { // at last, as room for a key is made with the bucket of another
+		for i := range takes {
+			if dst[first+i].Allowed && all && next[i].at == unknown {
+				m.shard(keys[i]).charge(&takes[i], keys[i], next[i].bucket, now, m.bound)
+			}
 		}
 	}
 	return dst, nil
@@ -122,16 +137,28 @@ func (m *Memory) Return(takes []Take) {
 			if s.places[k]--; s.places[k] <= 0 {
 				delete(s.places, k)
 			}
-		} else if b, ok := s.buckets[k]; ok {
-			s.buckets[k] = t.Limit.giveBack(t.Cost, b)
+		} else if at, ok := s.at[k]; ok {
+			s.buckets[at] = t.Limit.giveBack(t.Cost, s.buckets[at])
 		}
 		s.mu.Unlock()
 	}
 }
 
-func (s *shard) decide(t *Take, k hashed, cost int, now time.Duration) (Decision, bucket) {
+// change is what a bucket becomes, and where it is.
+type change struct {
+	bucket
+	at uint32
+}
+
+func (s *shard) decide(t *Take, k hashed, cost int, now time.Duration) (Decision, change) {
 	if t.Limit.Kind != Concurrency {
-		return t.Limit.decide(cost, s.buckets[k], now)
+		c := change{at: unknown}
+		if at, ok := s.at[k]; ok {
+			c = change{s.buckets[at], at}
+		}
+		d, b := t.Limit.decide(cost, c.bucket, now)
+		c.bucket = b
+		return d, c
 	}
 	d := Decision{Limit: t.Limit.Burst}
 	taken := s.places[k]
@@ -142,44 +169,60 @@ func (s *shard) decide(t *Take, k hashed, cost int, now time.Duration) (Decision
 		d.RetryAfter = askAgain
 	}
 	d.Remaining = max(0, t.Limit.Burst-taken)
-	return d, bucket{}
+	return d, change{at: unknown}
 }
 
+// charge begins a bucket, or takes a place.
 func (s *shard) charge(t *Take, k hashed, b bucket, now time.Duration, bound int) {
 	if t.Limit.Kind == Concurrency {
 		s.places[k]++
 		return
 	}
-	if _, known := s.buckets[k]; !known {
-		s.makeRoom(now, bound)
+	s.buckets[s.add(k, now, bound)] = b
+}
+
+// add gives a key a bucket.
+func (s *shard) add(k hashed, now time.Duration, bound int) uint32 {
+	s.makeRoom(now, bound)
+	at := uint32(len(s.buckets))
+	if n := len(s.free); n > 0 {
+		at, s.free = s.free[n-1], s.free[:n-1]
+	} else {
+		s.buckets = append(s.buckets, bucket{})
 	}
-	s.buckets[k] = b
+	s.at[k] = at
+	return at
+}
+
+func (s *shard) drop(k hashed, at uint32) {
+	delete(s.at, k)
+	s.free = append(s.free, at)
 }
 
 // makeRoom looks at a few buckets, arbitrary ones, and drops those that are full again: a bucket that is not there is
 // full. At the bound it drops one in any case: of those that it has seen the one whose owner gains the least.
 func (s *shard) makeRoom(now time.Duration, bound int) {
 	n := sweep
-	full := len(s.buckets) >= bound
+	full := len(s.at) >= bound
 	if full {
 		n = sample
 	}
 	var least hashed
 	var owed time.Duration = -1
-	for k, b := range s.buckets {
+	for k, at := range s.at {
 		if n == 0 {
 			break
 		}
 		n--
-		o := b.owed(now)
+		o := s.buckets[at].owed(now)
 		if o <= 0 {
-			delete(s.buckets, k)
+			s.drop(k, at)
 			full = false
 		} else if owed < 0 || o < owed {
 			least, owed = k, o
 		}
 	}
 	if full {
-		delete(s.buckets, least)
+		s.drop(least, s.at[least])
 	}
 }

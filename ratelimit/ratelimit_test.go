@@ -134,7 +134,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		m.Take(context.Background(), nil, []Take{{Key: fmt.Appendf(nil, "k%d", i), Limit: l, Cost: 1}})
 	}
 	for i := range m.shards {
-		if n := len(m.shards[i].buckets); n > m.bound {
+		if n := len(m.shards[i].at); n > m.bound {
 			t.Fatalf("shard %d has %d keys", i, n)
 		}
 	}
