@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/gateway/internal/servertls"
@@ -26,6 +27,7 @@ type listener struct {
 	tls     *servertls.Server // nil without
 	socket  net.Listener
 	server  *http.Server
+	fresh   fresh
 	done    sync.WaitGroup
 }
 
@@ -45,6 +47,7 @@ func (g *Gateway) listen(ctx context.Context, cfg config.Listener) (*listener, e
 		MaxHeaderBytes:    int(cfg.MaxHeaderSize),
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: cfg.MaxConcurrentStreams, MaxReadFrameSize: maxReadFrameSize, WriteByteTimeout: cfg.WriteTimeout.Std()},
 		ConnContext:       l.withConnection,
+		ConnState:         l.fresh.follow,
 		ErrorLog:          slog.NewLogLogger(g.telemetry.Logger.Handler(), slog.LevelDebug),
 	}
 	if cfg.TLS == nil {
@@ -80,6 +83,8 @@ func (l *listener) serve() {
 
 // shutdown stops accepting, sends GOAWAY, and waits until what is in flight has ended or ctx does.
 func (l *listener) shutdown(ctx context.Context) error {
+	stop := time.AfterFunc(freshTime, l.fresh.hurry) // once no more are accepted
+	defer stop.Stop()
 	err := l.server.Shutdown(ctx)
 	if err != nil {
 		err = fmt.Errorf("listener %s: requests were still in flight at the end of the drain time: %w", l.socket.Addr(), err)

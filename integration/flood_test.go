@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/crossgate/crossgate/integration/rig"
 	"github.com/crossgate/crossgate/integration/testproto"
 	"github.com/crossgate/crossgate/integration/testproto/testserver"
 )
@@ -164,5 +166,26 @@ func TestABodyThatComesSlowlyIsNotWaitedForBeyondTheRoutesTimeout(t *testing.T) 
 				t.Errorf("%q, %v", answer, err)
 			}
 		})
+	}
+}
+
+// TestAConnectionThatNobodyAsksOnDoesNotHoldUpTheEnd has a client as browsers are, which open connections ahead.
+func TestAConnectionThatNobodyAsksOnDoesNotHoldUpTheEnd(t *testing.T) {
+	g := rig.StartGatewayProcess(t, `
+drain: {timeout: 4s}
+routes: [{name: hello, match: {path: /}, respond: {body: hello}}]
+`)
+	for range 3 {
+		c, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	if answer, _ := ask(t, "GET", g.URL+"/", ""); answer.StatusCode != http.StatusOK {
+		t.Fatal(answer.Status) // by now the others are accepted
+	}
+	if code, err := g.Terminate(20 * time.Second); code != 0 || err != nil {
+		t.Errorf("exit %d, %v", code, err)
 	}
 }
