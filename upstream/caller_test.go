@@ -210,12 +210,19 @@ func TestALateReadOfAnEarlierTryTakesNothingFromTheNext(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-done
+	waits := make(chan struct{})
+	go func() { // and once more, for longer than its try lasts
+		defer close(waits)
+		_, _ = first.Read(make([]byte, 10))
+	}()
 	first.Close()
+	next := r.again() // is there at once, whoever reads
 	go func() {
 		_, _ = out.Write([]byte("def"))
 		out.Close()
 	}()
-	got, err := io.ReadAll(r.again())
+	got, err := io.ReadAll(next)
+	<-waits
 	if string(got) != "abcdef" || err != nil {
 		t.Errorf("the next try reads %q, %v", got, err)
 	}

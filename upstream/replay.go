@@ -14,6 +14,8 @@ type replay struct {
 	source io.ReadCloser
 	most   int // bytes kept
 
+	reading sync.Mutex // held while source is read, which may wait for the caller
+
 	mu   sync.Mutex
 	kept []byte
 	read int // bytes of source
@@ -50,21 +52,17 @@ type replayReader struct {
 
 func (b *replayReader) Read(p []byte) (int, error) {
 	r := b.replay
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch {
-	case b.closed.Load():
-		return 0, http.ErrBodyReadAfterClose
-	case b.at < len(r.kept):
-		n := copy(p, r.kept[b.at:])
-		b.at += n
-		return n, nil
-	case b.at < r.read:
-		return 0, errBeyondBuffer
-	case r.err != nil:
-		return 0, r.err
+	if n, known, err := b.known(p); known {
+		return n, err
+	}
+	r.reading.Lock()
+	defer r.reading.Unlock()
+	if n, known, err := b.known(p); known { // another try's read has brought it
+		return n, err
 	}
 	n, err := r.source.Read(p)
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.read == len(r.kept) && r.read+n <= r.most {
 		r.kept = append(r.kept, p[:n]...)
 	}
@@ -72,6 +70,24 @@ func (b *replayReader) Read(p []byte) (int, error) {
 	b.at += n
 	r.err = err
 	return n, err
+}
+
+// known reads what need not be waited for.
+func (b *replayReader) known(p []byte) (n int, known bool, err error) {
+	r := b.replay
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case b.closed.Load():
+		return 0, true, http.ErrBodyReadAfterClose
+	case b.at < len(r.kept):
+		n = copy(p, r.kept[b.at:])
+		b.at += n
+		return n, true, nil
+	case b.at < r.read:
+		return 0, true, errBeyondBuffer
+	}
+	return 0, r.err != nil, r.err
 }
 
 // Close does not wait for a read. Before the last try it leaves the caller's body open for the next.
