@@ -99,15 +99,8 @@ type nameServer struct {
 func startNameServer(t *testing.T) *nameServer {
 	t.Helper()
 	s := &nameServer{fail: map[uint16]bool{}}
-	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.address = packets.LocalAddr().String()
-	stream, err := net.Listen("tcp", s.address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	packets, stream := listenBoth(t)
+	s.address = stream.Addr().String()
 	for _, server := range []*dns.Server{{PacketConn: packets, Handler: s}, {Listener: stream, Handler: s}} {
 		started := make(chan struct{})
 		server.NotifyStartedFunc = func() { close(started) }
@@ -116,6 +109,26 @@ func startNameServer(t *testing.T) *nameServer {
 		t.Cleanup(func() { server.Shutdown() })
 	}
 	return s
+}
+
+// listenBoth listens on a port that is free for UDP and for TCP.
+func listenBoth(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	var last error
+	for range 20 {
+		packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream, err := net.Listen("tcp", packets.LocalAddr().String())
+		if err == nil {
+			return packets, stream
+		}
+		packets.Close()
+		last = err
+	}
+	t.Fatal(last)
+	return nil, nil
 }
 
 func (s *nameServer) ServeDNS(w dns.ResponseWriter, r *dns.Msg) {
