@@ -136,7 +136,11 @@ func TestFloodsOfHTTP2EndTheConnectionTheyComeBy(t *testing.T) {
 // TestABodyThatComesSlowlyIsNotWaitedForBeyondTheRoutesTimeout guards against clients that hold requests open with a byte
 // now and then.
 func TestABodyThatComesSlowlyIsNotWaitedForBeyondTheRoutesTimeout(t *testing.T) {
-	g := oneRoute(t, testserver.Start(t).Address, "", "timeout: 300ms\n    max_body_size: 2KiB")
+	g := oneRoute(t, testserver.Start(t).Address, "", `timeout: 300ms
+    max_body_size: 2KiB
+  - name: chat
+    match: {path: /ws}
+    websocket: {service: nobody, ping_timeout: 300ms}`)
 	for name, c := range map[string]struct {
 		path   string
 		length int
@@ -145,6 +149,7 @@ func TestABodyThatComesSlowlyIsNotWaitedForBeyondTheRoutesTimeout(t *testing.T) 
 		"REST":                      {"/test/v1/scalars", 1000, "HTTP/1.1 408"},
 		"REST, a stream of answers": {"/stream/v1/count", 1000, "HTTP/1.1 408"},
 		"Connect":                   {testproto.Echo_EchoScalars_FullMethodName, 1000, "deadline_exceeded"},
+		"the bridge":                {"/ws", 1000, "HTTP/1.1 408"},
 		// What is refused before its body is looked at.
 		"no route":  {"/nowhere", 1000, "HTTP/1.1 404"},
 		"too large": {"/test/v1/scalars", 3000, "HTTP/1.1 413"},
@@ -158,7 +163,7 @@ func TestABodyThatComesSlowlyIsNotWaitedForBeyondTheRoutesTimeout(t *testing.T) 
 			if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\nConnect-Protocol-Version: 1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{", c.path, c.length); err != nil {
+			if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\nConnect-Protocol-Version: 1\r\nCrossgate-Session: a.b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{", c.path, c.length); err != nil {
 				t.Fatal(err)
 			}
 			answer, err := io.ReadAll(conn)

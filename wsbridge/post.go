@@ -9,10 +9,12 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/crossgate/crossgate/admission"
 	"github.com/crossgate/crossgate/fault"
+	"github.com/crossgate/crossgate/transcoder"
 	"github.com/crossgate/crossgate/wsbridge/bus"
 )
 
@@ -91,7 +93,12 @@ func readPost(w http.ResponseWriter, r *http.Request, route *Route) (*bus.Contro
 	if r.ContentLength > limit {
 		return nil, errPostTooLarge
 	}
-	data, err := readAll(http.MaxBytesReader(w, r.Body, limit), make([]byte, 0, max(0, min(r.ContentLength, maxPost))+1))
+	timed := &transcoder.TimedBody{Request: r, Writer: w, Deadline: time.Now().Add(route.pingTimeout)}
+	defer timed.Release()
+	data, err := readAll(http.MaxBytesReader(w, io.NopCloser(timed), limit), make([]byte, 0, max(0, min(r.ContentLength, maxPost))+1))
+	if own, ok := errors.AsType[*fault.Error](err); ok {
+		return nil, own
+	}
 	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
 		return nil, errPostTooLarge
 	}
