@@ -18,6 +18,8 @@ type Listener struct {
 	IdleTimeout Duration `yaml:"idle_timeout" default:"2m" min:"1ms"`
 	// The most bytes of request headers.
 	MaxHeaderSize Size `yaml:"max_header_size" default:"64KiB" min:"1KiB" max:"16MiB"`
+	// The most header fields of a request, those of one name counted once.
+	MaxHeaders int `yaml:"max_headers" default:"128" min:"8" max:"100000"`
 	// The most concurrent HTTP/2 streams of a connection.
 	MaxConcurrentStreams int `yaml:"max_concurrent_streams" default:"250" min:"1" max:"1000000"`
 	// How many HTTP/2 streams a client may give up before they are answered, on one connection and in the long run; as many may come at once. Beyond it the connection is closed.

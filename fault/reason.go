@@ -32,6 +32,7 @@ const (
 	ValidationFailed
 	UnsupportedMediaType
 	MessageTooLarge
+	HeaderTooLarge
 	ClientGone
 	DeadlineExceeded
 	RequestTimeout
@@ -81,6 +82,7 @@ var table = [reasons]struct {
 	ValidationFailed:          {"VALIDATION_FAILED", codes.InvalidArgument, http.StatusBadRequest, "The request breaks a rule of its message"},
 	UnsupportedMediaType:      {"UNSUPPORTED_MEDIA_TYPE", codes.InvalidArgument, http.StatusUnsupportedMediaType, "The content type or encoding is not supported"},
 	MessageTooLarge:           {"MESSAGE_TOO_LARGE", codes.ResourceExhausted, http.StatusRequestEntityTooLarge, "The request is too large"},
+	HeaderTooLarge:            {"HEADER_TOO_LARGE", codes.ResourceExhausted, http.StatusRequestHeaderFieldsTooLarge, "The request's header is too large"},
 	ClientGone:                {"CLIENT_GONE", codes.Canceled, StatusClientClosedRequest, "The client went away"},
 	DeadlineExceeded:          {"DEADLINE_EXCEEDED", codes.DeadlineExceeded, http.StatusGatewayTimeout, "The deadline passed"},
 	RequestTimeout:            {"REQUEST_TIMEOUT", codes.DeadlineExceeded, http.StatusRequestTimeout, "The request did not come in time"},

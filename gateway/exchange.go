@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/crossgate/crossgate/admission"
+	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/proxy"
 	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/telemetry"
@@ -52,6 +53,8 @@ var exchanges = sync.Pool{New: func() any {
 	return &exchange{ticket: new(admission.Ticket), stripe: nextStripe.Add(1) % stripes}
 }}
 
+var errTooManyHeaders = fault.New(fault.HeaderTooLarge, "the request has more header fields than are taken")
+
 // ServeHTTP serves one request of any protocol: it takes the newest snapshot and serves the request to its end from
 // that one.
 func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -59,7 +62,11 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer exchanges.Put(x)
 	x.begin(l, w, r)
 	defer x.end(l.gateway)
-	x.run()
+	if len(r.Header) > l.config.MaxHeaders {
+		x.fail(errTooManyHeaders)
+	} else {
+		x.run()
+	}
 	l.unread(r)
 	if r.Context().Err() != nil {
 		l.givenUp(r)

@@ -65,6 +65,15 @@ routes:
 `, backend.Address, rig.FreeAddress(t), hex.EncodeToString(key[:])))
 }
 
+// manyHeaders returns n header fields.
+func manyHeaders(n int) []string {
+	var list []string
+	for i := range n {
+		list = append(list, fmt.Sprintf("X-Many-%d", i), "x")
+	}
+	return list
+}
+
 // errorInfo returns reason and domain of the first detail, which must be an ErrorInfo.
 func errorInfo(t *testing.T, details []map[string]any) (reason, domain any) {
 	t.Helper()
@@ -96,6 +105,7 @@ func TestErrorsOfTheGatewayOverHTTPHaveItsDomainAndAReason(t *testing.T) {
 		{"INVALID_REQUEST", 400, codes.InvalidArgument, "POST", "/bind/v1/all", `{"no":1}`, nil},
 		{"UNSUPPORTED_MEDIA_TYPE", 415, codes.InvalidArgument, "POST", "/bind/v1/all", "{}", []string{"Content-Type", "text/plain"}},
 		{"MESSAGE_TOO_LARGE", 413, codes.ResourceExhausted, "POST", "/bind/v1/all", large, nil},
+		{"HEADER_TOO_LARGE", 431, codes.ResourceExhausted, "GET", "/bind/v1/one/x", "", manyHeaders(200)},
 		{"DEADLINE_EXCEEDED", 504, codes.DeadlineExceeded, "GET", "/control/v1/wait?time=60s", "", []string{"Grpc-Timeout", "50m"}},
 		{"DESCRIPTORS_MISSING", 503, codes.Unavailable, "POST", "/no.such.Service/Get", "{}", nil},
 		{"UPSTREAM_UNREACHABLE", 503, codes.Unavailable, "GET", "/bind/v1/one/x", "", at("gone")},

@@ -54,7 +54,7 @@ func TestTheDocumentationHasTheTableOfCodes(t *testing.T) {
 func TestFaultsHaveTheStatusOfTheirCodeUnlessHTTPSaysMore(t *testing.T) {
 	more := map[fault.Reason]int{
 		fault.RequestTimeout:   http.StatusRequestTimeout,
-		fault.MethodNotAllowed: 405, fault.MessageTooLarge: 413, fault.UnsupportedMediaType: 415, fault.UpgradeRequired: 426,
+		fault.MethodNotAllowed: 405, fault.MessageTooLarge: 413, fault.HeaderTooLarge: 431, fault.UnsupportedMediaType: 415, fault.UpgradeRequired: 426,
 		fault.DescriptorSetIncompatible: 409, fault.SequenceGap: 409, fault.UpstreamResponseInvalid: 502,
 	}
 	for _, r := range fault.All() {

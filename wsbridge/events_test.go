@@ -265,6 +265,8 @@ func TestAStreamSaysWhyItEnds(t *testing.T) {
 				}
 				exp := time.Now().Add(life)
 				c := g.events(t, "/?token="+signed(t, jwt.MapClaims{"sub": strconv.Itoa(name), "iat": time.Now().Unix() - 10, "exp": exp.Unix() + 1}))
+				c.send(`{"id":1,"type":"ping"}`)
+				c.want(`{"id":1,"type":"pong"}`) // the session has begun
 				end(g)
 				if name == 4010 {
 					if _, data := c.next(); !strings.HasPrefix(data, `{"type":"goaway","reconnect_after_ms":`) {
