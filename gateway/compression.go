@@ -139,8 +139,10 @@ func isStream(h http.Header) bool {
 // end writes what is left of the answer.
 func (c *compressor) end() {
 	if c.writer != nil {
-		_ = c.writer.Close()
-		c.chosen.giveBack(c.writer)
+		// After a write that failed HTTP/2's server may still be reading what the encoder has made.
+		if c.writer.Close() == nil {
+			c.chosen.giveBack(c.writer)
+		}
 		c.writer = nil
 	}
 }

@@ -85,7 +85,11 @@ var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
 // copy passes the body on. What comes piece by piece goes out piece by piece.
 func (x *exchange) copy(ctx context.Context, answer *http.Response) {
 	buf := copyBuffers.Get().(*[copySize]byte)
-	defer copyBuffers.Put(buf)
+	defer func() {
+		if !x.lost { // else HTTP/2's server may still be reading what it could not write
+			copyBuffers.Put(buf)
+		}
+	}()
 	live := answer.ContentLength < 0
 	var rc *http.ResponseController
 	if live || answer.ContentLength > copySize {
@@ -112,6 +116,7 @@ func (x *exchange) copy(ctx context.Context, answer *http.Response) {
 func (x *exchange) pass(rc *http.ResponseController, piece []byte, err error, live bool) bool {
 	if len(piece) > 0 {
 		if _, err := x.w.Write(piece); err != nil {
+			x.lost = true
 			return true // the client is gone
 		}
 	}

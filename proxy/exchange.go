@@ -26,6 +26,7 @@ type exchange struct {
 	trace   httptrace.ClientTrace
 	values  [8]string // of headers, each a slice of one
 	used    int
+	lost    bool // a write of the answer failed
 
 	mu       sync.Mutex
 	answered bool // with the last answer, or given up

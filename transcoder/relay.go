@@ -201,9 +201,11 @@ func (y *relay) write() {
 				started = true
 				y.begin()
 			}
-			_, err := y.w.Write(*batch)
+			if _, err := y.w.Write(*batch); err != nil {
+				return // with the batch: HTTP/2's server may still be reading it
+			}
 			giveBack(batch)
-			if err != nil || y.rc.Flush() != nil {
+			if y.rc.Flush() != nil {
 				return
 			}
 			silence.Reset()

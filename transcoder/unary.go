@@ -22,6 +22,7 @@ type unaryCall struct {
 	params []codec.Param
 	call   upstream.Call
 	reply  upstream.Reply
+	lost   bool // a write of the answer failed
 }
 
 var unaryCalls = sync.Pool{New: func() any { return new(unaryCall) }}
@@ -37,6 +38,10 @@ const (
 const keepable = 1 << 20
 
 func (c *unaryCall) release() {
+	if c.lost {
+		// HTTP/2's server may still be reading what it could not write.
+		return
+	}
 	c.reply.Reset()
 	for _, b := range []*[]byte{&c.body, &c.json, &c.call.Request} {
 		if cap(*b) > keepable {
@@ -114,6 +119,7 @@ func (m *Method) answer(w http.ResponseWriter, r *http.Request, c *unaryCall) {
 			// A client that opens no window must not hold on to the answer. Connections look after their own.
 			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTime))
 		}
-		_, _ = w.Write(c.answer)
+		_, err := w.Write(c.answer)
+		c.lost = err != nil
 	}
 }

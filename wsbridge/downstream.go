@@ -46,7 +46,6 @@ func (d *downstream) begin(http1 bool, session string) error {
 // Write implements net.Conn for the wire, which writes whole frames.
 func (d *downstream) Write(frames []byte) (int, error) {
 	pooled := batches.Get().(*[]byte)
-	defer batches.Put(pooled)
 	text := (*pooled)[:0]
 	for rest := frames; len(rest) > 0; {
 		var first byte
@@ -55,8 +54,9 @@ func (d *downstream) Write(frames []byte) (int, error) {
 		text = appendEvent(text, first, payload)
 	}
 	if err := d.flush(text); err != nil {
-		return 0, err
+		return 0, err // with the batch: HTTP/2's server may still be reading it
 	}
+	batches.Put(pooled)
 	return len(frames), nil
 }
 

@@ -208,7 +208,12 @@ var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return 
 // relay hands the answer's body on as it comes, so that no message waits for the next one.
 func (c *call) relay(take func([]byte) error) error {
 	buf := copyBuffers.Get().(*[]byte)
-	defer copyBuffers.Put(buf)
+	lost := false
+	defer func() {
+		if !lost { // else HTTP/2's server may still be reading what it could not write
+			copyBuffers.Put(buf)
+		}
+	}()
 	for pieces := 0; ; pieces++ {
 		if pieces == 1 { // the answers of most calls are one, whose write does not wait
 			defer transcoder.LimitWrites(c.ctx, c.rc)()
@@ -216,6 +221,7 @@ func (c *call) relay(take func([]byte) error) error {
 		n, err := c.answer.Body.Read(*buf)
 		if n > 0 {
 			if err := take((*buf)[:n]); err != nil {
+				lost = true
 				return err
 			}
 			if err := c.rc.Flush(); err != nil {

@@ -19,6 +19,7 @@ import (
 
 // connectCall is a unary call of Connect. Its buffers are kept for the next one.
 type connectCall struct {
+	lost     bool     // a write of the answer failed
 	codec    string   // proto or json
 	encoding string   // of the request's message
 	accept   []string // encodings that the answer's message may have
@@ -34,6 +35,10 @@ var connectCalls = sync.Pool{New: func() any { return new(connectCall) }}
 const keepable = 1 << 20
 
 func (u *connectCall) release() {
+	if u.lost {
+		// HTTP/2's server may still be reading what it could not write.
+		return
+	}
 	for _, b := range []*[]byte{&u.body, &u.out, &u.in, &u.text} {
 		if cap(*b) > keepable {
 			*b = nil
@@ -195,7 +200,8 @@ func (c *call) answerConnect(u *connectCall, p Protocol) codes.Code {
 	}
 	to["Content-Length"] = []string{strconv.Itoa(len(message))}
 	c.w.WriteHeader(http.StatusOK)
-	_, _ = c.w.Write(message)
+	_, err = c.w.Write(message)
+	u.lost = err != nil
 	return codes.OK
 }
 
