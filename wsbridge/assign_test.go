@@ -203,7 +203,11 @@ func TestWithoutAnAnswerToTheConnectTheClientIsToTryAgain(t *testing.T) {
 	g.dial(t, nil).wantClose(websocket.StatusTryAgainLater) // nobody listens
 	inbox := envelopes(t, server.Client())
 	c := g.dial(t, nil)
-	nextEnvelope(t, inbox, bus.Connect)
+	for m := range inbox {
+		if m.Type == bus.Connect { // the end of the one before may come first
+			break
+		}
+	}
 	c.wantClose(websocket.StatusTryAgainLater) // it does not answer
 	if m := nextEnvelope(t, inbox, bus.Disconnect); m.Code != int(websocket.StatusTryAgainLater) {
 		t.Errorf("the service is told of code %d", m.Code)
