@@ -55,6 +55,10 @@ func (a allowed) check(path string) *fault.Error {
 			}
 			decode = true
 			i += 2
+		default:
+			if path[i] <= ' ' || path[i] == 0x7f {
+				return badPath("has a space or a control character")
+			}
 		}
 	}
 	if decode && hasDots(path) {
