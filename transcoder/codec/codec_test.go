@@ -306,9 +306,14 @@ func TestReferenceResponseRefusesMalformedWire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := r.AppendJSON([]byte("x"), []byte{0x0a, 0xff})
-	if err == nil || string(got) != "x" || !strings.Contains(err.Error(), "test.Item") {
-		t.Errorf("%q, %v", got, err)
+	for wire, want := range map[string]string{
+		"\x0a\xff":                  "test.Item",
+		"\x72\x05\x0a\x01a\x08\x01": "a map entry with keys of two types",
+	} {
+		got, err := r.AppendJSON([]byte("x"), []byte(wire))
+		if err == nil || string(got) != "x" || !strings.Contains(err.Error(), want) {
+			t.Errorf("%x: %q, %v", wire, got, err)
+		}
 	}
 }
 

@@ -3,7 +3,6 @@ package codec
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -99,9 +98,7 @@ func (w *twin) compareJSON(wire []byte) error {
 	return nil
 }
 
-// errPanic stands for a panic of the reference. There is one: a map entry with a key and then a key of another wire type.
-var errPanic = errors.New("the reference panics")
-
+// withoutPanic turns a panic of proto.Unmarshal into errPanic, as Reference does.
 func withoutPanic(run func() ([]byte, error)) (text []byte, err error) {
 	defer func() {
 		if recover() != nil {

@@ -3,6 +3,7 @@ package codec
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -133,13 +134,20 @@ type referenceResponse struct {
 	options   protojson.MarshalOptions
 }
 
-func (r *referenceResponse) AppendJSON(dst, wire []byte) ([]byte, error) {
+// errPanic stands for a panic of proto.Unmarshal, which it has for a message of dynamicpb whose map entry has a key and then
+// a key of another wire type; an Any may hold such a message too.
+var errPanic = errors.New("the backend's answer has a map entry with keys of two types")
+
+func (r *referenceResponse) AppendJSON(dst, wire []byte) (out []byte, err error) {
+	defer func() {
+		if recover() != nil {
+			out, err = dst, errPanic
+		}
+	}()
 	m := dynamicpb.NewMessage(r.md)
 	if err := r.unmarshal.Unmarshal(wire, m); err != nil {
 		return dst, fmt.Errorf("the backend's answer is no %s: %s", r.md.FullName(), plainText(err))
 	}
-	var out []byte
-	var err error
 	if r.field != nil {
 		out, err = r.appendField(dst, m)
 	} else {

@@ -9,6 +9,16 @@ import (
 	"github.com/crossgate/crossgate/fault"
 )
 
+// twoKeys has an entry of Order.by_key whose key is text, and then a number.
+var twoKeys = []byte("\x1a\x05\x0a\x01a\x08\x01")
+
+func TestCheckRefusesAMapEntryWithKeysOfTwoTypes(t *testing.T) {
+	err := rulesOf(t, message(compileProto(t, shop), "Order")).Check(twoKeys)
+	if refused, ok := errors.AsType[*fault.Error](err); !ok || refused.Reason != fault.InvalidRequest {
+		t.Errorf("%v", err)
+	}
+}
+
 // FuzzCheck feeds bytes that may be no message: what can be built must be weighed, and whatever comes is taken or
 // refused with a reason.
 func FuzzCheck(f *testing.F) {
@@ -17,9 +27,10 @@ func FuzzCheck(f *testing.F) {
 	f.Add(wireOf(f, order, `{"customerName":"annabel","orderItems":[{"count":1,"parts":[{"count":3}]}],"card":"x","byKey":{"a":{"count":1}},"flags":[true]}`))
 	f.Add(wireOf(f, order, `{"customerName":"a","parent":{"share":3}}`))
 	f.Add([]byte("\x0a\x80"))
+	f.Add(twoKeys)
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		_, weighErr := weigh(wire, order)
-		if buildErr := rules.unmarshal.Unmarshal(wire, dynamicpb.NewMessage(order)); buildErr == nil && errors.Is(weighErr, errWire) {
+		if buildErr := rules.build(dynamicpb.NewMessage(order), wire); buildErr == nil && errors.Is(weighErr, errWire) {
 			t.Error("a message that can be built cannot be weighed")
 		}
 		if err := rules.Check(wire); err != nil {

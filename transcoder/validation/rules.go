@@ -39,7 +39,7 @@ func (r *Rules) Check(wire []byte) error {
 		return err
 	}
 	m := dynamicpb.NewMessage(r.message)
-	if err := r.unmarshal.Unmarshal(wire, m); err != nil {
+	if err := r.build(m, wire); err != nil {
 		return fault.Errorf(fault.InvalidRequest, "the message is no %s", r.message.FullName())
 	}
 	if weight > thorough {
@@ -56,6 +56,17 @@ func (r *Rules) Check(wire []byte) error {
 		return &fault.Error{Reason: fault.Internal, Message: fmt.Sprintf("a rule of %s cannot be evaluated", r.message.FullName()), Cause: err}
 	}
 	return r.refuse(broken.Violations)
+}
+
+// build reads wire into m. proto.Unmarshal panics where a map entry of a dynamic message has a key and then a key of another
+// wire type, which anybody may send.
+func (r *Rules) build(m *dynamicpb.Message, wire []byte) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = errWire
+		}
+	}()
+	return r.unmarshal.Unmarshal(wire, m)
 }
 
 func (r *Rules) refuse(violations []*protovalidate.Violation) error {
