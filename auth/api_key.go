@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"maps"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,7 +21,6 @@ type keyVerifier struct {
 	known    atomic.Pointer[map[digest]*Identity]
 	redis    *redisKeys               // nil for none
 	watcher  *descriptors.FileWatcher // nil for none
-	loading  sync.Mutex
 	now      func() time.Time
 }
 
@@ -34,18 +32,10 @@ func newKeyVerifier(provider string, cfg *config.APIKeys, o *Options) (*keyVerif
 	}
 	v.known.Store(&v.given)
 	if cfg.File != "" {
-		// Watched before it is read, so that no change falls between.
 		var err error
-		v.watcher, err = descriptors.WatchFiles([]string{string(cfg.File)}, func() {
-			if err := v.load(); err != nil {
-				o.Logger.Error("API keys refused; the old ones stay in force", "provider", provider, "error", err.Error())
-			}
-		})
-		if err != nil {
-			return nil, err
-		}
-		if err := v.load(); err != nil {
-			v.watcher.Close()
+		if v.watcher, err = watchFile(string(cfg.File), v.load, func(err error) {
+			o.Logger.Error("API keys refused; the old ones stay in force", "provider", provider, "error", err.Error())
+		}); err != nil {
 			return nil, err
 		}
 	}
@@ -57,8 +47,6 @@ func newKeyVerifier(provider string, cfg *config.APIKeys, o *Options) (*keyVerif
 
 // load reads the file of keys.
 func (v *keyVerifier) load() error {
-	v.loading.Lock()
-	defer v.loading.Unlock()
 	list, err := config.LoadAPIKeys(string(v.config.File))
 	if err != nil {
 		return err

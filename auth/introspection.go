@@ -3,8 +3,6 @@ package auth
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -99,7 +97,7 @@ func (v *introspector) checkAnswer(claims jwt.MapClaims) error {
 	return nil
 }
 
-// request asks the endpoint (RFC 7662 section 2.1), and reads an answer that may be anything.
+// request asks the endpoint (RFC 7662 section 2.1).
 func (v *introspector) request(ctx context.Context, token string) (jwt.MapClaims, error) {
 	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, v.config.URL, strings.NewReader(form.Encode()))
@@ -113,20 +111,12 @@ func (v *introspector) request(ctx context.Context, token string) (jwt.MapClaims
 	} else {
 		request.Header.Set("Authorization", "Bearer "+v.config.Token.Reveal())
 	}
-	answer, err := v.client.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the introspection endpoint answered %s", answer.Status)
-	}
-	raw, err := io.ReadAll(io.LimitReader(answer.Body, maxIntrospection+1))
+	raw, err := fetch(v.client, request, maxIntrospection, "the introspection endpoint")
 	if err != nil {
 		return nil, err
 	}
 	claims := parseObject(raw)
-	if len(raw) > maxIntrospection || claims == nil {
+	if claims == nil {
 		return nil, errors.New("the introspection endpoint's answer is malformed")
 	}
 	return claims, nil

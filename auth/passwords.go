@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"unicode/utf8"
 
@@ -39,7 +38,6 @@ type passwords struct {
 	users    atomic.Pointer[map[string][]byte] // hashes
 	decoy    atomic.Pointer[[]byte]            // a hash to check the passwords of nobody against
 	watcher  *descriptors.FileWatcher
-	loading  sync.Mutex
 }
 
 var (
@@ -59,16 +57,10 @@ func newPasswords(provider string, cfg *config.Basic, o *Options) (*passwords, e
 	})
 	v.hold()
 	var err error
-	v.watcher, err = descriptors.WatchFiles([]string{string(cfg.Htpasswd)}, func() {
-		if err := v.load(); err != nil {
-			o.Logger.Error("passwords refused; the old ones stay in force", "provider", provider, "error", err.Error())
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := v.load(); err != nil {
-		v.close()
+	if v.watcher, err = watchFile(string(cfg.Htpasswd), v.load, func(err error) {
+		o.Logger.Error("passwords refused; the old ones stay in force", "provider", provider, "error", err.Error())
+	}); err != nil {
+		v.lookup.close()
 		return nil, err
 	}
 	return v, nil
@@ -76,8 +68,6 @@ func newPasswords(provider string, cfg *config.Basic, o *Options) (*passwords, e
 
 // load reads the file, and forgets what is remembered of the old one.
 func (v *passwords) load() error {
-	v.loading.Lock()
-	defer v.loading.Unlock()
 	raw, err := os.ReadFile(string(v.config.Htpasswd))
 	if err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -171,22 +170,7 @@ func (r *remoteKeys) read(from string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer, err := r.client.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the key set's endpoint answered %s", answer.Status)
-	}
-	raw, err := io.ReadAll(io.LimitReader(answer.Body, maxKeySet+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(raw) > maxKeySet {
-		return nil, fmt.Errorf("the key set is larger than %d bytes", maxKeySet)
-	}
-	return raw, nil
+	return fetch(r.client, request, maxKeySet, "the key set's endpoint")
 }
 
 // release stops fetching when the last holder has let go.

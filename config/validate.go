@@ -61,11 +61,16 @@ func (v *validator) words(list []string, parent Position, key string, check func
 	seen := make(map[string]bool, len(list))
 	for i := range list {
 		v.check(&list[i], parent, key, check(list[i]))
-		if seen[list[i]] {
-			v.errorf(v.at(&list[i], parent), "%s: %s is in the list twice", key, quote(list[i]))
-		}
-		seen[list[i]] = true
+		v.once(seen, &list[i], parent, key)
 	}
+}
+
+// once checks that a list that is gone through has text for the first time. An empty one is refused for that alone.
+func (v *validator) once(seen map[string]bool, text *string, parent Position, key string) {
+	if seen[*text] && *text != "" {
+		v.errorf(v.at(text, parent), "%s: %s is in the list twice", key, quote(*text))
+	}
+	seen[*text] = true
 }
 
 // choice is one of several keys of which a struct has exactly one.

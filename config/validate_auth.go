@@ -101,19 +101,13 @@ func (v *validator) claims(needed []RequiredClaim, roles []RoleMapping) {
 	seen := map[string]bool{}
 	for i := range needed {
 		c := &needed[i]
-		if seen[c.Claim] && c.Claim != "" {
-			v.errorf(v.at(&c.Claim, c.Pos), "required_claims: %s is in the list twice", quote(c.Claim))
-		}
-		seen[c.Claim] = true
+		v.once(seen, &c.Claim, c.Pos, "required_claims")
 		v.words(c.Values, c.Pos, "values", func(string) error { return nil })
 	}
 	values := map[string]bool{}
 	for i := range roles {
 		m := &roles[i]
-		if values[m.Value] && m.Value != "" {
-			v.errorf(v.at(&m.Value, m.Pos), "role_map: %s is in the list twice", quote(m.Value))
-		}
-		values[m.Value] = true
+		v.once(values, &m.Value, m.Pos, "role_map")
 		v.words(m.Roles, m.Pos, "roles", func(string) error { return nil })
 	}
 }
@@ -243,11 +237,7 @@ func (v *validator) basic(b *Basic) {
 func (v *validator) grantedUsers(users []BasicUser) {
 	seen := map[string]bool{}
 	for i := range users {
-		u := &users[i]
-		if seen[u.Name] && u.Name != "" {
-			v.errorf(v.at(&u.Name, u.Pos), "users: %s is in the list twice", quote(u.Name))
-		}
-		seen[u.Name] = true
+		v.once(seen, &users[i].Name, users[i].Pos, "users")
 	}
 }
 

@@ -4,8 +4,6 @@ import (
 	"net/http"
 	"strings"
 
-	"google.golang.org/grpc/codes"
-
 	"github.com/crossgate/crossgate/auth"
 	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/transcoder/rpc"
@@ -110,7 +108,7 @@ func (x *exchange) deny(d *auth.Denied) {
 			message = x.refusal.Reason
 		}
 		e := fault.New(reasonOf(x.refusal.Kind), message)
-		e.Code = codeOfStatus(d.Status)
+		e.Code = fault.CodeOfHTTP(d.Status)
 		x.fail(e)
 		return
 	}
@@ -128,22 +126,4 @@ func (x *exchange) deny(d *auth.Denied) {
 	if x.r.Method != http.MethodHead && d.Status != http.StatusNotModified {
 		_, _ = x.w.Write([]byte(d.Body))
 	}
-}
-
-// codeOfStatus is the code of an HTTP status, as Envoy has it for refusals of gRPC calls and as gRPC's own table has
-// it (http-grpc-status-mapping.md).
-func codeOfStatus(status int) codes.Code {
-	switch status {
-	case http.StatusBadRequest:
-		return codes.Internal
-	case http.StatusUnauthorized:
-		return codes.Unauthenticated
-	case http.StatusForbidden:
-		return codes.PermissionDenied
-	case http.StatusNotFound:
-		return codes.Unimplemented
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return codes.Unavailable
-	}
-	return codes.Unknown
 }

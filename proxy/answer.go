@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/crossgate/crossgate/fault"
@@ -77,22 +76,17 @@ func (x *exchange) merge(answer *http.Response) {
 	}
 }
 
-// copySize is how much is read at once.
-const copySize = 32 << 10
-
-var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
-
 // copy passes the body on. What comes piece by piece goes out piece by piece.
 func (x *exchange) copy(ctx context.Context, answer *http.Response) {
-	buf := copyBuffers.Get().(*[copySize]byte)
+	buf := transcoder.NewPiece()
 	defer func() {
 		if !x.lost { // else HTTP/2's server may still be reading what it could not write
-			copyBuffers.Put(buf)
+			buf.Release()
 		}
 	}()
 	live := answer.ContentLength < 0
 	var rc *http.ResponseController
-	if live || answer.ContentLength > copySize {
+	if live || answer.ContentLength > int64(len(buf)) {
 		rc = http.NewResponseController(x.w)
 		defer transcoder.LimitWrites(ctx, rc)()
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/crossgate/crossgate/fault"
+	"github.com/crossgate/crossgate/transcoder"
 )
 
 // switchProtocols passes on an answer that makes another protocol of the connection, and then every byte of that, until
@@ -87,8 +88,8 @@ func (t *tunnel) run(fromClient io.Reader) {
 
 // copy copies until the end of from, and then closes to for writing, or else all.
 func (t *tunnel) copy(to io.Writer, from io.Reader) {
-	buf := copyBuffers.Get().(*[copySize]byte)
-	defer copyBuffers.Put(buf)
+	buf := transcoder.NewPiece()
+	defer buf.Release()
 	for {
 		n, err := from.Read(buf[:])
 		if n > 0 {

@@ -118,28 +118,24 @@ func (r *RouteMetrics) Observe(p Protocol, status int, d time.Duration, in, out 
 	}
 }
 
-// nowhere counts for routes that are gone.
-var nowhere = prometheus.NewCounter(prometheus.CounterOpts{Name: "nowhere"})
+// These count for routes that are gone.
+var (
+	nowhere     = prometheus.NewCounter(prometheus.CounterOpts{Name: "nowhere"})
+	nowhereOpen = prometheus.NewGauge(prometheus.GaugeOpts{Name: "nowhere_open"})
+)
 
-var nowhereOpen = prometheus.NewGauge(prometheus.GaugeOpts{Name: "nowhere_open"})
-
-// createGauge is create for a gauge.
-func (r *RouteMetrics) createGauge(from *prometheus.GaugeVec, labels ...string) prometheus.Gauge {
-	r.t.mu.Lock()
-	defer r.t.mu.Unlock()
-	if r.t.routes[r.route] != r {
-		return nowhereOpen
-	}
-	return from.WithLabelValues(append([]string{r.route}, labels...)...)
+// create returns the counter with the route's name and labels.
+func (r *RouteMetrics) create(from *prometheus.CounterVec, labels ...string) prometheus.Counter {
+	return seriesOf(r, from, prometheus.Counter(nowhere), labels)
 }
 
-// create returns the counter with the route's name and labels. For a route that [Telemetry.Retain] has dropped, which
-// old sessions and requests may go on using, it creates no series, as nothing would drop that one.
-func (r *RouteMetrics) create(from *prometheus.CounterVec, labels ...string) prometheus.Counter {
+// seriesOf returns the series of from with the route's name and labels. For a route that [Telemetry.Retain] has dropped,
+// which old sessions and requests may go on using, it creates none, as nothing would drop that one, and returns gone.
+func seriesOf[M any](r *RouteMetrics, from interface{ WithLabelValues(...string) M }, gone M, labels []string) M {
 	r.t.mu.Lock()
 	defer r.t.mu.Unlock()
 	if r.t.routes[r.route] != r {
-		return nowhere
+		return gone
 	}
 	return from.WithLabelValues(append([]string{r.route}, labels...)...)
 }
@@ -193,7 +189,7 @@ type SessionMetrics struct {
 // Sessions returns the series of the route's sessions over a transport.
 func (r *RouteMetrics) Sessions(over Transport) *SessionMetrics {
 	return &SessionMetrics{
-		Open: r.createGauge(r.t.wsOpen, over.String()),
+		Open: seriesOf(r, r.t.wsOpen, nowhereOpen, []string{over.String()}),
 		In:   r.create(r.t.wsFrames, over.String(), "in"),
 		Out:  r.create(r.t.wsFrames, over.String(), "out"),
 	}

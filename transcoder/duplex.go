@@ -54,15 +54,15 @@ const (
 // pump reads the body, and hands it on until Close.
 func (b *DuplexBody) pump() {
 	defer close(b.pumped)
-	buf := copyBuffers.Get().(*[]byte)
-	defer copyBuffers.Put(buf)
+	buf := NewPiece()
+	defer buf.Release()
 	for drained := 0; drained < drainSize; {
-		n, err := b.body.Read(*buf)
+		n, err := b.body.Read(buf[:])
 		b.mu.Lock()
 		if b.closed {
 			drained += n
 		} else {
-			b.data = (*buf)[:n]
+			b.data = buf[:n]
 		}
 		b.err = err
 		b.change.Broadcast()
@@ -75,8 +75,6 @@ func (b *DuplexBody) pump() {
 		}
 	}
 }
-
-var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
 func (b *DuplexBody) Read(p []byte) (int, error) {
 	if b.pumped == nil {

@@ -8,7 +8,6 @@ import (
 	"net/textproto"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/crossgate/crossgate/fault"
@@ -203,24 +202,22 @@ func (c *call) trailer(err error) http.Header {
 	return c.answer.Trailer
 }
 
-var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
-
 // relay hands the answer's body on as it comes, so that no message waits for the next one.
 func (c *call) relay(take func([]byte) error) error {
-	buf := copyBuffers.Get().(*[]byte)
+	buf := transcoder.NewPiece()
 	lost := false
 	defer func() {
 		if !lost { // else HTTP/2's server may still be reading what it could not write
-			copyBuffers.Put(buf)
+			buf.Release()
 		}
 	}()
 	for pieces := 0; ; pieces++ {
 		if pieces == 1 { // the answers of most calls are one, whose write does not wait
 			defer transcoder.LimitWrites(c.ctx, c.rc)()
 		}
-		n, err := c.answer.Body.Read(*buf)
+		n, err := c.answer.Body.Read(buf[:])
 		if n > 0 {
-			if err := take((*buf)[:n]); err != nil {
+			if err := take(buf[:n]); err != nil {
 				lost = true
 				return err
 			}
