@@ -27,6 +27,8 @@ type Config struct {
 	Auth []AuthProvider `yaml:"auth"`
 	// The key of tokens that tell backends who a caller is.
 	IdentityTokens *IdentityTokens `yaml:"identity_tokens"`
+	// Headers that have browsers be careful, on the answers of all routes that have no security_headers of their own, and of the gateway itself. Left out: none.
+	SecurityHeaders *SecurityHeaders `yaml:"security_headers"`
 	// Limits that several routes share. A route charges one by naming it in its rate_limits.
 	Limits []RateLimit `yaml:"limits"`
 	// What is served, to whom, and from where. The most specific match wins, whatever the order.

@@ -37,6 +37,8 @@ type Route struct {
 	Priority string `yaml:"priority" default:"normal" enum:"low,normal,high,critical"`
 	// Which other web origins may call. Left out: none.
 	CORS *CORS `yaml:"cors"`
+	// Headers that have browsers be careful, in place of all of the gateway's security_headers; {} for none. Left out: the gateway's.
+	SecurityHeaders *SecurityHeaders `yaml:"security_headers"`
 	// How answers are compressed.
 	Compression Compression `yaml:"compression"`
 	// The longest time for a request, from its headers to its last byte; for a stream 0, no limit, is common. An upgraded connection of an http route may last longer: it has idle_timeout.

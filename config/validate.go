@@ -26,6 +26,7 @@ func (v *validator) validate() {
 	v.upstreams()
 	providers := unique(v, "auth", c.Auth, func(p *AuthProvider) *string { return &p.Name })
 	v.providers()
+	v.securityHeaders(c.SecurityHeaders)
 	limits := unique(v, "limits", c.Limits, func(l *RateLimit) *string { return &l.Name })
 	v.rateLimits(c.Limits, shared)
 	routes := unique(v, "routes", c.Routes, func(r *Route) *string { return &r.Name })

@@ -101,8 +101,8 @@ func (v *validator) headerEdits(e *HeaderEdits, key string) {
 				v.errorf(pos, "%s: %s and %s are the same header", key, quote(first), quote(name))
 			}
 			seen[canonical] = name
-			if strings.ContainsFunc((*m)[name], func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
-				v.errorf(pos, "%s: the value of %s has a control character", key, quote(name))
+			if err := checkHeaderValue(name, (*m)[name]); err != nil {
+				v.errorf(pos, "%s: %w", key, err)
 			}
 		}
 	}

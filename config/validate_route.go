@@ -53,6 +53,7 @@ func (v *validator) routes() {
 			v.words(a.Require, a.Pos, "require", func(string) error { return nil })
 			v.issuers(a)
 		}
+		v.securityHeaders(r.SecurityHeaders)
 		v.authorize(r.Authorize)
 		v.forwardIdentity(r)
 		if e := r.ExternalAuth; e != nil {
@@ -101,8 +102,10 @@ func (v *validator) headers(m *Match) {
 			v.errorf(pos, "headers: %s and %s are the same header", quote(first), quote(name))
 		case canonical == "Host":
 			v.errorf(pos, "headers: for the host use hosts")
-		case strings.ContainsFunc(m.Headers[name], func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
-			v.errorf(pos, "headers: the value of %s has a control character", quote(name))
+		default:
+			if err := checkHeaderValue(name, m.Headers[name]); err != nil {
+				v.errorf(pos, "headers: %w", err)
+			}
 		}
 		seen[canonical] = name
 	}

@@ -528,6 +528,35 @@ c.yaml:3:52: status: an answer with status 204 has no body (RFC 9110 section 6.4
 c.yaml:4:58: content_type: "text" is not a media type; expected one as application/json
 c.yaml:5:52: status: 100 is too small; the least is 200
 `},
+		{"security headers that browsers would not take", `
+security_headers: {frame_options: none, referrer_policy: never, cross_origin_opener_policy: a}
+routes:
+  - name: a
+    match: {path: /a}
+    respond: {}
+    security_headers: {hsts: {max_age: 30d, preload: true, include_subdomains: true}, content_security_policy: "a\nb", permissions_policy: "a\nb"}
+  - name: b
+    match: {path: /b}
+    respond: {}
+    security_headers: {hsts: {max_age: 365d, preload: true}}
+  - name: c
+    match: {path: /c}
+    respond: {}
+    security_headers: {hsts: {}}
+  - name: d
+    match: {path: /d}
+    respond: {}
+    security_headers: {}
+`, `
+c.yaml:1:35: frame_options: "none" is not one of deny or same_origin
+c.yaml:1:58: referrer_policy: "never" is not one of no-referrer, no-referrer-when-downgrade, origin, origin-when-cross-origin, same-origin, strict-origin, strict-origin-when-cross-origin or unsafe-url
+c.yaml:1:93: cross_origin_opener_policy: "a" is not one of unsafe-none, same-origin-allow-popups, same-origin or noopener-allow-popups
+c.yaml:6:54: preload: the list takes only hosts with include_subdomains and a max_age of 365d or more
+c.yaml:6:112: content_security_policy: the value of "Content-Security-Policy" has a control character
+c.yaml:6:140: permissions_policy: the value of "Permissions-Policy" has a control character
+c.yaml:10:55: preload: the list takes only hosts with include_subdomains and a max_age of 365d or more
+c.yaml:14:30: hsts: max_age is missing
+`},
 		{"CORS with a star and credentials", `
 routes:
   - name: a

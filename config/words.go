@@ -24,6 +24,14 @@ func checkToken(what, s string) error {
 
 func checkHeaderName(s string) error { return checkToken("header", s) }
 
+// checkHeaderValue accepts what may stand in a header field (RFC 9110 section 5.5).
+func checkHeaderValue(name, s string) error {
+	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+		return fmt.Errorf("the value of %s has a control character", quote(name))
+	}
+	return nil
+}
+
 // checkMethod accepts HTTP methods, which are case-sensitive and by custom in upper case.
 func checkMethod(s string) error {
 	if err := checkToken("method", s); err != nil {

@@ -51,6 +51,7 @@ type compiler struct {
 	warnings []string
 	bridged  []*wsbridge.Route
 	errs     config.Errors
+	security *securityHeaders // of routes that have none of their own
 
 	described  []*described // the gRPC routes
 	documented []*docs      // the routes with their documentation
@@ -63,6 +64,7 @@ type compiler struct {
 func compile(p parts) (*Snapshot, error) {
 	p.stores.Shared = p.config.Limits
 	c := &compiler{parts: p, validators: map[descriptors.Resolver]*validation.Compiler{}, brokenRules: map[string]bool{}}
+	c.security = compileSecurityHeaders(p.config.SecurityHeaders)
 	names := map[string]bool{}
 	for i := range p.config.Routes {
 		names[p.config.Routes[i].Name] = true
@@ -85,6 +87,7 @@ func compile(p parts) (*Snapshot, error) {
 	return &Snapshot{
 		config: p.config, set: p.set, upstreams: p.upstreams, auth: p.auth, signer: p.stores.Signer, table: table, admitter: admission.New(table),
 		bindings: c.bindings, described: c.described, names: names, bridged: c.bridged, installed: time.Now(),
+		security: c.security,
 		warnings: slices.Concat(c.warnings, p.set.Warnings, p.set.Pending),
 	}, nil
 }
@@ -95,7 +98,10 @@ func (c *compiler) route(cfg *config.Route) {
 		c.errs.Add(cfg.Pos, err)
 		return
 	}
-	r := &route{name: cfg.Name, cors: compileCORS(cfg.CORS), compression: compileCompression(&cfg.Compression), limits: limitPolicy(policy.Rules()), metrics: c.telemetry.Route(cfg.Name)}
+	r := &route{name: cfg.Name, cors: compileCORS(cfg.CORS), compression: compileCompression(&cfg.Compression), limits: limitPolicy(policy.Rules()), metrics: c.telemetry.Route(cfg.Name), security: c.security}
+	if cfg.SecurityHeaders != nil {
+		r.security = compileSecurityHeaders(cfg.SecurityHeaders)
+	}
 	switch {
 	case cfg.GRPC != nil:
 		c.grpc(cfg, policy, r)

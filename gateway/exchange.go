@@ -98,6 +98,15 @@ func (x *exchange) begin(l *listener, w http.ResponseWriter, r *http.Request) {
 
 		ClientCertificate: l.setTLS(r),
 	}
+	x.w.overTLS = r.TLS != nil
+	x.secure(x.snap.security)
+}
+
+// secure has the answer get a route's security headers, or with none the gateway's. Clients of gRPC are no browsers.
+func (x *exchange) secure(s *securityHeaders) {
+	if x.w.security = s; x.protocol == rpc.GRPC {
+		x.w.security = nil
+	}
 }
 
 // hostname cuts the port off a Host header.
@@ -163,6 +172,7 @@ func (x *exchange) run() {
 // query parameter or a header of another meaning.
 func (x *exchange) enter(t *target) {
 	x.target = t
+	x.secure(t.route.security)
 	switch {
 	case !t.ownPath() && x.protocol >= rpc.Connect:
 		x.protocol = rpc.None
@@ -189,6 +199,7 @@ func (x *exchange) preflight() bool {
 		return false
 	}
 	x.target = t
+	x.secure(t.route.security)
 	t.route.cors.preflight(&x.w, x.r)
 	return true
 }
@@ -252,7 +263,6 @@ func (x *exchange) end(g *Gateway) {
 	}
 	x.w, x.r, x.target, x.refusal = recorder{}, nil, nil, nil
 	x.request = admission.Request{}
-	x.decision = admission.Decision{}
 	x.decision = admission.Decision{}
 }
 

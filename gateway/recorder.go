@@ -15,11 +15,16 @@ type recorder struct {
 	written  int64 // bytes of the body, as the client gets them
 	hijacked bool
 	compress compressor
+	security *securityHeaders // nil for none
+	overTLS  bool
 }
 
 func (w *recorder) WriteHeader(status int) {
 	if w.status == 0 && status >= 200 || status == http.StatusSwitchingProtocols {
 		w.status = status
+	}
+	if w.security != nil && status >= 200 {
+		w.security.apply(w.Header(), w.overTLS)
 	}
 	if w.compress.consider(w.Header(), status); !w.compress.held {
 		w.ResponseWriter.WriteHeader(status)

@@ -31,6 +31,8 @@ type Snapshot struct {
 	names     map[string]bool // of routes
 	bridged   []*wsbridge.Route
 
+	security *securityHeaders // of answers without a route
+
 	users [stripes]stripe
 }
 

@@ -30,6 +30,7 @@ type route struct {
 	name        string
 	cors        *cors
 	compression *compression
+	security    *securityHeaders
 	limits      []string // the RateLimit-Policy field
 	metrics     *telemetry.RouteMetrics
 }
