@@ -28,23 +28,41 @@ func (p Protocol) String() string {
 	return [...]string{"rest", "grpc", "grpc_web", "connect", "websocket", "http", "sse"}[p]
 }
 
-// statuses is the number of HTTP statuses that have a series of their own: 100 to 599.
-const statuses = 500
-
-// RouteMetrics are the series of one route. Observe and Refused take no lock, but for the first request of a protocol
-// and status.
+// RouteMetrics are the series of one route. A series is made by the first request that counts in it: most routes use few of
+// them, and there may be many routes. Observe and Refused take no lock, but for that first request.
 type RouteMetrics struct {
 	t     *Telemetry
 	route string
 
-	duration [protocols]prometheus.Observer
-	requests [protocols][statuses]atomic.Pointer[prometheus.Counter]
-	refusals [refusalReasons]prometheus.Counter
+	answers  [protocols]atomic.Pointer[answers]
+	refusals [refusalReasons]series
 	limits   sync.Map                                        // limitEvent to prometheus.Counter
 	decided  atomic.Pointer[map[decision]prometheus.Counter] // replaced as a whole
-	bytesIn  prometheus.Counter
-	bytesOut prometheus.Counter
+	bytesIn  series
+	bytesOut series
+
+	made map[madeSeries]struct{} // what goes with the route; under the mutex of t
 }
+
+// series is a counter once something has been counted.
+type series struct {
+	counter atomic.Pointer[prometheus.Counter]
+}
+
+// answers are the series of one protocol's requests, by hundreds of their statuses and then by statuses.
+type answers struct {
+	duration prometheus.Observer
+	classes  [5]atomic.Pointer[[100]series]
+}
+
+// madeSeries is a series of a route, and where it is.
+type madeSeries struct {
+	from   deleter
+	labels [2]string // besides the route's name
+	count  int       // of those labels
+}
+
+type deleter interface{ DeleteLabelValues(...string) bool }
 
 // NoRoute is the name under which requests are counted that no route matched.
 const NoRoute = "(none)"
@@ -56,17 +74,7 @@ func (t *Telemetry) Route(name string) *RouteMetrics {
 	if r := t.routes[name]; r != nil {
 		return r
 	}
-	r := &RouteMetrics{
-		t: t, route: name,
-		bytesIn:  t.bytesIn.WithLabelValues(name),
-		bytesOut: t.bytesOut.WithLabelValues(name),
-	}
-	for p := range protocols {
-		r.duration[p] = t.duration.WithLabelValues(name, p.String())
-	}
-	for i := range r.refusals {
-		r.refusals[i] = t.refusals.WithLabelValues(name, Refusal(i).String())
-	}
+	r := &RouteMetrics{t: t, route: name}
 	t.routes[name] = r
 	return r
 }
@@ -75,23 +83,15 @@ func (t *Telemetry) Route(name string) *RouteMetrics {
 func (t *Telemetry) Retain(names map[string]bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for name := range t.routes {
+	for name, r := range t.routes {
 		if names[name] || name == NoRoute {
 			continue
 		}
 		delete(t.routes, name)
-		gone := prometheus.Labels{"route": name}
-		t.requests.DeletePartialMatch(gone)
-		t.duration.DeletePartialMatch(gone)
-		t.bytesIn.DeletePartialMatch(gone)
-		t.bytesOut.DeletePartialMatch(gone)
-		t.refusals.DeletePartialMatch(gone)
-		t.decisions.DeletePartialMatch(gone)
-		t.wsOpen.DeletePartialMatch(gone)
-		t.wsFrames.DeletePartialMatch(gone)
-		t.wsCloses.DeletePartialMatch(gone)
-		t.wsLimits.DeletePartialMatch(gone)
-		t.limits.DeletePartialMatch(gone)
+		for m := range r.made {
+			m.from.DeleteLabelValues(append([]string{name}, m.labels[:m.count]...)...)
+		}
+		r.made = nil
 	}
 }
 
@@ -101,43 +101,81 @@ func (r *RouteMetrics) Observe(p Protocol, status int, d time.Duration, in, out 
 	if status < 100 || status > 599 {
 		status = 500
 	}
-	slot := &r.requests[p][status-100]
-	counter := slot.Load()
+	of := r.answers[p].Load()
+	if of == nil {
+		of = r.serves(p)
+	}
+	class := of.classes[status/100-1].Load()
+	if class == nil {
+		of.classes[status/100-1].CompareAndSwap(nil, new([100]series))
+		class = of.classes[status/100-1].Load()
+	}
+	counter := class[status%100].counter.Load()
 	if counter == nil {
-		c := r.create(r.t.requests, p.String(), strconv.Itoa(status))
-		counter = &c
-		slot.Store(counter)
+		counter = class[status%100].set(r.create(r.t.requests, p.String(), strconv.Itoa(status)))
 	}
 	(*counter).Inc()
-	r.duration[p].Observe(d.Seconds())
+	of.duration.Observe(d.Seconds())
 	if in > 0 {
-		r.bytesIn.Add(float64(in))
+		r.bytes(&r.bytesIn, r.t.bytesIn).Add(float64(in))
 	}
 	if out > 0 {
-		r.bytesOut.Add(float64(out))
+		r.bytes(&r.bytesOut, r.t.bytesOut).Add(float64(out))
 	}
+}
+
+// serves makes what the first request of a protocol needs.
+func (r *RouteMetrics) serves(p Protocol) *answers {
+	of := &answers{duration: seriesOf(r, r.t.duration, prometheus.Observer(nowhereTime), p.String())}
+	r.answers[p].CompareAndSwap(nil, of)
+	return r.answers[p].Load()
+}
+
+func (r *RouteMetrics) bytes(s *series, from *prometheus.CounterVec) prometheus.Counter {
+	counter := s.counter.Load()
+	if counter == nil {
+		counter = s.set(r.create(from))
+	}
+	return *counter
+}
+
+func (s *series) set(counter prometheus.Counter) *prometheus.Counter {
+	s.counter.Store(&counter)
+	return &counter
 }
 
 // These count for routes that are gone.
 var (
 	nowhere     = prometheus.NewCounter(prometheus.CounterOpts{Name: "nowhere"})
 	nowhereOpen = prometheus.NewGauge(prometheus.GaugeOpts{Name: "nowhere_open"})
+	nowhereTime = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "nowhere_seconds", Buckets: []float64{1}})
 )
 
 // create returns the counter with the route's name and labels.
 func (r *RouteMetrics) create(from *prometheus.CounterVec, labels ...string) prometheus.Counter {
-	return seriesOf(r, from, prometheus.Counter(nowhere), labels)
+	return seriesOf(r, from, prometheus.Counter(nowhere), labels...)
 }
 
 // seriesOf returns the series of from with the route's name and labels. For a route that [Telemetry.Retain] has dropped,
 // which old sessions and requests may go on using, it creates none, as nothing would drop that one, and returns gone.
-func seriesOf[M any](r *RouteMetrics, from interface{ WithLabelValues(...string) M }, gone M, labels []string) M {
+func seriesOf[M any](r *RouteMetrics, from vector[M], gone M, labels ...string) M {
 	r.t.mu.Lock()
 	defer r.t.mu.Unlock()
 	if r.t.routes[r.route] != r {
 		return gone
 	}
+	m := madeSeries{from: from}
+	m.count = copy(m.labels[:], labels)
+	if r.made == nil {
+		r.made = map[madeSeries]struct{}{}
+	}
+	r.made[m] = struct{}{}
 	return from.WithLabelValues(append([]string{r.route}, labels...)...)
+}
+
+type vector[M any] interface {
+	deleter
+	WithLabelValues(labels ...string) M
 }
 
 // Refusal is why a request or a message was not admitted.
@@ -162,9 +200,14 @@ func (f Refusal) String() string {
 
 // Refused counts one refusal.
 func (r *RouteMetrics) Refused(why Refusal) {
-	if why < refusalReasons {
-		r.refusals[why].Inc()
+	if why >= refusalReasons {
+		return
 	}
+	counter := r.refusals[why].counter.Load()
+	if counter == nil {
+		counter = r.refusals[why].set(r.create(r.t.refusals, why.String()))
+	}
+	(*counter).Inc()
 }
 
 // Transport is how the client of a session is connected.
@@ -189,7 +232,7 @@ type SessionMetrics struct {
 // Sessions returns the series of the route's sessions over a transport.
 func (r *RouteMetrics) Sessions(over Transport) *SessionMetrics {
 	return &SessionMetrics{
-		Open: seriesOf(r, r.t.wsOpen, nowhereOpen, []string{over.String()}),
+		Open: seriesOf(r, r.t.wsOpen, nowhereOpen, over.String()),
 		In:   r.create(r.t.wsFrames, over.String(), "in"),
 		Out:  r.create(r.t.wsFrames, over.String(), "out"),
 	}

@@ -75,10 +75,30 @@ func TestRoutesAreObservedWhileTheyGo(t *testing.T) {
 	}
 }
 
+func TestARouteHasNoSeriesUntilItIsAskedFor(t *testing.T) {
+	tel := start(t, config.Log{}, io.Discard)
+	r := tel.Route("shop")
+	if got := scrape(t, tel); strings.Contains(got, `"shop"`) {
+		t.Errorf("series of nothing:\n%s", got)
+	}
+	r.Observe(GRPC, 599, 0, 0, 0)
+	r.Observe(GRPC, 100, 0, 0, 0)
+	got := scrape(t, tel)
+	for _, want := range []string{`requests_total{code="599",protocol="grpc"`, `requests_total{code="100",protocol="grpc"`, `request_duration_seconds_count{protocol="grpc"`} {
+		if !strings.Contains(got, "crossgate_"+want) {
+			t.Errorf("no %s", want)
+		}
+	}
+	if strings.Contains(got, `protocol="rest"`) || strings.Contains(got, "crossgate_refusals_total{") {
+		t.Errorf("series of nothing:\n%s", got)
+	}
+}
+
 // exercise gives every metric a series.
 func exercise(tel *Telemetry) {
 	r := tel.Route("shop")
-	r.Observe(REST, 200, 0, 0, 0)
+	r.Observe(REST, 200, 0, 1, 1)
+	r.Refused(RefusedLimit)
 	r.Sessions(OverSSE)
 	r.WebSocketClosed(1000)
 	r.WebSocketLimited("subscriptions")
