@@ -155,7 +155,7 @@ routes:`, backend.Address, listener.Addr(), gone.Addr())+
 		}
 	}
 	t.Run("the service is told what it is to judge, and no more", func(t *testing.T) {
-		if got, _ := tryREST(t, g, http.Header{"X-Case": {"plain"}, "Cookie": {"a=b"}, "Authorization": {"Bearer secret-token"}}); got != 200 {
+		if got, _ := protocols["REST"](t, g, http.Header{"X-Case": {"plain"}, "Cookie": {"a=b"}, "Authorization": {"Bearer secret-token"}}); got != 200 {
 			t.Fatalf("status %d", got)
 		}
 		service.mu.Lock()

@@ -14,11 +14,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/golang-jwt/jwt/v5"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 
 	"github.com/crossgate/crossgate/integration/rig"
 	"github.com/crossgate/crossgate/integration/testproto"
@@ -29,42 +25,16 @@ import (
 // admission, else the status of the refusal.
 type attempt func(t *testing.T, g *rig.Gateway, header http.Header) (status int, answer http.Header)
 
-func tryREST(t *testing.T, g *rig.Gateway, header http.Header) (int, http.Header) {
-	t.Helper()
-	r, err := http.NewRequest(http.MethodGet, g.URL+"/bind/v1/one/x", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header = header.Clone()
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer.Body.Close()
-	return answer.StatusCode, answer.Header
-}
-
-func tryGRPC(t *testing.T, g *rig.Gateway, header http.Header) (int, http.Header) {
-	t.Helper()
-	conn, err := grpc.NewClient(strings.TrimPrefix(g.URL, "http://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	for name, values := range header {
-		for _, v := range values {
-			ctx = metadata.AppendToOutgoingContext(ctx, strings.ToLower(name), v)
+// tried makes an attempt of a request.
+func tried(ask func(context.Context, testing.TB, *rig.Gateway, policyRequest) verdict) attempt {
+	return func(t *testing.T, g *rig.Gateway, header http.Header) (int, http.Header) {
+		t.Helper()
+		v := ask(soon(t), t, g, policyRequest{header: header})
+		if v.http == 0 {
+			return httpStatusOf(t, v.code), v.header
 		}
+		return v.http, v.header
 	}
-	var back, trailer metadata.MD
-	_, err = testproto.NewBindingsClient(conn).GetOne(ctx, &testproto.Bound{Name: "x"}, grpc.Header(&back), grpc.Trailer(&trailer))
-	answer := http.Header{}
-	for name, values := range metadata.Join(back, trailer) { // a refusal has trailers only
-		answer[http.CanonicalHeaderKey(name)] = values
-	}
-	return httpStatusOf(t, status.Code(err)), answer
 }
 
 // httpStatusOf is what a code is called in HTTP.
@@ -159,23 +129,8 @@ func tryConnectStream(t *testing.T, g *rig.Gateway, header http.Header) (int, ht
 	return httpStatusOf(t, failure.code(t)), answer.Header
 }
 
-func tryWebSocket(t *testing.T, g *rig.Gateway, header http.Header) (int, http.Header) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	conn, answer, err := websocket.Dial(ctx, g.URL+"/ws", &websocket.DialOptions{HTTPHeader: header})
-	if err == nil {
-		conn.CloseNow()
-		return http.StatusOK, answer.Header
-	}
-	if answer == nil {
-		t.Fatal(err)
-	}
-	return answer.StatusCode, answer.Header
-}
-
-var protocols = map[string]attempt{"REST": tryREST, "gRPC": tryGRPC, "gRPC-Web": tryGRPCWeb,
-	"Connect": tryConnect, "stream of Connect": tryConnectStream, "WebSocket": tryWebSocket}
+var protocols = map[string]attempt{"REST": tried(askREST), "gRPC": tried(askGRPC), "gRPC-Web": tryGRPCWeb,
+	"Connect": tryConnect, "stream of Connect": tryConnectStream, "WebSocket": tried(askSession)}
 
 const secret = "0123456789abcdef0123456789abcdef"
 
