@@ -141,7 +141,7 @@ type Streams struct {
 type GRPCWebSocket struct {
 	Pos Position `yaml:"-"`
 
-	// Web origins that may connect: scheme://host[:port], or "*". Left out: only the origin of the gateway itself.
+	// Web origins that may connect: scheme://host[:port], scheme://*.example.com, or "*". Left out: only the origin of the gateway itself.
 	Origins []string `yaml:"origins"`
 	// How often a client may send. Every rule must have room for the message; per connection is a key here too.
 	MessageRateLimits []RateLimit `yaml:"message_rate_limits"`

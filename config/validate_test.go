@@ -586,12 +586,15 @@ routes:
         - https://app.example.com:443
         - http://app.example.com:80
         - https://app.example.com:x
-        - https://*.example.com
+        - https://*.com
+        - https://a.*.example.com
         - "null"
         - https://user@app.example.com
         - "https://[::1"
         - "https://[::1]:8080"
         - http://localhost:5173
+        - https://*.example.com
+        - http://*.localhost:5173
 `, `
 c.yaml:7:11: origins: "app.example.com" is not an origin; expected scheme://host[:port], as https://app.example.com, or *
 c.yaml:8:11: origins: "https://app.example.com/" is not an origin: it has more than scheme, host and port
@@ -599,10 +602,11 @@ c.yaml:9:11: origins: origins are in lower case; write "https://app.example.com"
 c.yaml:10:11: origins: browsers leave the port of https out; write "https://app.example.com"
 c.yaml:11:11: origins: browsers leave the port of http out; write "http://app.example.com"
 c.yaml:12:11: origins: "https://app.example.com:x" has no port from 1 to 65535 after the colon
-c.yaml:13:11: origins: "*.example.com" is not a host; expected a name, as api.example.com, or an IP address, without scheme, port and path
-c.yaml:14:11: origins: "null" is not an origin; expected scheme://host[:port], as https://app.example.com, or *
-c.yaml:15:11: origins: "https://user@app.example.com" is not an origin: it has more than scheme, host and port
-c.yaml:16:11: origins: "https://[::1" has no IPv6 address in the brackets
+c.yaml:13:11: origins: "https://*.com" has too many names below it; expected one as https://*.example.com
+c.yaml:14:11: origins: "a.*.example.com" is not a host; expected a name, as api.example.com, or an IP address, without scheme, port and path
+c.yaml:15:11: origins: "null" is not an origin; expected scheme://host[:port], as https://app.example.com, or *
+c.yaml:16:11: origins: "https://user@app.example.com" is not an origin: it has more than scheme, host and port
+c.yaml:17:11: origins: "https://[::1" has no IPv6 address in the brackets
 `},
 		{"limits with a burst of nothing, or a cost that is not there", `
 routes:

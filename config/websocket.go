@@ -14,7 +14,7 @@ type WebSocketRoute struct {
 	SSE bool `yaml:"sse" default:"true"`
 	// Compression of messages with clients that can (permessage-deflate, RFC 7692). Left out: none.
 	Compression *MessageCompression `yaml:"compression"`
-	// Web origins that may connect: scheme://host[:port], or "*". Left out: only the origin of the gateway itself.
+	// Web origins that may connect: scheme://host[:port], scheme://*.example.com, or "*". Left out: only the origin of the gateway itself.
 	Origins []string `yaml:"origins"`
 	// How inbound messages reach the service: published to every replica, or queued for exactly one, losing none in a crash.
 	Delivery string `yaml:"delivery" default:"at_most_once" enum:"at_most_once,at_least_once"`

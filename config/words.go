@@ -115,7 +115,8 @@ func isLoopback(address string) bool {
 	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
 }
 
-// checkOrigin accepts web origins as browsers send them (RFC 6454 section 6.2), and "*".
+// checkOrigin accepts web origins as browsers send them (RFC 6454 section 6.2), "*", and https://*.example.com for every
+// name below example.com. "null" is not accepted: any page can give itself that origin, in a sandboxed frame.
 func checkOrigin(s string) error {
 	if s == "*" {
 		return nil
@@ -148,6 +149,12 @@ func checkOrigin(s string) error {
 			return fmt.Errorf("%s has no IPv6 address in the brackets", quote(s))
 		}
 		return nil
+	}
+	if below, ok := strings.CutPrefix(host, "*."); ok {
+		if !strings.Contains(below, ".") && below != "localhost" {
+			return fmt.Errorf("%s has too many names below it; expected one as https://*.example.com", quote(s))
+		}
+		host = below
 	}
 	return checkHost(host)
 }

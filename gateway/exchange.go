@@ -189,6 +189,7 @@ func (x *exchange) enter(t *target) {
 func (x *exchange) preflight() bool {
 	ask := x.request.Request
 	ask.Method = x.r.Header.Get("Access-Control-Request-Method")
+	ask.Announced = announced(x.r)
 	found, vars, outcome := x.snap.table.Match(&ask, x.ticket.Vars)
 	x.ticket.Vars = vars
 	if outcome != routing.Matched {

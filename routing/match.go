@@ -237,7 +237,7 @@ func (s *search[T]) gather(methods []string) {
 func (s *search[T]) headersHold(conditions []Header) bool {
 	for _, c := range conditions {
 		values := s.request.Header[c.Name]
-		if len(values) == 0 || c.Value != "*" && !slices.Contains(values, c.Value) {
+		if (len(values) == 0 || c.Value != "*" && !slices.Contains(values, c.Value)) && !slices.Contains(s.request.Announced, c.Name) {
 			return false
 		}
 	}

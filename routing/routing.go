@@ -32,6 +32,9 @@ type Request struct {
 	Method string
 	Path   string // escaped, as it came (RFC 3986), without query
 	Header http.Header
+	// Announced are names of headers that a request to come will have, as a preflight says, with values that are not known:
+	// conditions on them hold.
+	Announced []string
 }
 
 // HostRank returns how closely a rule with these hosts fits a host name: the more, the more specific; 0 for any host,
