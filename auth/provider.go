@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -126,6 +127,20 @@ func (p *Providers) find(name string) *provider {
 		return nil
 	}
 	return p.byName[name]
+}
+
+// CredentialHeaders returns the names of the headers that credentials come in, in lower case: those of HTTP itself, and those
+// that the providers read.
+func (p *Providers) CredentialHeaders() []string {
+	names := []string{"authorization", "proxy-authorization", "cookie"}
+	for _, one := range p.list {
+		for _, from := range one.from {
+			if from.Header != "" {
+				names = append(names, strings.ToLower(from.Header))
+			}
+		}
+	}
+	return names
 }
 
 // Close stops what these providers do in the background, but for what a newer Providers has carried over.

@@ -51,6 +51,8 @@ type Route struct {
 	Retry *Retry `yaml:"retry"`
 	// When a request that takes long is sent to a second endpoint. Left out: never.
 	Hedge *Hedge `yaml:"hedge"`
+	// A second upstream that gets copies of requests. Left out: none.
+	Mirror *Mirror `yaml:"mirror"`
 	// The largest request body, and for gRPC the largest message.
 	MaxBodySize Size `yaml:"max_body_size" default:"4MiB" min:"1"`
 }

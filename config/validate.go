@@ -133,6 +133,7 @@ func (v *validator) references(upstreams, providers map[string]Position) {
 			v.reference(&r.HTTP.Upstream, r.HTTP.Pos, "upstream", upstreams)
 			v.speaks(&r.HTTP.Upstream, r.HTTP.Pos, "http")
 		}
+		v.mirror(r, upstreams)
 		if r.ExternalAuth != nil {
 			v.reference(&r.ExternalAuth.Upstream, r.ExternalAuth.Pos, "upstream", upstreams)
 		}

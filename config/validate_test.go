@@ -682,6 +682,19 @@ c.yaml:7:15: per: connection counts messages; it is for message_rate_limits only
 c.yaml:8:15: per: header has no name
 c.yaml:9:15: per: "X A" is not the name of a header; " " may not be in one
 `},
+		{"copies for an upstream that cannot take them, or of what is not copied", `
+upstreams: [{name: app, protocol: http, endpoints: ["h:1"]}, {name: rpc, endpoints: ["h:2"]}]
+routes:
+  - {name: a, match: {path: /a}, http: {upstream: app}, mirror: {upstream: app}}
+  - {name: b, match: {path: /b}, http: {upstream: app}, mirror: {upstream: rpc}}
+  - {name: c, match: {path: /c}, http: {upstream: app}, mirror: {upstream: none}}
+  - {name: d, match: {path: /d}, respond: {}, mirror: {upstream: app}}
+`, `
+c.yaml:3:76: mirror: "app" is the route's own upstream, which would get requests twice
+c.yaml:4:76: upstream: "rpc" is of protocol grpc; one of http is needed here
+c.yaml:5:76: there is no upstream named "none"
+c.yaml:6:55: mirror: only a grpc or an http route has requests that can be copied
+`},
 	})
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/crossgate/crossgate/client"
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/descriptors"
+	"github.com/crossgate/crossgate/mirror"
 	"github.com/crossgate/crossgate/openapi"
 	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/telemetry"
@@ -50,6 +51,7 @@ type compiler struct {
 	bindings []Binding
 	warnings []string
 	bridged  []*wsbridge.Route
+	mirrors  []*mirror.Mirror
 	errs     config.Errors
 	security *securityHeaders // of routes that have none of their own
 
@@ -86,7 +88,7 @@ func compile(p parts) (*Snapshot, error) {
 	})
 	return &Snapshot{
 		config: p.config, set: p.set, upstreams: p.upstreams, auth: p.auth, signer: p.stores.Signer, table: table, admitter: admission.New(table),
-		bindings: c.bindings, described: c.described, names: names, bridged: c.bridged, installed: time.Now(),
+		bindings: c.bindings, described: c.described, names: names, bridged: c.bridged, mirrors: c.mirrors, installed: time.Now(),
 		security: c.security,
 		warnings: slices.Concat(c.warnings, p.set.Warnings, p.set.Pending),
 	}, nil
@@ -192,7 +194,7 @@ func (c *compiler) grpc(cfg *config.Route, policy *admission.Policy, r *route) {
 		c.errs.Add(cfg.GRPC.Pos, fmt.Errorf("route %s: there is no upstream %q", cfg.Name, cfg.GRPC.Upstream))
 		return
 	}
-	g := &grpcRoute{compiler: c, cfg: cfg, policy: policy, route: r, pool: pool,
+	g := &grpcRoute{compiler: c, cfg: cfg, policy: policy, route: r, pool: pool, mirror: c.mirror(cfg),
 		options: transcoder.Options{
 			Codec: &c.codec,
 			JSON: codec.Options{
@@ -240,6 +242,7 @@ type grpcRoute struct {
 	policy  *admission.Policy
 	route   *route
 	pool    *upstream.Pool
+	mirror  *mirror.Mirror // nil for none
 	rpc     rpc.Options
 	options transcoder.Options
 
@@ -282,6 +285,9 @@ func (g *grpcRoute) service(s *descriptors.Service) {
 		name := string(m.Descriptor.FullName())
 		options := g.options
 		backend := g.pool.For(g.cfg, idempotent(m))
+		if !m.Descriptor.IsStreamingClient() && !m.Descriptor.IsStreamingServer() {
+			backend = g.mirror.Over(backend)
+		}
 		options.Backend = backend
 		options.KeepUpdateMask = slices.ContainsFunc(g.cfg.GRPC.KeepUpdateMask, func(s string) bool { return descriptors.Selects(s, name) })
 		var ok bool

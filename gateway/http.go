@@ -26,8 +26,9 @@ func (c *compiler) http(cfg *config.Route, policy *admission.Policy, r *route) {
 		c.errs.Add(cfg.Match.Pos, err)
 		return
 	}
+	m := c.mirror(cfg)
 	h, err := proxy.Compile(cfg.HTTP, proxy.Options{
-		Backend: pool.For(cfg, false), Template: template, Prefix: cfg.Match.PathPrefix, Timeout: cfg.Timeout.Std(), MaxBody: int64(cfg.MaxBodySize),
+		Backend: m.Over(pool.For(cfg, false)), Template: template, Prefix: cfg.Match.PathPrefix, Timeout: cfg.Timeout.Std(), MaxBody: int64(cfg.MaxBodySize),
 		Tunnels: tunnels{c.sockets}, OwnCORS: cfg.CORS != nil,
 	})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/crossgate/crossgate/auth"
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/descriptors"
+	"github.com/crossgate/crossgate/mirror"
 	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/upstream"
 	"github.com/crossgate/crossgate/wsbridge"
@@ -30,6 +31,7 @@ type Snapshot struct {
 	installed time.Time
 	names     map[string]bool // of routes
 	bridged   []*wsbridge.Route
+	mirrors   []*mirror.Mirror
 
 	security *securityHeaders // of answers without a route
 
@@ -71,8 +73,14 @@ func (g *Gateway) acquire(stripe uint32) *Snapshot {
 
 func (s *Snapshot) release(stripe uint32) { s.users[stripe].n.Add(-1) }
 
-// idle reports whether no request is served from the snapshot. It counts only once the snapshot is replaced.
+// idle reports whether no request is served from the snapshot, nor a copy of one on its way. It counts only once the snapshot
+// is replaced.
 func (s *Snapshot) idle() bool {
+	for _, m := range s.mirrors {
+		if !m.Idle() {
+			return false
+		}
+	}
 	for i := range s.users {
 		if s.users[i].n.Load() != 0 {
 			return false
@@ -82,6 +90,9 @@ func (s *Snapshot) idle() bool {
 }
 
 func (s *Snapshot) close() {
+	for _, m := range s.mirrors {
+		m.Close()
+	}
 	s.upstreams.Close()
 	s.auth.Close()
 }

@@ -15,6 +15,7 @@ type metrics struct {
 	wsCloses  *prometheus.CounterVec
 	wsLimits  *prometheus.CounterVec
 	limits    *prometheus.CounterVec
+	mirrored  *prometheus.CounterVec
 	BusUp     prometheus.Gauge
 	BusBreaks prometheus.Counter
 	BusDrops  *prometheus.CounterVec
@@ -60,6 +61,7 @@ func newMetrics() metrics {
 		wsCloses:  counter("websocket_closes_total", "Closed WebSocket sessions, by close code.", "route", "code"),
 		wsLimits:  counter("websocket_limited_total", "What the limits of WebSocket sessions have refused, by limit.", "route", "limit"),
 		limits:    counter("limit_events_total", "Requests and WebSocket messages over a limit, or let pass uncounted, by limit and result.", "route", "limit", "result"),
+		mirrored:  counter("mirrored_requests_total", "Copies of requests for a second upstream, by what became of them.", "route", "result"),
 		BusUp:     gauge("bus_connected", "1 while the bus subscription stands, else 0."),
 		BusBreaks: prometheus.NewCounter(prometheus.CounterOpts{Name: "crossgate_bus_disconnects_total", Help: "Times the bus subscription broke."}),
 		BusDrops:  counter("bus_dropped_total", "Messages from the bus that nobody got, by reason.", "reason"),
@@ -85,7 +87,7 @@ func (m *metrics) all() []prometheus.Collector {
 	return []prometheus.Collector{
 		m.decisions,
 		m.requests, m.duration, m.bytesIn, m.bytesOut, m.refusals, m.wsOpen, m.wsFrames,
-		m.wsCloses, m.wsLimits, m.limits, m.BusUp, m.BusBreaks, m.BusDrops, m.Present, m.PresenceSwept, m.PresenceFails, m.reloads, m.reloadAt,
+		m.wsCloses, m.wsLimits, m.limits, m.mirrored, m.BusUp, m.BusBreaks, m.BusDrops, m.Present, m.PresenceSwept, m.PresenceFails, m.reloads, m.reloadAt,
 		m.services, m.buildInfo,
 		m.endpoints, m.ejections, m.retries, m.hedges, m.rejections, m.concurrency,
 	}

@@ -288,3 +288,8 @@ func (t *Telemetry) InFlight(n int64) { t.serving.Add(n) }
 
 // RequestsInFlight returns how many requests are being served.
 func (t *Telemetry) RequestsInFlight() int64 { return t.serving.Load() }
+
+// Mirrored returns the counter of copies of the route's requests with which it came to result.
+func (r *RouteMetrics) Mirrored(result string) prometheus.Counter {
+	return r.create(r.t.mirrored, result)
+}
