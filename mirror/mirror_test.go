@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
 	"github.com/crossgate/crossgate/config"
@@ -30,7 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const patience = 40 * time.Second
 
 // start lays a mirror, with keys of its configuration, over the HTTP backend at one address; its copies go to another.
-func start(t *testing.T, keys, address, copies string) (*Mirror, upstream.Backend) {
+func start(t *testing.T, keys, address, copies string) (*laid, upstream.Backend) {
 	t.Helper()
 	cfg, err := config.Parse("crossgate.yaml", fmt.Appendf(nil, `
 listeners: [{address: "127.0.0.1:0"}]
@@ -54,7 +53,13 @@ routes:
 		Backend: pools.Pool("next"), Credentials: []string{"authorization", "cookie"}, Metrics: metrics.Route("app"),
 	})
 	t.Cleanup(m.Close)
-	return m, m.Over(pools.Pool("app"))
+	return &laid{m, metrics}, m.Over(pools.Pool("app"))
+}
+
+// laid is a mirror and what counts for it.
+type laid struct {
+	*Mirror
+	metrics *telemetry.Telemetry
 }
 
 // serve starts an HTTP backend and returns its address.
@@ -126,20 +131,25 @@ func post(body string, chunked bool) *http.Request {
 	return r
 }
 
-func (m *Mirror) counted(t *testing.T) (counts [results]int) {
+// counted returns what the metrics say.
+func (m *laid) counted(t *testing.T) (counts [results]int) {
 	t.Helper()
-	for i, c := range m.counts {
-		var d dto.Metric
-		if err := c.Write(&d); err != nil {
-			t.Fatal(err)
+	page := httptest.NewRecorder()
+	m.metrics.Handler().ServeHTTP(page, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	for line := range strings.Lines(page.Body.String()) {
+		for r := range results {
+			if n, ok := strings.CutPrefix(line, fmt.Sprintf(`crossgate_mirrored_requests_total{result=%q,route="app"} `, r)); ok {
+				if _, err := fmt.Sscan(n, &counts[r]); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
-		counts[i] = int(d.GetCounter().GetValue())
 	}
 	return counts
 }
 
 // settled waits until nothing is held, and returns what was counted.
-func (m *Mirror) settled(t *testing.T) [results]int {
+func (m *laid) settled(t *testing.T) [results]int {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !m.Idle(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
