@@ -103,6 +103,7 @@ func exercise(tel *Telemetry) {
 	r.WebSocketClosed(1000)
 	r.WebSocketLimited("subscriptions")
 	r.Decided("grown-ups", Denied, "")
+	r.Mirrored("dropped").Inc()
 	u := tel.Upstream("shop")
 	u.Endpoints(3, 1, 1)
 	u.Ejected("success_rate")
