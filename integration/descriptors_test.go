@@ -8,8 +8,8 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +27,16 @@ func testSet(t testing.TB) []byte {
 		t.Fatal(err)
 	}
 	return raw
+}
+
+// testSetFile is a file with them.
+func testSetFile(t testing.TB) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "test.binpb")
+	if err := os.WriteFile(file, testSet(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // statusOf returns what a GET answers with.
@@ -76,26 +86,6 @@ func call(t testing.TB, method, url, contentType string, body []byte, header ...
 	return answer.StatusCode, string(text)
 }
 
-// load sends requests one after the other until stop is called, which returns how many were sent and how many failed.
-func load(url string) (stop func() (sent, failed int)) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var done sync.WaitGroup
-	sent, failed := 0, 0
-	done.Go(func() {
-		for ctx.Err() == nil {
-			sent++
-			if got, err := statusOf(url); err != nil || got != http.StatusOK {
-				failed++
-			}
-		}
-	})
-	return func() (int, int) {
-		cancel()
-		done.Wait()
-		return sent, failed
-	}
-}
-
 const oneUpstream = `
 listeners: [{address: "127.0.0.1:0"}]
 admin: {address: "127.0.0.1:0"}
@@ -127,7 +117,7 @@ func TestADescriptorFileIsServedWithinASecondOfItsChange(t *testing.T) {
 	write(testSet(t))
 	serves(t, url, 200, time.Second)
 
-	stop := load(url)
+	f := startTraffic(t, 1, map[string]func(context.Context) error{"GET": getting(t, url)})
 	write([]byte("not a set"))
 	rig.Eventually(t, 5*time.Second, func() error {
 		if !strings.Contains(g.Log(), "not a serialized google.protobuf.FileDescriptorSet") {
@@ -137,9 +127,7 @@ func TestADescriptorFileIsServedWithinASecondOfItsChange(t *testing.T) {
 	})
 	write(testSet(t))
 	serves(t, url, 200, time.Second)
-	if sent, failed := stop(); failed > 0 {
-		t.Errorf("%d of %d requests failed meanwhile", failed, sent)
-	}
+	f.wantFailed(t, nil)
 }
 
 func TestRegisteredSets(t *testing.T) {
@@ -180,7 +168,7 @@ func TestRegisteredSets(t *testing.T) {
 		}
 	})
 	t.Run("a broken one is refused with the reason and changes nothing", func(t *testing.T) {
-		stop := load(one.URL + "/bind/v1/one/x")
+		f := startTraffic(t, 1, map[string]func(context.Context) error{"GET": getting(t, one.URL+"/bind/v1/one/x")})
 		for _, c := range []struct {
 			query string
 			body  []byte
@@ -195,9 +183,7 @@ func TestRegisteredSets(t *testing.T) {
 				t.Errorf("%s: %d %s, want 400 and %q", c.query, code, text, c.want)
 			}
 		}
-		if sent, failed := stop(); failed > 0 {
-			t.Errorf("%d of %d requests failed meanwhile", failed, sent)
-		}
+		f.wantFailed(t, nil)
 		if code, text := call(t, "GET", sets, "", nil); code != 200 || strings.Contains(text, "other") {
 			t.Errorf("%d %s", code, text)
 		}

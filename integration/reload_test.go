@@ -40,7 +40,7 @@ func TestAnEditedConfigurationIsServed(t *testing.T) {
 		})
 	}
 	wait("one")
-	stop := load(g.URL + "/page")
+	f := startTraffic(t, 1, map[string]func(context.Context) error{"GET": getting(t, g.URL+"/page")})
 	g.Rewrite(t, fmt.Sprintf(onePage, "two"))
 	wait("two")
 
@@ -60,9 +60,7 @@ func TestAnEditedConfigurationIsServed(t *testing.T) {
 	}
 	g.Rewrite(t, fmt.Sprintf(onePage, "four"))
 	wait("four")
-	if sent, failed := stop(); failed > 0 {
-		t.Errorf("%d of %d requests failed meanwhile", failed, sent)
-	}
+	f.wantFailed(t, nil)
 }
 
 func TestAReloadKeepsWhatIsInFlight(t *testing.T) {

@@ -76,7 +76,9 @@ func (p *Pool) newEndpoint(address string) (*endpoint, error) {
 		DialContext:        d.dial,
 		DialTLSContext:     d.dialTLS,
 		DisableCompression: true, // the body is the backend's, untouched
-		HTTP2:              &http.HTTP2Config{MaxReceiveBufferPerStream: int(cfg.StreamWindow)},
+		// As of unary calls: callers of one method have one bound, whichever protocol they speak.
+		MaxResponseHeaderBytes: unary.MaxHeaderList,
+		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerStream: int(cfg.StreamWindow)},
 	}
 	own := unary.Options{Authority: address, TLS: tls != nil, UserAgent: userAgent, MaxMessageSize: int(cfg.MaxMessageSize)}
 	dial := d.dial
@@ -99,6 +101,7 @@ func (p *Pool) newEndpoint(address string) (*endpoint, error) {
 				MinConnectTimeout: cfg.ConnectTimeout.Std(),
 			}),
 			grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawCodec{}), grpc.MaxCallRecvMsgSize(int(cfg.MaxMessageSize))),
+			grpc.WithMaxHeaderListSize(unary.MaxHeaderList),
 			// Left alone, grpc-go has windows grow, and with them what it holds for each slow client.
 			grpc.WithInitialWindowSize(int32(cfg.StreamWindow)),
 			grpc.WithInitialConnWindowSize(connWindow),

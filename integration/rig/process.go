@@ -40,6 +40,12 @@ type Process struct {
 // Run starts a command. A program that is not installed fails the test: `make test` installs what tests need.
 func Run(t testing.TB, name string, args ...string) *Process {
 	t.Helper()
+	return RunWith(t, nil, name, args...)
+}
+
+// RunWith starts a command with more in its environment.
+func RunWith(t testing.TB, environment []string, name string, args ...string) *Process {
+	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
 		t.Fatalf("%s is not installed; `make test` installs what the tests need: %v", name, err)
@@ -49,6 +55,7 @@ func Run(t testing.TB, name string, args ...string) *Process {
 		t.Fatal(err)
 	}
 	p := &Process{cmd: exec.Command(path, args...), exited: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), environment...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ const (
 	streamWindow = 1 << 20
 	connWindow   = 8 << 20
 	// maxBlock bounds the header block of one answer as it is sent, compressed.
-	maxBlock = maxHeaderList
+	maxBlock = MaxHeaderList
 	// maxWaiting bounds the frames that wait for a peer that does not read; callers then go to another connection.
 	maxWaiting = 4 << 20
 	// writeTimeout is how long a peer may take to read what has been written, before the connection is given up.
@@ -92,12 +92,12 @@ func Open(ctx context.Context, socket net.Conn, o Options) (*Conn, error) {
 		constants: compileConstants(o.Authority, o.UserAgent),
 	}
 	c.decoder = hpack.NewDecoder(defaultTable, c.emit)
-	c.decoder.SetMaxStringLength(maxHeaderList)
+	c.decoder.SetMaxStringLength(MaxHeaderList)
 	c.out = append(c.out, preface...)
 	c.out = appendFrame(c.out, 18, frameSettings, 0, 0)
 	c.out = appendSetting(c.out, settingPush, 0)
 	c.out = appendSetting(c.out, settingInitialWindow, streamWindow)
-	c.out = appendSetting(c.out, settingMaxHeaderList, maxHeaderList)
+	c.out = appendSetting(c.out, settingMaxHeaderList, MaxHeaderList)
 	c.out = appendWindowUpdate(c.out, 0, connWindow-65535)
 	c.running.Add(1)
 	go c.read() // ends with the socket

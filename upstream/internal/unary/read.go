@@ -206,7 +206,7 @@ func (c *Conn) headers(id uint32, end bool, block []byte) error {
 		c.fail(s, fault.New(fault.UpstreamAnswerInvalid, "the backend sent headers twice"))
 	case end:
 		c.finish(s, s.result())
-	case a.size > maxHeaderList:
+	case a.size > MaxHeaderList:
 		c.fail(s, s.result())
 	case a.http < 200:
 		// An interim answer: the headers come yet.

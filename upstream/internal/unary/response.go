@@ -17,8 +17,8 @@ import (
 	"github.com/crossgate/crossgate/fault"
 )
 
-// maxHeaderList bounds the header fields of one answer, as they count in RFC 9113 section 6.5.2.
-const maxHeaderList = 256 << 10
+// MaxHeaderList bounds the header fields of one answer, as they count in RFC 9113 section 6.5.2.
+const MaxHeaderList = 256 << 10
 
 // response is what an answer's headers and trailers have said so far.
 type response struct {
@@ -36,7 +36,7 @@ type response struct {
 func (s *stream) field(f hpack.HeaderField, md *metadata.MD) {
 	a := &s.answer
 	a.size += len(f.Name) + len(f.Value) + 32
-	if a.size > maxHeaderList {
+	if a.size > MaxHeaderList {
 		return
 	}
 	switch f.Name {
@@ -112,7 +112,7 @@ func unescape(s string) string {
 func (s *stream) result() error {
 	a := &s.answer
 	switch {
-	case a.size > maxHeaderList:
+	case a.size > MaxHeaderList:
 		return fault.New(fault.UpstreamAnswerInvalid, "the backend's headers are too large")
 	case !a.hasStatus && a.http != http.StatusOK:
 		return invalid(fault.CodeOfHTTP(a.http), fmt.Sprintf("the backend answered with HTTP status %d", a.http))

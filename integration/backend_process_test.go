@@ -1,0 +1,67 @@
+package integration
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/crossgate/crossgate/integration/rig"
+	"github.com/crossgate/crossgate/integration/testproto/testserver"
+)
+
+// backendReady is set for a process of the tests that is a backend, to the file in which it says where it listens.
+const backendReady = "CROSSGATE_TEST_BACKEND_READY"
+
+// backends are the addresses of one service that is there by gRPC and by HTTP.
+type backends struct{ grpc, http string }
+
+// backendProcess is such a service in a process of its own.
+type backendProcess struct {
+	*rig.Process
+	backends
+}
+
+// TestBeABackend is that process' main function.
+func TestBeABackend(t *testing.T) {
+	ready := os.Getenv(backendReady)
+	if ready == "" {
+		t.Skip("runs as the backend of other tests")
+	}
+	b := startBackends(t)
+	if err := os.WriteFile(ready+".next", []byte(b.grpc+" "+b.http), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(ready+".next", ready); err != nil {
+		t.Fatal(err)
+	}
+	<-t.Context().Done() // which is never: the process is killed
+}
+
+// startBackends starts the service in this process.
+func startBackends(t testing.TB) backends {
+	t.Helper()
+	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("well")) }))
+	t.Cleanup(plain.Close)
+	return backends{testserver.Start(t).Address, plain.Listener.Addr().String()}
+}
+
+// startBackendProcess starts this test binary again as a backend.
+func startBackendProcess(t *testing.T) *backendProcess {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready := filepath.Join(t.TempDir(), "ready")
+	p := &backendProcess{Process: rig.RunWith(t, []string{backendReady + "=" + ready}, program, "-test.run=^TestBeABackend$", "-test.timeout=5m")}
+	rig.Eventually(t, 30*time.Second, func() error {
+		text, err := os.ReadFile(ready)
+		p.grpc, p.http, _ = strings.Cut(string(text), " ")
+		return err
+	})
+	return p
+}
