@@ -16,15 +16,8 @@ var questions = sync.Pool{New: func() any { return new(auth.Question) }}
 // authorize asks the route's rules and then its authorisation service about a request whose caller is known.
 func (t *Ticket) authorize(ctx context.Context, r *Request) *Refusal {
 	route := t.Route
-	q := questions.Get().(*auth.Question)
-	defer func() {
-		*q = auth.Question{}
-		questions.Put(q)
-	}()
-	*q = auth.Question{
-		ID: r.ID, Method: r.Method, Host: r.Host, Path: r.Path, Query: r.RawQuery, Protocol: r.Protocol, Upgrade: r.Upgrade,
-		Header: r.Header, Client: r.Client, Identity: t.Identity, Vars: t.Vars, Route: route.Name, Binding: route.Binding, Calls: route.method,
-	}
+	q := t.question(r)
+	defer forget(q)
 	if route.rules != nil {
 		v := route.rules.Decide(q)
 		t.Decision = Decision{Rule: v.Rule, WouldDeny: v.WouldDeny}
@@ -42,4 +35,27 @@ func (t *Ticket) authorize(ctx context.Context, r *Request) *Refusal {
 	}
 	t.Changes = changes
 	return nil
+}
+
+// Holds reports whether a condition is true of the request that the ticket was given to.
+func (t *Ticket) Holds(c *auth.Condition, r *Request) bool {
+	q := t.question(r)
+	defer forget(q)
+	return c.Holds(q)
+}
+
+// question is the request as expressions and services see it, until it is forgotten.
+func (t *Ticket) question(r *Request) *auth.Question {
+	q := questions.Get().(*auth.Question)
+	*q = auth.Question{
+		ID: r.ID, Method: r.Method, Host: r.Host, Path: r.Path, Query: r.RawQuery, Protocol: r.Protocol, Upgrade: r.Upgrade,
+		Header: r.Header, Client: r.Client, Identity: t.Identity, Vars: t.Vars,
+		Route: t.Route.Name, Binding: t.Route.Binding, Calls: t.Route.method,
+	}
+	return q
+}
+
+func forget(q *auth.Question) {
+	*q = auth.Question{}
+	questions.Put(q)
 }

@@ -8,9 +8,12 @@ import (
 // carrier is a request as auth sees it.
 type carrier Request
 
-// Header implements auth.Carrier. Of a header that is there twice it returns "": which of the two is meant is for
-// nobody to guess.
-func (r *carrier) Header(name string) string { return one(r.Request.Header[name]) }
+// Header implements auth.Carrier.
+func (r *carrier) Header(name string) string { return (*Request)(r).HeaderValue(name) }
+
+// HeaderValue returns the value of a header, by its canonical name. Of one that is there twice it returns "": which of the two
+// is meant is for nobody to guess.
+func (r *Request) HeaderValue(name string) string { return one(r.Request.Header[name]) }
 
 func one(values []string) string {
 	if len(values) != 1 {
@@ -19,9 +22,12 @@ func one(values []string) string {
 	return values[0]
 }
 
-// Cookie implements auth.Carrier. Other cookies may be as odd as they like: a page's scripts set them too (RFC 6265
-// section 5.4). Of two with the name the first counts, whose path is the longer.
-func (r *carrier) Cookie(name string) string {
+// Cookie implements auth.Carrier.
+func (r *carrier) Cookie(name string) string { return (*Request)(r).Cookie(name) }
+
+// Cookie returns the value of a cookie, "" where there is none. Other cookies may be as odd as they like: a page's scripts set
+// them too (RFC 6265 section 5.4). Of two with the name the first counts, whose path is the longer.
+func (r *Request) Cookie(name string) string {
 	for _, line := range r.Request.Header["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
 			n, value, ok := strings.Cut(strings.Trim(pair, " \t"), "=")

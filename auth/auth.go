@@ -31,6 +31,13 @@ func (id *Identity) Authenticated() bool { return id != nil && id.Provider != ""
 // Claim finds a claim of the token by its name, or by a dotted path into nested claims where no claim has that name.
 func (id *Identity) Claim(path string) (any, bool) { return claim(id.Claims, path) }
 
+// HasClaim reports whether the token has a claim, as [Identity.Claim] finds it, that is one of values, or a list with one of
+// them; nil values stand for any.
+func (id *Identity) HasClaim(path string, values []string) bool {
+	value, ok := id.Claim(path)
+	return ok && value != nil && (values == nil || oneOf(value, values))
+}
+
 // Carrier is where a caller's credentials are, whatever the protocol. Each method returns "" where there is none.
 type Carrier interface {
 	Header(name string) string

@@ -23,6 +23,8 @@ type Config struct {
 	HTTP HTTP `yaml:"http"`
 	// Named pools of backends.
 	Upstreams []Upstream `yaml:"upstreams"`
+	// Named ways to send part of the requests elsewhere, which routes name.
+	Releases []Release `yaml:"releases"`
 	// Named ways to authenticate a caller.
 	Auth []AuthProvider `yaml:"auth"`
 	// The key of tokens that tell backends who a caller is.

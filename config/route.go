@@ -23,6 +23,8 @@ type Route struct {
 	// The browser client, crossgate.js.
 	Client *ClientRoute `yaml:"client"`
 
+	// The release that sends part of the requests to other upstreams. For grpc and http routes. Left out: none.
+	Release string `yaml:"release"`
 	// Who may call. Left out: anyone.
 	Auth *RouteAuth `yaml:"auth"`
 	// How the backend is told who the caller is. Left out: by what the caller itself sends.

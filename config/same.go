@@ -1,6 +1,13 @@
 package config
 
-import "reflect"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"reflect"
+
+	"go.yaml.in/yaml/v3"
+)
 
 // Same reports whether two values of one type from this package say the same, wherever they stand: positions are not
 // compared, and a list without elements is one left out. A reload keeps what its section says the same of.
@@ -62,4 +69,15 @@ func sameFields(v, w reflect.Value) bool {
 		keys++
 	}
 	return keys > 0 || v.Equal(w)
+}
+
+// Fingerprint returns a short digest of what a value from this package says, wherever it stands: nodes that are configured the
+// same make the same of it. It panics on what is no part of a configuration.
+func Fingerprint(section any) string {
+	text, err := yaml.Marshal(section)
+	if err != nil {
+		panic(fmt.Sprintf("config: fingerprint of a %T: %v", section, err))
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
 }

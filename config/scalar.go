@@ -54,6 +54,8 @@ func setScalar(v reflect.Value, text, folder string) error {
 		return set(target, text, parseSize)
 	case *Rate:
 		return set(target, text, parseRate)
+	case *Percent:
+		return set(target, text, parsePercent)
 	case *Prefix:
 		return set(target, text, parsePrefix)
 	case *Path:

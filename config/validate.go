@@ -24,6 +24,8 @@ func (v *validator) validate() {
 	v.httpRules()
 	upstreams := unique(v, "upstreams", c.Upstreams, func(u *Upstream) *string { return &u.Name })
 	v.upstreams()
+	releases := unique(v, "releases", c.Releases, func(r *Release) *string { return &r.Name })
+	v.releases()
 	providers := unique(v, "auth", c.Auth, func(p *AuthProvider) *string { return &p.Name })
 	v.providers()
 	v.securityHeaders(c.SecurityHeaders)
@@ -33,6 +35,7 @@ func (v *validator) validate() {
 	v.routes()
 	if !v.missing {
 		v.references(upstreams, providers)
+		v.releaseReferences(releases, upstreams)
 		v.limitReferences(limits)
 		v.documented(routes)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/descriptors"
 	"github.com/crossgate/crossgate/ratelimit"
+	"github.com/crossgate/crossgate/release"
 	"github.com/crossgate/crossgate/telemetry"
 	"github.com/crossgate/crossgate/upstream"
 )
@@ -42,6 +43,9 @@ func Check(ctx context.Context, path string) (*Report, error) {
 		errs.Add(config.Position{}, err)
 	}
 	defer p.upstreams.Close()
+	if p.releases, err = release.Compile(cfg.Releases, nil); err != nil {
+		errs.Add(config.Position{}, err)
+	}
 	p.stores.Upstream = callersOf(p.upstreams)
 	if p.stores.Signer, err = auth.CompileSigner(cfg.IdentityTokens); err != nil {
 		errs.Add(config.Position{}, err)

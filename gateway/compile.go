@@ -20,6 +20,7 @@ import (
 	"github.com/crossgate/crossgate/descriptors"
 	"github.com/crossgate/crossgate/mirror"
 	"github.com/crossgate/crossgate/openapi"
+	"github.com/crossgate/crossgate/release"
 	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/telemetry"
 	"github.com/crossgate/crossgate/transcoder"
@@ -35,6 +36,7 @@ type parts struct {
 	config    *config.Config
 	set       *descriptors.Set
 	upstreams *upstream.Set
+	releases  *release.Set
 	auth      *auth.Providers
 	stores    admission.Stores
 	telemetry *telemetry.Telemetry
@@ -87,7 +89,7 @@ func compile(p parts) (*Snapshot, error) {
 		return cmp.Or(cmp.Compare(a.Route, b.Route), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Method, b.Method), slices.Compare(a.Hosts, b.Hosts))
 	})
 	return &Snapshot{
-		config: p.config, set: p.set, upstreams: p.upstreams, auth: p.auth, signer: p.stores.Signer, table: table, admitter: admission.New(table),
+		config: p.config, set: p.set, upstreams: p.upstreams, releases: p.releases, auth: p.auth, signer: p.stores.Signer, table: table, admitter: admission.New(table),
 		bindings: c.bindings, described: c.described, names: names, bridged: c.bridged, mirrors: c.mirrors, installed: time.Now(),
 		security: c.security,
 		warnings: slices.Concat(c.warnings, p.set.Warnings, p.set.Pending),
@@ -103,6 +105,10 @@ func (c *compiler) route(cfg *config.Route) {
 	r := &route{name: cfg.Name, cors: compileCORS(cfg.CORS), compression: compileCompression(&cfg.Compression), limits: limitPolicy(policy.Rules()), metrics: c.telemetry.Route(cfg.Name), security: c.security}
 	if cfg.SecurityHeaders != nil {
 		r.security = compileSecurityHeaders(cfg.SecurityHeaders)
+	}
+	if err := r.divideBy(c.releases.Release(cfg.Release), c.upstreams); err != nil {
+		c.errs.Add(cfg.Pos, fmt.Errorf("route %s: release %s: %w", cfg.Name, cfg.Release, err))
+		return
 	}
 	switch {
 	case cfg.GRPC != nil:
@@ -216,8 +222,7 @@ func (c *compiler) grpc(cfg *config.Route, policy *admission.Policy, r *route) {
 			Timeout:            cfg.Timeout.Std(),
 		}}
 	g.rpc = rpc.Options{
-		Backend: pool.For(cfg, false), MaxMessage: int64(cfg.MaxBodySize), MaxAnswer: pool.MaxMessageSize(), Timeout: cfg.Timeout.Std(),
-		Codec: g.options.Codec, JSON: g.options.JSON,
+		MaxMessage: int64(cfg.MaxBodySize), Timeout: cfg.Timeout.Std(), Codec: g.options.Codec, JSON: g.options.JSON,
 	}
 	g.description = &described{
 		name: cfg.Name, hosts: cfg.Match.Hosts, conditions: len(cfg.Match.Headers),
@@ -276,7 +281,12 @@ func (g *grpcRoute) pattern(pattern string, seen map[protoreflect.FullName]bool)
 	if g.cfg.GRPC.Validate {
 		h = nil // what is not described cannot be checked
 	}
-	t := &target{route: g.route, kind: "grpc", calls: "/" + pattern + "/*", upstream: g.cfg.GRPC.Upstream, serve: steer(g.pool, serveRPC(h, nil))}
+	t := &target{route: g.route, kind: "grpc", calls: "/" + pattern + "/*", upstream: g.cfg.GRPC.Upstream, streams: true, serve: g.route.divide(g.pool, func(p *upstream.Pool) func(*exchange) {
+		if h == nil {
+			return serveRPC(nil, nil)
+		}
+		return serveRPC(h.WithBackend(p.For(g.cfg, false), p.MaxMessageSize()), nil)
+	})}
 	g.add(g.cfg, g.policy, t, []string{http.MethodPost}, template, pattern)
 }
 
@@ -284,11 +294,6 @@ func (g *grpcRoute) service(s *descriptors.Service) {
 	for _, m := range s.Methods {
 		name := string(m.Descriptor.FullName())
 		options := g.options
-		backend := g.pool.For(g.cfg, idempotent(m))
-		if !m.Descriptor.IsStreamingClient() && !m.Descriptor.IsStreamingServer() {
-			backend = g.mirror.Over(backend)
-		}
-		options.Backend = backend
 		options.KeepUpdateMask = slices.ContainsFunc(g.cfg.GRPC.KeepUpdateMask, func(s string) bool { return descriptors.Selects(s, name) })
 		var ok bool
 		if options.Rules, ok = g.validation(m); !ok {
@@ -300,7 +305,7 @@ func (g *grpcRoute) service(s *descriptors.Service) {
 			continue
 		}
 		calls := g.rpc
-		calls.Rules, calls.Backend = options.Rules, backend
+		calls.Rules = options.Rules
 		h, err := rpc.New(m, calls)
 		if err != nil {
 			g.errs.Add(g.cfg.GRPC.Pos, err)
@@ -312,7 +317,11 @@ func (g *grpcRoute) service(s *descriptors.Service) {
 			continue
 		}
 		policy := g.policy.For(name)
-		t := &target{route: g.route, kind: "rpc", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, serve: steer(g.pool, serveRPC(h, own))}
+		t := &target{route: g.route, kind: "rpc", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, streams: streams(m)}
+		t.serve = g.route.divide(g.pool, func(p *upstream.Pool) func(*exchange) {
+			b := g.backend(m, p)
+			return serveRPC(h.WithBackend(b, p.MaxMessageSize()), own.WithBackend(b))
+		})
 		methods := []string{http.MethodPost}
 		if rpc.HasGet(m.Descriptor) {
 			methods = append(methods, http.MethodGet)
@@ -328,6 +337,20 @@ func (g *grpcRoute) service(s *descriptors.Service) {
 			g.describe(m, descriptors.Binding{HTTPMethod: http.MethodPost, Template: m.FullMethod, Body: "*"}, nil)
 		}
 	}
+}
+
+// backend returns what a method's calls go to in a pool.
+func (g *grpcRoute) backend(m *descriptors.Method, p *upstream.Pool) upstream.Backend {
+	b := p.For(g.cfg, idempotent(m))
+	if streams(m) {
+		return b
+	}
+	return g.mirror.Over(b)
+}
+
+// streams reports whether a method is more than one message each way.
+func streams(m *descriptors.Method) bool {
+	return m.Descriptor.IsStreamingClient() || m.Descriptor.IsStreamingServer()
 }
 
 // idempotent reports whether a method may be repeated: it says so itself, or has a binding by GET, which must be safe
@@ -359,7 +382,10 @@ func (g *grpcRoute) binding(m *descriptors.Method, b descriptors.Binding, option
 		g.errs.Add(g.cfg.GRPC.Pos, fmt.Errorf("route %s: %w", g.cfg.Name, err))
 		return
 	}
-	t := &target{route: g.route, kind: "rest", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, serve: steer(g.pool, serveREST(method))}
+	t := &target{route: g.route, kind: "rest", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, streams: streams(m)}
+	t.serve = g.route.divide(g.pool, func(p *upstream.Pool) func(*exchange) {
+		return serveREST(method.WithBackend(g.backend(m, p)))
+	})
 	g.add(g.cfg, g.policy.For(name), t, methods, method.Template(), name)
 	g.upgrade(m, b, options, method.Template())
 	g.describe(m, b, methods)

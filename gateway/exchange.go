@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 	"github.com/crossgate/crossgate/admission"
 	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/proxy"
+	"github.com/crossgate/crossgate/release"
 	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/telemetry"
 	"github.com/crossgate/crossgate/transcoder"
@@ -45,6 +47,8 @@ type exchange struct {
 	events   bool               // it is part of a session without WebSocket
 	opened   time.Duration      // and what that took to begin, where this is its stream
 	decision admission.Decision
+	choice   release.Choice // of the route's release; of no variant where it has none
+	closed   int            // the code that a call over a WebSocket was closed with
 }
 
 var nextStripe atomic.Uint32
@@ -79,7 +83,7 @@ func (x *exchange) begin(l *listener, w http.ResponseWriter, r *http.Request) {
 	x.start = time.Now()
 	x.snap = l.gateway.acquire(x.stripe)
 	x.target, x.refusal, x.user, x.binding, x.dryRun, x.broken = nil, nil, "", "", "", false
-	x.events, x.opened = false, 0
+	x.events, x.opened, x.closed = false, 0, 0
 	x.protocol, x.code = rpc.Detect(r), codes.OK
 	x.identify()
 	upgrade := isUpgrade(r)
@@ -253,6 +257,9 @@ func (x *exchange) end(g *Gateway) {
 		latency = time.Since(x.start)
 	}
 	metrics.Observe(protocol, status, latency, x.r.ContentLength, x.w.written)
+	if x.choice.Variant != nil {
+		x.tellRelease(status)
+	}
 	if x.refusal != nil {
 		metrics.Refused(refusalOf(x.refusal.Kind))
 	}
@@ -265,6 +272,7 @@ func (x *exchange) end(g *Gateway) {
 	x.w, x.r, x.target, x.refusal = recorder{}, nil, nil, nil
 	x.request = admission.Request{}
 	x.decision = admission.Decision{}
+	x.choice = release.Choice{}
 }
 
 // verdict is what the route's rules made of the request.
@@ -288,6 +296,9 @@ func (x *exchange) log(g *Gateway, protocol telemetry.Protocol, status int, late
 	}
 	if t := x.target; t != nil {
 		e.Route, e.Upstream = t.route.name, t.upstream
+		if v := x.choice.Variant; v != nil {
+			e.Variant, e.Upstream = v.Name, cmp.Or(v.Upstream, t.upstream)
+		}
 		if t.upstream != "" && t.protocol != telemetry.HTTP {
 			e.GRPC = t.calls
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/descriptors"
 	"github.com/crossgate/crossgate/ratelimit"
+	"github.com/crossgate/crossgate/release"
 	"github.com/crossgate/crossgate/telemetry"
 	"github.com/crossgate/crossgate/wsbridge"
 )
@@ -41,6 +42,7 @@ type Gateway struct {
 	limits    *ratelimit.Redis
 	leases    *ratelimit.Leased
 	node      *wsbridge.Node
+	releases  *release.Controller
 	sockets   *sockets
 	listeners []*listener
 	admin     *admin
@@ -116,6 +118,9 @@ func (g *Gateway) start(ctx context.Context, cfg *config.Config) error {
 	g.node = wsbridge.NewNode(wsbridge.Options{
 		Redis: g.redis.servers, Prefix: g.redis.prefix, Logger: g.telemetry.Logger, Metrics: busMetrics{g.telemetry},
 		Revocations: revocations,
+	})
+	g.releases = release.NewController(release.Options{
+		Redis: g.redis.first(), Prefix: g.redis.prefix, Node: g.node.Name(), Telemetry: g.telemetry,
 	})
 	if err := g.rebuild(ctx, cfg); err != nil {
 		return err
@@ -209,6 +214,9 @@ func (g *Gateway) close() {
 	}
 	if g.loader != nil {
 		g.loader.Close()
+	}
+	if g.releases != nil {
+		g.releases.Close()
 	}
 	if g.node != nil {
 		g.node.Close()

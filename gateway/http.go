@@ -12,6 +12,7 @@ import (
 	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/proxy"
 	"github.com/crossgate/crossgate/telemetry"
+	"github.com/crossgate/crossgate/upstream"
 )
 
 // http adds the rule of a route that passes requests on to HTTP backends.
@@ -28,7 +29,7 @@ func (c *compiler) http(cfg *config.Route, policy *admission.Policy, r *route) {
 	}
 	m := c.mirror(cfg)
 	h, err := proxy.Compile(cfg.HTTP, proxy.Options{
-		Backend: m.Over(pool.For(cfg, false)), Template: template, Prefix: cfg.Match.PathPrefix, Timeout: cfg.Timeout.Std(), MaxBody: int64(cfg.MaxBodySize),
+		Template: template, Prefix: cfg.Match.PathPrefix, Timeout: cfg.Timeout.Std(), MaxBody: int64(cfg.MaxBodySize),
 		Tunnels: tunnels{c.sockets}, OwnCORS: cfg.CORS != nil,
 	})
 	if err != nil {
@@ -37,7 +38,7 @@ func (c *compiler) http(cfg *config.Route, policy *admission.Policy, r *route) {
 	}
 	t := &target{
 		route: r, kind: "http", protocol: telemetry.HTTP, calls: "http:" + cfg.HTTP.Upstream, upstream: cfg.HTTP.Upstream,
-		serve: steer(pool, serveHTTP(h.Serve)),
+		serve: r.divide(pool, func(p *upstream.Pool) func(*exchange) { return serveHTTP(h.WithBackend(m.Over(p.For(cfg, false))).Serve) }),
 	}
 	c.own(cfg, policy, t, nil)
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/crossgate/crossgate/gateway/internal/strict"
 )
@@ -14,6 +15,8 @@ type recorder struct {
 	status   int   // 0 until the header is written
 	written  int64 // bytes of the body, as the client gets them
 	hijacked bool
+	timed    bool      // answered is to be noted
+	answered time.Time // when the header was written
 	compress compressor
 	security *securityHeaders // nil for none
 	overTLS  bool
@@ -22,6 +25,9 @@ type recorder struct {
 func (w *recorder) WriteHeader(status int) {
 	if w.status == 0 && status >= 200 || status == http.StatusSwitchingProtocols {
 		w.status = status
+		if w.timed {
+			w.answered = time.Now()
+		}
 	}
 	if w.security != nil && status >= 200 {
 		w.security.apply(w.Header(), w.overTLS)

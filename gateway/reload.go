@@ -9,6 +9,7 @@ import (
 	"github.com/crossgate/crossgate/auth"
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/descriptors"
+	"github.com/crossgate/crossgate/release"
 	"github.com/crossgate/crossgate/upstream"
 )
 
@@ -137,14 +138,18 @@ func (g *Gateway) rebuildLocked(ctx context.Context, cfg *config.Config) error {
 // open makes what a snapshot holds open: pools and key sets, those of old where nothing about them has changed.
 func (g *Gateway) open(cfg *config.Config, old *Snapshot) (*parts, error) {
 	var oldUpstreams *upstream.Set
+	var oldReleases *release.Set
 	var oldAuth *auth.Providers
 	if old != nil {
-		oldUpstreams, oldAuth = old.upstreams, old.auth
+		oldUpstreams, oldReleases, oldAuth = old.upstreams, old.releases, old.auth
 	}
 	p := &parts{config: cfg, stores: g.stores, telemetry: g.telemetry, node: g.node, sockets: g.sockets}
 	var errs config.Errors
 	var err error
 	if p.upstreams, err = upstream.Open(cfg.Upstreams, g.pools(), oldUpstreams); err != nil {
+		errs.Add(config.Position{}, err)
+	}
+	if p.releases, err = release.Compile(cfg.Releases, oldReleases); err != nil {
 		errs.Add(config.Position{}, err)
 	}
 	p.stores.Upstream = callersOf(p.upstreams)
@@ -218,6 +223,7 @@ func (g *Gateway) compileSet(set *descriptors.Set) (*Snapshot, error) {
 
 // swap puts a snapshot in force.
 func (g *Gateway) swap(s *Snapshot) {
+	g.releases.Install(s.releases)
 	old := g.snapshot.Swap(s)
 	g.problem.Store(nil)
 	perSource := map[string]int{}

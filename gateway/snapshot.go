@@ -9,6 +9,7 @@ import (
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/descriptors"
 	"github.com/crossgate/crossgate/mirror"
+	"github.com/crossgate/crossgate/release"
 	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/upstream"
 	"github.com/crossgate/crossgate/wsbridge"
@@ -21,6 +22,7 @@ type Snapshot struct {
 	config    *config.Config
 	set       *descriptors.Set
 	upstreams *upstream.Set
+	releases  *release.Set
 	auth      *auth.Providers
 	signer    *auth.Signer
 	table     *routing.Table[*admission.Route]

@@ -65,7 +65,7 @@ func serveSocket(s *transcoder.Socket, origins admission.Origins, metrics socket
 			return
 		}
 		defer all.leave()
-		s.Serve(&x.w, x.r, x.ticket.Vars, transcoder.SocketCall{Admit: x.admitMessage, Metrics: metrics, Life: all.life})
+		s.Serve(&x.w, x.r, x.ticket.Vars, transcoder.SocketCall{Admit: x.admitMessage, Metrics: callMetrics{metrics, x}, Life: all.life})
 	}
 }
 
@@ -80,4 +80,16 @@ func (x *exchange) admitMessage(ctx context.Context) error {
 	}
 	x.target.route.metrics.Refused(refusalOf(f.Kind))
 	return faultOf(f)
+}
+
+// callMetrics note how the call of an exchange was closed.
+type callMetrics struct {
+	socketMetrics
+	exchange *exchange
+}
+
+// Closed is called in the exchange's goroutine.
+func (m callMetrics) Closed(code int) {
+	m.exchange.closed = code
+	m.socketMetrics.Closed(code)
 }

@@ -4,10 +4,12 @@ import (
 	"net/http"
 
 	"github.com/crossgate/crossgate/fault"
+	"github.com/crossgate/crossgate/release"
 	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/telemetry"
 	"github.com/crossgate/crossgate/transcoder"
 	"github.com/crossgate/crossgate/transcoder/rpc"
+	"github.com/crossgate/crossgate/upstream"
 )
 
 // target serves requests that were admitted to one binding of a route.
@@ -20,6 +22,7 @@ type target struct {
 	protocol telemetry.Protocol
 	calls    string // the full gRPC method, or the service on the bus
 	upstream string
+	streams  bool // the time until its answer begins tells nothing of the backend
 }
 
 // ownPath reports whether the target is a method at its own path, or all of a service at theirs.
@@ -33,6 +36,8 @@ type route struct {
 	security    *securityHeaders
 	limits      []string // the RateLimit-Policy field
 	metrics     *telemetry.RouteMetrics
+	release     *release.Release // nil for none
+	sides       []*upstream.Pool // of the release's variants; nil for the route's own
 }
 
 // transcode answers with a transcoded call.

@@ -13,6 +13,7 @@ import (
 	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/telemetry"
 	"github.com/crossgate/crossgate/transcoder"
+	"github.com/crossgate/crossgate/upstream"
 )
 
 // upgrade is a gRPC method that a WebSocket upgrade at a path calls.
@@ -52,9 +53,12 @@ func (g *grpcRoute) upgrade(d *descriptors.Method, b descriptors.Binding, option
 		return
 	}
 	u := upgrade{cfg: g.cfg, policy: g.policy.For(string(d.Descriptor.FullName())), template: template, method: string(d.Descriptor.FullName()), rank: upgradeRank(b.HTTPMethod)}
+	origins, metrics := admission.CompileOrigins(cfg.Origins), socketMetricsOf(g.route, telemetry.OverWebSocket)
 	u.target = &target{
-		route: g.route, kind: "websocket", protocol: telemetry.WebSocket, calls: d.FullMethod, upstream: g.cfg.GRPC.Upstream,
-		serve: steer(g.pool, serveSocket(s, admission.CompileOrigins(cfg.Origins), socketMetricsOf(g.route, telemetry.OverWebSocket), g.sockets)),
+		route: g.route, kind: "websocket", protocol: telemetry.WebSocket, calls: d.FullMethod, upstream: g.cfg.GRPC.Upstream, streams: true,
+		serve: g.route.divide(g.pool, func(p *upstream.Pool) func(*exchange) {
+			return serveSocket(s.WithBackend(g.backend(d, p)), origins, metrics, g.sockets)
+		}),
 	}
 	key := fmt.Sprintf("%q %q %s", g.cfg.Match.Hosts, headerConditions(g.cfg.Match.Headers), template.Pattern())
 	if before, taken := g.upgrades[key]; taken && before.rank <= u.rank {

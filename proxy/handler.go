@@ -113,6 +113,13 @@ func Compile(cfg *config.HTTPRoute, o Options) (*Handler, error) {
 	return h, nil
 }
 
+// WithBackend returns the handler of requests that go to another backend.
+func (h *Handler) WithBackend(b Backend) *Handler {
+	other := *h
+	other.options.Backend = b
+	return &other
+}
+
 // replacement turns \1 into what package regexp knows.
 func replacement(s string) string {
 	var b strings.Builder

@@ -40,6 +40,7 @@ type AccessEntry struct {
 	Binding   string
 	GRPC      string // the full gRPC method called
 	Upstream  string
+	Variant   string // of the route's release
 	User      string
 	Decision  string // what the route's authorisation rules made of it
 	Rule      string // and the one that decided
@@ -264,6 +265,7 @@ func (l *line) entry(e *AccessEntry) {
 	l.str("binding", e.Binding)
 	l.str("grpc_method", e.GRPC)
 	l.str("upstream", e.Upstream)
+	l.str("variant", e.Variant)
 	l.str("user", e.User)
 	l.str("decision", e.Decision)
 	l.str("rule", e.Rule)

@@ -31,6 +31,9 @@ type metrics struct {
 	endpoints *prometheus.GaugeVec
 	ejections *prometheus.CounterVec
 
+	releaseRequests, releaseRollbacks           *prometheus.CounterVec
+	releaseShare, releaseP99, releaseRolledBack *prometheus.GaugeVec
+
 	retries, hedges, rejections *prometheus.CounterVec
 	concurrency                 *prometheus.GaugeVec
 }
@@ -70,11 +73,17 @@ func newMetrics() metrics {
 			Help: "Connections of nodes that are gone, which this node has taken out of channels."}),
 		PresenceFails: prometheus.NewCounter(prometheus.CounterOpts{Name: "crossgate_presence_failures_total",
 			Help: "Changes of presence that Redis did not take, and that are told again."}),
-		reloads:     counter("config_reloads_total", "Snapshots compiled, by result.", "result"),
-		reloadAt:    gauge("config_last_reload_success_timestamp_seconds", "When the snapshot in force was installed."),
-		services:    gauges("descriptor_services", "gRPC services known, by descriptor source.", "source"),
-		endpoints:   gauges("upstream_endpoints", "Endpoints of an upstream: all that are known, those that checks find unhealthy, and those that are ejected.", "upstream", "state"),
-		ejections:   counter("upstream_ejections_total", "Endpoints taken out for failing requests, by reason.", "upstream", "reason"),
+		reloads:           counter("config_reloads_total", "Snapshots compiled, by result.", "result"),
+		reloadAt:          gauge("config_last_reload_success_timestamp_seconds", "When the snapshot in force was installed."),
+		services:          gauges("descriptor_services", "gRPC services known, by descriptor source.", "source"),
+		endpoints:         gauges("upstream_endpoints", "Endpoints of an upstream: all that are known, those that checks find unhealthy, and those that are ejected.", "upstream", "state"),
+		ejections:         counter("upstream_ejections_total", "Endpoints taken out for failing requests, by reason.", "upstream", "reason"),
+		releaseRequests:   counter("release_requests_total", "Requests of a release's sides, by how they ended.", "release", "variant", "outcome"),
+		releaseRollbacks:  counter("release_rollbacks_total", "Variants that this node has rolled back, by reason.", "release", "variant", "reason"),
+		releaseShare:      gauges("release_share_percent", "The share of callers that belong to a side of a release.", "release", "variant"),
+		releaseP99:        gauges("release_latency_seconds", "The 99th percentile of the time to an answer's headers, in the window by which variants are judged.", "release", "variant"),
+		releaseRolledBack: gauges("release_rolled_back", "1 while a variant is rolled back, else 0.", "release", "variant"),
+
 		retries:     counter("upstream_retries_total", "Requests tried again, or not for want of budget.", "upstream", "result"),
 		hedges:      counter("upstream_hedges_total", "Requests sent to a second endpoint because the first took long.", "upstream"),
 		rejections:  counter("upstream_rejections_total", "Requests turned away because too many were under way.", "upstream", "reason"),
@@ -89,6 +98,7 @@ func (m *metrics) all() []prometheus.Collector {
 		m.requests, m.duration, m.bytesIn, m.bytesOut, m.refusals, m.wsOpen, m.wsFrames,
 		m.wsCloses, m.wsLimits, m.limits, m.mirrored, m.BusUp, m.BusBreaks, m.BusDrops, m.Present, m.PresenceSwept, m.PresenceFails, m.reloads, m.reloadAt,
 		m.services, m.buildInfo,
+		m.releaseRequests, m.releaseRollbacks, m.releaseShare, m.releaseP99, m.releaseRolledBack,
 		m.endpoints, m.ejections, m.retries, m.hedges, m.rejections, m.concurrency,
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
@@ -107,6 +108,9 @@ func exercise(tel *Telemetry) {
 	u := tel.Upstream("shop")
 	u.Endpoints(3, 1, 1)
 	u.Ejected("success_rate")
+	v := tel.Variant("shop-2", "canary")
+	v.Stands(5, false, time.Second)
+	v.RolledBack("errors")
 	r.Limit("1", LimitDryRun)
 	u.Retried("sent")
 	u.Hedged()

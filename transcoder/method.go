@@ -121,6 +121,13 @@ func Compile(m *descriptors.Method, b descriptors.Binding, o Options) (*Method, 
 	return c, nil
 }
 
+// WithBackend returns the method as another backend serves it. They share what is compiled.
+func (m *Method) WithBackend(b Backend) *Method {
+	other := *m
+	other.options.Backend = b
+	return &other
+}
+
 // resolveVariable finds the field of a path variable, which is no list and no message without a text form
 // (google/api/http.proto).
 func resolveVariable(md protoreflect.MessageDescriptor, name string) (fieldPath, error) {

@@ -63,6 +63,13 @@ func CompileSocket(d *descriptors.Method, b descriptors.Binding, o Options, so S
 	return s, err
 }
 
+// WithBackend returns the socket as another backend serves it. They share what is compiled.
+func (s *Socket) WithBackend(b Backend) *Socket {
+	other := *s
+	other.method = s.method.WithBackend(b)
+	return &other
+}
+
 // SocketMetrics counts for a route.
 type SocketMetrics interface {
 	Opened()

@@ -2,9 +2,11 @@ package transcoder
 
 import (
 	"errors"
+	"net/http"
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/crossgate/crossgate/fault"
@@ -53,4 +55,17 @@ func cut(reason string) string {
 		n--
 	}
 	return reason[:n]
+}
+
+// StatusOfClose returns the HTTP status that a close code of a [Socket] amounts to.
+func StatusOfClose(code int) int {
+	switch {
+	case code >= closeBase && code <= closeBase+int(codes.Unauthenticated):
+		return HTTPStatus(codes.Code(code - closeBase))
+	case code == int(websocket.StatusAbnormalClosure):
+		return fault.StatusClientClosedRequest
+	case code == int(websocket.StatusInvalidFramePayloadData), code == int(websocket.StatusMessageTooBig):
+		return http.StatusBadRequest
+	}
+	return http.StatusOK
 }

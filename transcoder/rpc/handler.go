@@ -62,6 +62,14 @@ func New(m *descriptors.Method, o Options) (*Handler, error) {
 	return h, nil
 }
 
+// WithBackend returns the handler as another backend serves it, whose messages are maxAnswer long at most where they are held.
+// They share what is compiled.
+func (h *Handler) WithBackend(b Backend, maxAnswer int64) *Handler {
+	other := *h
+	other.options.Backend, other.options.MaxAnswer = b, maxAnswer
+	return &other
+}
+
 // Serve answers a call in its protocol, which is not None. It returns how the call ended.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, p Protocol) codes.Code {
 	switch p {

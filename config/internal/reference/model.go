@@ -48,6 +48,7 @@ const (
 	duration kind = "duration"
 	size     kind = "size"
 	rate     kind = "rate"
+	percent  kind = "percentage"
 	path     kind = "path"
 	secret   kind = "secret"
 	prefix   kind = "address range"
@@ -62,6 +63,7 @@ var kinds = map[reflect.Type]kind{
 	reflect.TypeFor[config.Duration]():   duration,
 	reflect.TypeFor[config.Size]():       size,
 	reflect.TypeFor[config.Rate]():       rate,
+	reflect.TypeFor[config.Percent]():    percent,
 	reflect.TypeFor[config.Path]():       path,
 	reflect.TypeFor[config.Secret]():     secret,
 	reflect.TypeFor[config.Prefix]():     prefix,

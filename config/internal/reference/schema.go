@@ -124,6 +124,8 @@ func (k *key) element() object {
 		return anyOf(matching(syntax.Duration), object{{"const", 0}})
 	case size:
 		return anyOf(matching(syntax.Size), object{{"type", "integer"}, {"minimum", 0}})
+	case percent:
+		return anyOf(matching(syntax.Percent), object{{"type", "number"}, {"minimum", 0}})
 	case rate:
 		return matching(syntax.Rate)
 	}

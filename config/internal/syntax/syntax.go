@@ -6,5 +6,6 @@ package syntax
 const (
 	Duration = `0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+|[0-9]+d`
 	Size     = `([0-9]+)(B|[KMGT]i?B)?`
+	Percent  = `[0-9]+(\.[0-9]{1,2})?%?`
 	Rate     = `[0-9]+/([0-9]+(\.[0-9]+)?)?(ns|us|ms|s|m|h|d)`
 )
