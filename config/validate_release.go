@@ -133,6 +133,7 @@ func (v *validator) releaseReferences(releases, upstreams map[string]Position) {
 			v.reference(&r.Variants[j].Upstream, r.Variants[j].Pos, "upstream", upstreams)
 		}
 	}
+	judged := map[string]bool{} // by release and protocol
 	for i := range v.config.Routes {
 		r := &v.config.Routes[i]
 		if r.Release == "" {
@@ -149,7 +150,8 @@ func (v *validator) releaseReferences(releases, upstreams map[string]Position) {
 			continue
 		}
 		v.reference(&r.Release, r.Pos, "release", releases)
-		if named := byName[r.Release]; named != nil {
+		if named, key := byName[r.Release], r.Release+" "+protocol; named != nil && !judged[key] {
+			judged[key] = true
 			for j := range named.Variants {
 				one := &named.Variants[j]
 				v.speaks(&one.Upstream, one.Pos, protocol)

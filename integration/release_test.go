@@ -1,0 +1,192 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/crossgate/crossgate/integration/rig"
+	"github.com/crossgate/crossgate/integration/testproto/testserver"
+)
+
+// sides are the backends of a release: stable and a canary, of gRPC and of HTTP.
+type sides struct {
+	stable, canary         *testserver.Server
+	stableHTTP, canaryHTTP string
+	http                   [2]atomic.Int64 // requests
+}
+
+func startSides(t *testing.T, canary ...grpc.ServerOption) *sides {
+	s := &sides{stable: testserver.Start(t), canary: testserver.Start(t, canary...)}
+	backend := func(n *atomic.Int64) string {
+		return httpBackend(t, func(w http.ResponseWriter, r *http.Request) {
+			n.Add(1)
+			if r.Header.Get("Upgrade") == "" {
+				return
+			}
+			if conn, err := websocket.Accept(w, r, nil); err == nil {
+				conn.Close(websocket.StatusNormalClosure, "")
+			}
+		})
+	}
+	s.stableHTTP, s.canaryHTTP = backend(&s.http[0]), backend(&s.http[1])
+	return s
+}
+
+// gateway starts one whose routes have the releases grpc and http, of these keys. More may be told of it.
+func (s *sides) gateway(t *testing.T, release, variant, more string) *rig.Gateway {
+	t.Helper()
+	const each = `
+  - name: %s
+    %s
+    variants: [{name: canary, upstream: %s, %s}]`
+	return rig.StartGateway(t, fmt.Sprintf(`
+listeners: [{address: "127.0.0.1:0"}]
+admin: {address: "127.0.0.1:0"}
+%s
+upstreams:
+  - {name: stable, endpoints: [%q]}
+  - {name: canary, endpoints: [%q]}
+  - {name: stable-http, protocol: http, endpoints: [%q]}
+  - {name: canary-http, protocol: http, endpoints: [%q]}
+descriptors: [{reflection: {upstream: stable}}]
+releases:`+each+each+`
+routes:
+  - {name: calls, release: grpc, grpc: {upstream: stable, services: ["crossgate.test.v1.*"], websocket: {}}}
+  - {name: pages, release: http, match: {path_prefix: /http/}, http: {upstream: stable-http, upgrades: [websocket]}}
+`, more, s.stable.Address, s.canary.Address, s.stableHTTP, s.canaryHTTP,
+		"grpc", release, "canary", variant, "http", release, "canary-http", variant))
+}
+
+// calls returns how many requests each side has had.
+func (s *sides) calls() (stable, canary int64) {
+	return s.stable.Calls() + s.http[0].Load(), s.canary.Calls() + s.http[1].Load()
+}
+
+func tryTunnel(t *testing.T, g *rig.Gateway, header http.Header) (int, http.Header) {
+	t.Helper()
+	conn, answer, err := websocket.Dial(soon(t), g.URL+"/http/socket", &websocket.DialOptions{HTTPHeader: header})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseNow()
+	if _, _, err := conn.Read(soon(t)); websocket.CloseStatus(err) != websocket.StatusNormalClosure {
+		t.Fatal(err)
+	}
+	return http.StatusOK, answer.Header
+}
+
+func TestACallerIsOnOneSideInEveryProtocol(t *testing.T) {
+	s := startSides(t)
+	g := s.gateway(t, `by: header:X-Tenant`, `percent: 50`, "")
+	// The releases differ in name only, and so do not agree about tenants: each kind of route is by itself.
+	kinds := map[string]map[string]attempt{
+		"gRPC": {"REST": tried(askREST), "gRPC": tried(askGRPC), "gRPC-Web": tryGRPCWeb, "Connect": tryConnect,
+			"stream of Connect": tryConnectStream, "call over WebSocket": tried(askSocketCall)},
+		"HTTP": {"HTTP": tried(askHTTP), "tunnel": tryTunnel},
+	}
+	for kind, protocols := range kinds {
+		seen := map[string]bool{}
+		for i := range 16 {
+			tenant := fmt.Sprintf("tenant-%d", i)
+			side, by := "", ""
+			for name, try := range protocols {
+				stable, canary := s.calls()
+				if status, _ := try(t, g, http.Header{"X-Tenant": {tenant}}); status != http.StatusOK {
+					t.Fatalf("%s: %d", name, status)
+				}
+				is := "nobody"
+				switch stableNow, canaryNow := s.calls(); {
+				case stableNow == stable+1 && canaryNow == canary:
+					is = "stable"
+				case canaryNow == canary+1 && stableNow == stable:
+					is = "canary"
+				}
+				if side != "" && side != is {
+					t.Errorf("%s goes to %s by %s, and to %s by %s", tenant, side, by, is, name)
+				}
+				side, by = is, name
+			}
+			seen[side] = true
+		}
+		if !seen["stable"] || !seen["canary"] || len(seen) != 2 {
+			t.Errorf("by %s 16 tenants go to %v", kind, seen)
+		}
+	}
+	within(t, "every request is in the access log with its side", func() bool {
+		return strings.Count(g.Log(), `"variant":"canary"`)+strings.Count(g.Log(), `"variant":"stable"`) == 16*8
+	})
+	_, text := ask(t, "GET", g.Admin+"/metrics", "")
+	for _, want := range []string{`crossgate_release_share_percent{release="grpc",variant="canary"} 50`, `crossgate_release_requests_total{outcome="answered",release="http",variant="stable"}`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s", want)
+		}
+	}
+}
+
+func TestAVariantThatDoesWorseIsRolledBackForEveryProtocol(t *testing.T) {
+	failing := func(context.Context, any, *grpc.UnaryServerInfo, grpc.UnaryHandler) (any, error) {
+		return nil, status.Error(codes.Internal, "broken")
+	}
+	slow := func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		time.Sleep(200 * time.Millisecond)
+		return next(ctx, request)
+	}
+	tests := []struct {
+		name   string
+		canary grpc.UnaryServerInterceptor
+		rule   string
+		reason string
+	}{
+		{"one that fails", failing, `{min_requests: 20, max_error_rate: 100}`, "errors"},
+		{"one that is slow", slow, `{min_requests: 5, max_p99: 150ms}`, "p99"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := startSides(t, grpc.ChainUnaryInterceptor(test.canary))
+			g := s.gateway(t, `by: header:X-Tenant`, `percent: 50, rollback: `+test.rule, "")
+			tenant := 0
+			rolledBack := func() bool {
+				tenant++
+				// By whatever protocol: what one finds holds for all.
+				by := []string{"/bind/v1/one/x", "/crossgate.test.v1.Bindings/GetOne"}[tenant%2]
+				method := []string{"GET", "POST"}[tenant%2]
+				ask(t, method, g.URL+by, "{}"[:2*(tenant%2)], "X-Tenant", fmt.Sprint(tenant), "Content-Type", "application/json")
+				return strings.Contains(g.Log(), "a variant is rolled back")
+			}
+			within(t, "it is rolled back", rolledBack)
+			_, before := s.calls()
+			for i := range 32 {
+				header := http.Header{"X-Tenant": {fmt.Sprint(i)}}
+				for name, try := range map[string]attempt{"REST": tried(askREST), "gRPC": tried(askGRPC)} {
+					if status, _ := try(t, g, header); status != http.StatusOK {
+						t.Errorf("%s: %d after the rollback", name, status)
+					}
+				}
+			}
+			if _, after := s.calls(); after != before {
+				t.Errorf("%d requests went to the variant after the rollback", after-before)
+			}
+			_, text := ask(t, "GET", g.Admin+"/metrics", "")
+			for _, want := range []string{
+				`crossgate_release_rolled_back{release="grpc",variant="canary"} 1`, `crossgate_release_share_percent{release="grpc",variant="canary"} 0`,
+				`crossgate_release_rollbacks_total{reason="` + test.reason + `",release="grpc",variant="canary"} 1`,
+				`crossgate_release_rolled_back{release="http",variant="canary"} 0`,
+			} {
+				if !strings.Contains(text, want) {
+					t.Errorf("no %s in the metrics", want)
+				}
+			}
+		})
+	}
+}
