@@ -38,7 +38,9 @@ func (c *compiler) http(cfg *config.Route, policy *admission.Policy, r *route) {
 	}
 	t := &target{
 		route: r, kind: "http", protocol: telemetry.HTTP, calls: "http:" + cfg.HTTP.Upstream, upstream: cfg.HTTP.Upstream,
-		serve: r.divide(pool, func(p *upstream.Pool) func(*exchange) { return serveHTTP(h.WithBackend(m.Over(p.For(cfg, false))).Serve) }),
+		serve: r.divide(pool, func(p *upstream.Pool) func(*exchange) {
+			return serveHTTP(h.WithBackend(m.Over(p.For(cfg, false))).Serve)
+		}),
 	}
 	c.own(cfg, policy, t, nil)
 }
