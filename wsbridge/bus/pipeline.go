@@ -31,59 +31,65 @@ type pipeline struct {
 
 type call struct {
 	cmd  redis.Cmder
-	done chan bool // true: send the next batch, this call among it
+	done chan []*call // gets the next batch where this call, the first of it, is to send it; nil once the command was answered
 }
 
 // do returns the command's error once it was answered. A command that ctx ends before it is under way is not sent; one that
 // is under way is waited for, since it is being read.
 func (p *pipeline) do(ctx context.Context, cmd redis.Cmder) error {
-	c := &call{cmd, make(chan bool, 1)}
+	c := &call{cmd, make(chan []*call, 1)}
 	p.mu.Lock()
 	p.waiting = append(p.waiting, c)
-	lead := p.flying < flights
-	if lead {
+	var batch []*call
+	if p.flying < flights { // and so none but this one waits
 		p.flying++
+		batch = p.next()
 	}
 	p.mu.Unlock()
-	if !lead {
+	if batch == nil {
 		select {
-		case lead = <-c.done:
+		case batch = <-c.done:
 		case <-ctx.Done():
 			if p.withdraw(c) {
 				return ctx.Err()
 			}
-			lead = <-c.done
+			batch = <-c.done
 		}
 	}
-	if lead {
-		p.send(c)
+	if batch != nil {
+		p.send(batch)
 	}
 	return cmd.Err()
 }
 
-// withdraw takes a call back, unless it is under way or is to send the next batch.
+// next takes a batch of what waits. The caller holds the lock, under which it is decided too who sends it: else another one's
+// batch could take a call that is about to be sent with its own.
+func (p *pipeline) next() []*call {
+	n := min(len(p.waiting), flight)
+	batch := p.waiting[:n:n]
+	if p.waiting = p.waiting[n:]; len(p.waiting) == 0 {
+		p.waiting = nil
+	}
+	return batch
+}
+
+// withdraw takes a call back, unless it is in a batch.
 func (p *pipeline) withdraw(c *call) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	i := slices.Index(p.waiting, c)
-	if i < 0 || len(c.done) > 0 {
+	if i < 0 {
 		return false
 	}
 	p.waiting = slices.Delete(p.waiting, i, i+1)
 	return true
 }
 
-// send sends what waits, and has another call send what waits then.
-func (p *pipeline) send(own *call) {
-	p.mu.Lock()
-	n := min(len(p.waiting), flight)
-	batch := p.waiting[:n:n]
-	p.waiting = p.waiting[n:]
-	p.mu.Unlock()
-
+// send sends a batch for its first call, and has a call that waits then send the next one.
+func (p *pipeline) send(batch []*call) {
 	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
 	defer cancel()
-	if n == 1 {
+	if len(batch) == 1 {
 		_ = p.client.Process(ctx, batch[0].cmd)
 	} else {
 		pipe := p.client.Pipeline()
@@ -95,17 +101,14 @@ func (p *pipeline) send(own *call) {
 	p.checkTopology(ctx, batch)
 
 	p.mu.Lock()
-	if len(p.waiting) > 0 {
-		p.waiting[0].done <- true
+	if next := p.next(); len(next) > 0 {
+		next[0].done <- next
 	} else {
-		p.waiting = nil
 		p.flying--
 	}
 	p.mu.Unlock()
-	for _, c := range batch {
-		if c != own {
-			c.done <- false
-		}
+	for _, c := range batch[1:] {
+		c.done <- nil
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -136,5 +137,51 @@ func TestAScriptIsSentOnce(t *testing.T) {
 	}
 	if n := count.commands.Load(); n != 4 {
 		t.Errorf("three calls took %d commands, want 4: the script has to be sent once", n)
+	}
+}
+
+// answering answers commands by itself, so that many go in a short time.
+type answering struct{ redis.Hook }
+
+func (answering) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (answering) ProcessHook(redis.ProcessHook) redis.ProcessHook {
+	return func(_ context.Context, cmd redis.Cmder) error {
+		runtime.Gosched()
+		cmd.(*redis.IntCmd).SetVal(1)
+		return nil
+	}
+}
+
+func (a answering) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		for _, cmd := range cmds {
+			_ = a.ProcessHook(nil)(ctx, cmd)
+		}
+		return nil
+	}
+}
+
+func TestACommandReturnsOnceItIsAnsweredHoweverManyBeginTogether(t *testing.T) {
+	client := redis.NewClient(&redis.Options{})
+	defer client.Close()
+	client.AddHook(answering{})
+	var early, astray atomic.Int64
+	for range 5_000 {
+		p := &pipeline{client: client}
+		var running sync.WaitGroup
+		for range 4 {
+			running.Go(func() {
+				cmd := redis.NewIntCmd(t.Context(), "incr", "n")
+				if p.do(t.Context(), cmd) != nil || cmd.Val() != 1 {
+					early.Add(1)
+				}
+			})
+		}
+		running.Wait()
+		astray.Add(int64(p.flying))
+	}
+	if early.Load() > 0 || astray.Load() > 0 {
+		t.Errorf("%d commands returned before they were answered; %d batches count as under way after all have come back", early.Load(), astray.Load())
 	}
 }
