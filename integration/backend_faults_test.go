@@ -126,7 +126,9 @@ func TestHowManyRequestsFailWithABackend(t *testing.T) {
 		t.Run(fault.name, func(t *testing.T) {
 			t.Parallel()
 			bad := fault.backend(t)
-			g := resilientGateway(t, endpointsOf(good.grpc, bad.grpc), endpointsOf(good.http, bad.http))
+			// A try may time out for want of a processor, too; ten in a row do not.
+			g := faultGateway(t, endpointsOf(good.grpc, bad.grpc), endpointsOf(good.http, bad.http),
+				"try_timeout: 1s, retry: {retries: 10, on: [reset, gateway, timeout]}")
 			f := startTraffic(t, 2, callers(t, g))
 			if bad.breakNow != nil {
 				f.more(t, 20)
@@ -144,13 +146,11 @@ func endpointsOf(addresses ...string) string {
 	return fmt.Sprintf("endpoints: [%s]", strings.Join(addresses, ", "))
 }
 
-// resilientGateway starts a gateway whose routes try again, and eject who fails three times in a row.
-func resilientGateway(t *testing.T, grpcEndpoints, httpEndpoints string) *rig.Gateway {
+// faultGateway starts a gateway with more keys in its routes, which ejects who fails three times in a row.
+func faultGateway(t *testing.T, grpcEndpoints, httpEndpoints, route string) *rig.Gateway {
 	t.Helper()
 	const well = `balancing: {policy: round_robin}, retry_budget: {percent: 100, min_concurrent: 100},
     outlier_detection: {consecutive_failures: 3, interval: 1s, base_ejection: 5m, max_ejected: 50}`
-	// A try may time out for want of a processor, too; ten in a row do not.
-	const route = `timeout: 50s, try_timeout: 1s, retry: {retries: 10, on: [reset, gateway, timeout]}`
 	return rig.StartGateway(t, fmt.Sprintf(`
 listeners: [{address: "127.0.0.1:0"}]
 admin: {address: "127.0.0.1:0"}
@@ -160,9 +160,9 @@ upstreams:
   - {name: plain, protocol: http, %[2]s, %[3]s}
 descriptors: [{file: %[4]q}]
 routes:
-  - {name: rest, grpc: {upstream: rest, services: ["crossgate.test.v1.*"]}, %[5]s}
-  - {name: grpc, match: {headers: {X-Kind: grpc}}, grpc: {upstream: grpc, services: ["crossgate.test.v1.*"]}, %[5]s}
-  - {name: http, match: {path_prefix: /http/}, http: {upstream: plain}, %[5]s}
+  - {name: rest, grpc: {upstream: rest, services: ["crossgate.test.v1.*"]}, timeout: 50s, %[5]s}
+  - {name: grpc, match: {headers: {X-Kind: grpc}}, grpc: {upstream: grpc, services: ["crossgate.test.v1.*"]}, timeout: 50s, %[5]s}
+  - {name: http, match: {path_prefix: /http/}, http: {upstream: plain}, timeout: 50s, %[5]s}
 `, grpcEndpoints, httpEndpoints, well, testSetFile(t), route))
 }
 

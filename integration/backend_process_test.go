@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,7 +20,14 @@ const backendReady = "CROSSGATE_TEST_BACKEND_READY"
 // backends are the addresses of one service that is there by gRPC and by HTTP.
 type backends struct{ grpc, http string }
 
-// backendProcess is such a service in a process of its own.
+// ownBackends is such a service in this process.
+type ownBackends struct {
+	backends
+	calls func() int64
+	stop  func()
+}
+
+// backendProcess is one in a process of its own.
 type backendProcess struct {
 	*rig.Process
 	backends
@@ -42,11 +50,20 @@ func TestBeABackend(t *testing.T) {
 }
 
 // startBackends starts the service in this process.
-func startBackends(t testing.TB) backends {
+func startBackends(t testing.TB) ownBackends {
 	t.Helper()
-	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("well")) }))
+	var calls atomic.Int64
+	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		calls.Add(1)
+		_, _ = w.Write([]byte("well"))
+	}))
 	t.Cleanup(plain.Close)
-	return backends{testserver.Start(t).Address, plain.Listener.Addr().String()}
+	server := testserver.Start(t)
+	return ownBackends{backends{server.Address, plain.Listener.Addr().String()}, func() int64 { return calls.Load() + server.Calls() }, func() {
+		plain.CloseClientConnections()
+		plain.Close()
+		server.Stop()
+	}}
 }
 
 // startBackendProcess starts this test binary again as a backend.

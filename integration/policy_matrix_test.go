@@ -270,7 +270,9 @@ func TestEveryPolicyHoldsInEveryProtocol(t *testing.T) {
 			t.Errorf("a dry run reports nothing: no %s", want)
 		}
 	}
-	w.down()
+	for _, stop := range w.down {
+		stop()
+	}
 	for i, p := range policies {
 		w.run(t, i, p, down)
 	}

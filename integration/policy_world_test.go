@@ -33,9 +33,11 @@ import (
 // policyWorld is a gateway with all that its policies depend on, and the backends behind it.
 type policyWorld struct {
 	*rig.Gateway
-	// down ends every dependency that policies ask: Redis, the key set's and the introspection server, the authorisation
-	// service, and the files.
-	down func()
+	// down ends what policies ask, by name: Redis, the key set's and the introspection server, the authorisation service, and
+	// the files.
+	down map[string]func()
+	// certificate and its key are files of the second listener, whose clients' authority has a file of its own.
+	certificate, key string
 
 	signer    ed25519.PrivateKey
 	authority *rig.Authority
@@ -91,7 +93,7 @@ func startPolicyWorld(t *testing.T, top string, policies []policy) *policyWorld 
 	authorization, stopAuthorization := startAuthorizer(t)
 	files := t.TempDir()
 	writeCredentials(t, files)
-	certificate, key := w.authority.Issue(t, t.TempDir(), "localhost", "127.0.0.1")
+	w.certificate, w.key = w.authority.Issue(t, t.TempDir(), "localhost", "127.0.0.1")
 
 	var routes strings.Builder
 	for i, p := range policies {
@@ -123,7 +125,7 @@ upstreams:
   - {name: authz, endpoints: [%[8]q]}
 descriptors: [{reflection: {upstream: test}}]
 auth:
-  - {name: jwks, jwt: {jwks_url: %[9]q}}
+  - {name: jwks, jwt: {jwks_url: %[9]q, jwks_cache_time: 1s}}
   - {name: cold, jwt: {jwks_url: "http://%[7]s/keys"}}
   - {name: opaque, introspection: {url: %[10]q, token: edge-secret-edge-secret, cache_time: 1h, negative_cache_time: 1h}}
   - {name: file, api_keys: {file: %[11]s/keys.yaml}}
@@ -131,16 +133,15 @@ auth:
   - {name: basic, basic: {htpasswd: %[11]s/users, cache_time: 1h, negative_cache_time: 1h}}
   - {name: mesh, client_certificate: {user: dns}}
 routes:
-`, certificate, key, w.authority.File, server.URL(), backend.Address, plain.Listener.Addr(), rig.FreeAddress(t), authorization,
+`, w.certificate, w.key, w.authority.File, server.URL(), backend.Address, plain.Listener.Addr(), rig.FreeAddress(t), authorization,
 		keySet.URL, introspection.URL, files, top)+routes.String())
-	w.down = func() {
-		server.Kill()
-		keySet.Close()
-		introspection.Close()
-		stopAuthorization()
-		if err := os.RemoveAll(files); err != nil {
-			t.Error(err)
-		}
+	w.down = map[string]func(){
+		"Redis": server.Kill, "key set": keySet.Close, "introspection": introspection.Close, "authorisation service": stopAuthorization,
+		"files": func() {
+			if err := os.RemoveAll(files); err != nil {
+				t.Error(err)
+			}
+		},
 	}
 	return w
 }

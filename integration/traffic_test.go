@@ -75,6 +75,22 @@ func (f *traffic) stop() {
 	f.cancel()
 }
 
+// during makes a change, has n more requests of each kind end after it, and wants none of all these to fail.
+func (f *traffic) during(t testing.TB, n int64, change func()) {
+	t.Helper()
+	before := map[string]int64{}
+	for kind, k := range f.kinds {
+		before[kind] = k.failed.Load()
+	}
+	change()
+	f.more(t, n)
+	for kind, k := range f.kinds {
+		if failed := k.failed.Load() - before[kind]; failed != 0 {
+			t.Errorf("%d requests of %s failed, want none; the last with %v", failed, kind, k.last.Load())
+		}
+	}
+}
+
 // wantFailed stops, and checks how many requests of each kind have failed: none where most does not say how many may.
 func (f *traffic) wantFailed(t testing.TB, most map[string]int64) {
 	t.Helper()
