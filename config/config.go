@@ -33,6 +33,8 @@ type Config struct {
 	SecurityHeaders *SecurityHeaders `yaml:"security_headers"`
 	// Limits that several routes share. A route charges one by naming it in its rate_limits.
 	Limits []RateLimit `yaml:"limits"`
+	// Where answers are kept of routes that have a cache.
+	Cache CacheStore `yaml:"cache"`
 	// What is served, to whom, and from where. The most specific match wins, whatever the order.
 	Routes []Route `yaml:"routes"`
 }

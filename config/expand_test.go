@@ -91,7 +91,7 @@ c.yaml:5:14: address: ${ must be followed by the name of an environment variable
 		{"one in a key", `
 ${CROSSGATE_TEST_NOT_SET}: x
 `, `
-c.yaml:1:1: configuration: unknown key "${CROSSGATE_TEST_NOT_SET}"; expected listeners, admin, redis, log, drain, overload, descriptors, http, upstreams, releases, auth, identity_tokens, security_headers, limits or routes
+c.yaml:1:1: configuration: unknown key "${CROSSGATE_TEST_NOT_SET}"; expected listeners, admin, redis, log, drain, overload, descriptors, http, upstreams, releases, auth, identity_tokens, security_headers, limits, cache or routes
 `},
 	})
 }

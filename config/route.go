@@ -43,6 +43,8 @@ type Route struct {
 	SecurityHeaders *SecurityHeaders `yaml:"security_headers"`
 	// How answers are compressed.
 	Compression Compression `yaml:"compression"`
+	// How answers are kept for those who ask for the same. Left out: they are not.
+	Cache *Cache `yaml:"cache"`
 	// The longest time for a request, from its headers to its last byte; for a stream 0, no limit, is common. An upgraded connection of an http route may last longer: it has idle_timeout.
 	Timeout Duration `yaml:"timeout" default:"30s"`
 	// The longest time until a backend answers: for one message all of the answer, else its headers. Left out: as long as timeout lets it.

@@ -61,6 +61,9 @@ func (v *validator) routes() {
 		}
 		v.rateLimits(r.RateLimits, ofRequests)
 		v.compression(&r.Compression)
+		if r.Cache != nil {
+			v.cache(r)
+		}
 		v.resilience(r)
 	}
 }

@@ -36,6 +36,7 @@ const (
 	ClientGone
 	DeadlineExceeded
 	RequestTimeout
+	NotCached
 	DescriptorsMissing
 	UpstreamUnreachable
 	UpstreamDisconnected
@@ -86,6 +87,7 @@ var table = [reasons]struct {
 	ClientGone:                {"CLIENT_GONE", codes.Canceled, StatusClientClosedRequest, "The client went away"},
 	DeadlineExceeded:          {"DEADLINE_EXCEEDED", codes.DeadlineExceeded, http.StatusGatewayTimeout, "The deadline passed"},
 	RequestTimeout:            {"REQUEST_TIMEOUT", codes.DeadlineExceeded, http.StatusRequestTimeout, "The request did not come in time"},
+	NotCached:                 {"NOT_CACHED", codes.Unavailable, http.StatusGatewayTimeout, "The cache does not have it"},
 	DescriptorsMissing:        {"DESCRIPTORS_MISSING", codes.Unavailable, http.StatusServiceUnavailable, "The service is not described yet"},
 	UpstreamUnreachable:       {"UPSTREAM_UNREACHABLE", codes.Unavailable, http.StatusServiceUnavailable, "No backend can be reached"},
 	UpstreamDisconnected:      {"UPSTREAM_DISCONNECTED", codes.Unavailable, http.StatusServiceUnavailable, "The backend broke the connection"},
@@ -109,7 +111,7 @@ func (r Reason) String() string { return table[r].name }
 func (r Reason) Code() codes.Code { return table[r].code }
 
 // HTTPStatus returns the HTTP status of the reason. Where HTTP says more than gRPC it is not the one of the code: 405,
-// 409, 413, 415, 426 and 502.
+// 408, 409, 413, 415, 426, 431, 502 and 504.
 func (r Reason) HTTPStatus() int { return table[r].http }
 
 // Title says in a few words what the reason means; it is the same for each occurrence (RFC 9457 section 3.1.3).

@@ -15,6 +15,7 @@ import (
 
 	"github.com/crossgate/crossgate/admission"
 	"github.com/crossgate/crossgate/auth"
+	"github.com/crossgate/crossgate/cache"
 	"github.com/crossgate/crossgate/client"
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/descriptors"
@@ -42,6 +43,7 @@ type parts struct {
 	telemetry *telemetry.Telemetry
 	node      *wsbridge.Node // nil for a check
 	sockets   *sockets       // and so is this
+	cache     *cache.Store   // and this
 }
 
 // compiler turns routes into rules of one table.

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/crossgate/crossgate/admission"
+	"github.com/crossgate/crossgate/cache"
 	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/proxy"
 	"github.com/crossgate/crossgate/release"
@@ -49,6 +50,8 @@ type exchange struct {
 	decision admission.Decision
 	choice   release.Choice // of the route's release; of no variant where it has none
 	closed   int            // the code that a call over a WebSocket was closed with
+	ask      cache.Request  // for routes with a cache
+	origin   origin
 }
 
 var nextStripe atomic.Uint32

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crossgate/crossgate/admission"
 	"github.com/crossgate/crossgate/auth"
+	"github.com/crossgate/crossgate/cache"
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/descriptors"
 	"github.com/crossgate/crossgate/ratelimit"
@@ -44,6 +45,7 @@ type Gateway struct {
 	node      *wsbridge.Node
 	releases  *release.Controller
 	sockets   *sockets
+	cache     *cache.Store
 	listeners []*listener
 	admin     *admin
 	started   time.Time
@@ -103,6 +105,7 @@ func (g *Gateway) start(ctx context.Context, cfg *config.Config) error {
 	if g.redis, err = openRedis(cfg.Redis); err != nil {
 		return err
 	}
+	g.cache = cache.NewStore(int64(cfg.Cache.MaxMemory), g.telemetry)
 	g.registry = descriptors.NewRegistry(g.redis.first(), g.redis.prefix, cfg.Admin.DescriptorVersions)
 	memory := ratelimit.NewMemory()
 	g.limits = ratelimit.NewRedis(g.redis.first(), g.redis.prefix, 0)
@@ -220,6 +223,9 @@ func (g *Gateway) close() {
 	}
 	if g.node != nil {
 		g.node.Close()
+	}
+	if g.cache != nil {
+		g.cache.Close()
 	}
 	if s := g.snapshot.Load(); s != nil {
 		s.close()

@@ -36,10 +36,11 @@ func (c *compiler) http(cfg *config.Route, policy *admission.Policy, r *route) {
 		c.errs.Add(cfg.HTTP.Pos, fmt.Errorf("route %s: %w", cfg.Name, err))
 		return
 	}
+	kept := c.kept(cfg, r, nil)
 	t := &target{
 		route: r, kind: "http", protocol: telemetry.HTTP, calls: "http:" + cfg.HTTP.Upstream, upstream: cfg.HTTP.Upstream,
 		serve: r.divide(pool, func(p *upstream.Pool) func(*exchange) {
-			return serveHTTP(h.WithBackend(m.Over(p.For(cfg, false))).Serve)
+			return kept.over(p, serveHTTP(h.WithBackend(m.Over(p.For(cfg, false))).Serve))
 		}),
 	}
 	c.own(cfg, policy, t, nil)

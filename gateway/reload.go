@@ -131,6 +131,7 @@ func (g *Gateway) rebuildLocked(ctx context.Context, cfg *config.Config) error {
 	g.loader = loader
 	g.swap(s)
 	g.telemetry.Configure(cfg.Log)
+	g.cache.Configure(int64(cfg.Cache.MaxMemory))
 	g.stores.Overload.Configure(cfg.Overload.MaxConcurrency, cfg.Overload.QueueDelay.Std())
 	return g.watchConfig(watchedFiles(cfg))
 }
@@ -143,7 +144,7 @@ func (g *Gateway) open(cfg *config.Config, old *Snapshot) (*parts, error) {
 	if old != nil {
 		oldUpstreams, oldReleases, oldAuth = old.upstreams, old.releases, old.auth
 	}
-	p := &parts{config: cfg, stores: g.stores, telemetry: g.telemetry, node: g.node, sockets: g.sockets}
+	p := &parts{config: cfg, stores: g.stores, telemetry: g.telemetry, node: g.node, sockets: g.sockets, cache: g.cache}
 	var errs config.Errors
 	var err error
 	if p.upstreams, err = upstream.Open(cfg.Upstreams, g.pools(), oldUpstreams); err != nil {

@@ -16,7 +16,7 @@ const module = "github.com/crossgate/crossgate/"
 // rooms is the import order that ARCHITECTURE.md gives: a package may import only rooms above its own.
 var rooms = []string{
 	"proto", "fault", "config", "telemetry", "descriptors", "routing", "auth", "ratelimit", "admission", "release", "upstream", "mirror", "transcoder", "proxy",
-	"openapi", "wsbridge", "client", "gateway", "demo", "cmd/crossgate", "integration", "examples",
+	"cache", "openapi", "wsbridge", "client", "gateway", "demo", "cmd/crossgate", "integration", "examples",
 }
 
 // floors is the same order inside a room that has several packages.

@@ -33,6 +33,9 @@ type metrics struct {
 
 	releaseRequests, releaseRollbacks           *prometheus.CounterVec
 	releaseShare, releaseP99, releaseRolledBack *prometheus.GaugeVec
+	cached                                      *prometheus.CounterVec
+	// CacheEvictions and CachePurges count what the cache has let go of.
+	CacheEvictions, CachePurges prometheus.Counter
 
 	retries, hedges, rejections *prometheus.CounterVec
 	concurrency                 *prometheus.GaugeVec
@@ -73,6 +76,11 @@ func newMetrics() metrics {
 			Help: "Connections of nodes that are gone, which this node has taken out of channels."}),
 		PresenceFails: prometheus.NewCounter(prometheus.CounterOpts{Name: "crossgate_presence_failures_total",
 			Help: "Changes of presence that Redis did not take, and that are told again."}),
+		cached: counter("cache_requests_total", "Requests to routes with a cache, by what came of it.", "route", "result"),
+		CacheEvictions: prometheus.NewCounter(prometheus.CounterOpts{Name: "crossgate_cache_evictions_total",
+			Help: "Answers that went from the cache for want of memory."}),
+		CachePurges: prometheus.NewCounter(prometheus.CounterOpts{Name: "crossgate_cache_purged_total",
+			Help: "Answers that were purged from the cache."}),
 		reloads:           counter("config_reloads_total", "Snapshots compiled, by result.", "result"),
 		reloadAt:          gauge("config_last_reload_success_timestamp_seconds", "When the snapshot in force was installed."),
 		services:          gauges("descriptor_services", "gRPC services known, by descriptor source.", "source"),
@@ -94,7 +102,7 @@ func newMetrics() metrics {
 
 func (m *metrics) all() []prometheus.Collector {
 	return []prometheus.Collector{
-		m.decisions,
+		m.decisions, m.cached, m.CacheEvictions, m.CachePurges,
 		m.requests, m.duration, m.bytesIn, m.bytesOut, m.refusals, m.wsOpen, m.wsFrames,
 		m.wsCloses, m.wsLimits, m.limits, m.mirrored, m.BusUp, m.BusBreaks, m.BusDrops, m.Present, m.PresenceSwept, m.PresenceFails, m.reloads, m.reloadAt,
 		m.services, m.buildInfo,

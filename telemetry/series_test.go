@@ -31,6 +31,7 @@ func TestARouteThatIsGoneLeavesNoSeriesWhateverStillUsesIt(t *testing.T) {
 	open.In.Inc()
 	gone.Refused(RefusedLimit)
 	gone.Decided("rule", Allowed, "another")
+	gone.Cache().Count(CacheHit)
 	if strings.Contains(scrape(t, tel), `"gone"`) {
 		t.Error("series of the route are left")
 	}
@@ -105,6 +106,7 @@ func exercise(tel *Telemetry) {
 	r.WebSocketLimited("subscriptions")
 	r.Decided("grown-ups", Denied, "")
 	r.Mirrored("dropped").Inc()
+	r.Cache().Count(CacheHit)
 	u := tel.Upstream("shop")
 	u.Endpoints(3, 1, 1)
 	u.Ejected("success_rate")

@@ -21,9 +21,10 @@ type Telemetry struct {
 	// Access is the access log.
 	Access *AccessLog
 
-	registry *prometheus.Registry
-	level    slog.LevelVar
-	serving  atomic.Int64
+	registry  *prometheus.Registry
+	level     slog.LevelVar
+	serving   atomic.Int64
+	cacheSize atomic.Pointer[func() (entries int, bytes uint64)]
 	metrics
 
 	mu        sync.Mutex
@@ -45,6 +46,7 @@ func New(cfg config.Log, w io.Writer) *Telemetry {
 	t.metrics = newMetrics()
 	t.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	t.registry.MustRegister(t.metrics.all()...)
+	t.registry.MustRegister(t.cacheGauges()...)
 	t.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "crossgate_requests_in_flight", Help: "Requests being served, gRPC calls over WebSocket among them, sessions on the bus not.",
 	}, func() float64 { return float64(t.serving.Load()) }))

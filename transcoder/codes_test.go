@@ -54,6 +54,7 @@ func TestTheDocumentationHasTheTableOfCodes(t *testing.T) {
 func TestFaultsHaveTheStatusOfTheirCodeUnlessHTTPSaysMore(t *testing.T) {
 	more := map[fault.Reason]int{
 		fault.RequestTimeout:   http.StatusRequestTimeout,
+		fault.NotCached:        http.StatusGatewayTimeout,
 		fault.MethodNotAllowed: 405, fault.MessageTooLarge: 413, fault.HeaderTooLarge: 431, fault.UnsupportedMediaType: 415, fault.UpgradeRequired: 426,
 		fault.DescriptorSetIncompatible: 409, fault.SequenceGap: 409, fault.UpstreamResponseInvalid: 502,
 	}

@@ -1,0 +1,162 @@
+package gateway
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/crossgate/crossgate/admission"
+	"github.com/crossgate/crossgate/cache"
+	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/transcoder/rpc"
+	"github.com/crossgate/crossgate/upstream"
+)
+
+// kept is the cache of a route.
+type kept struct {
+	policy *cache.Policy
+	store  *cache.Store
+}
+
+// kept compiles a route's cache, nil where it has none. forwarded are the request headers that backends get without saying so
+// in Vary.
+func (c *compiler) kept(cfg *config.Route, r *route, forwarded []string) *kept {
+	if cfg.Cache == nil {
+		return nil
+	}
+	o := cache.Options{Store: c.cache, Route: cfg.Name, Metrics: r.metrics.Cache(), Forwarded: forwarded}
+	if cfg.HTTP != nil {
+		for _, edits := range []map[string]string{cfg.HTTP.RequestHeaders.Set, cfg.HTTP.RequestHeaders.Add} {
+			o.Computed = slices.AppendSeq(o.Computed, maps.Keys(edits))
+		}
+	}
+	if f := cfg.ForwardIdentity; f != nil {
+		o.Computed = append(slices.AppendSeq(o.Computed, maps.Keys(f.Headers)), f.TokenHeader)
+	}
+	for _, pool := range append(r.sides, c.upstreams.Pool(upstreamOf(cfg))) {
+		if pool != nil && pool.Sticky() != nil {
+			o.OwnCookies = append(o.OwnCookies, pool.Sticky().Cookie)
+		}
+	}
+	if r.release != nil {
+		if name, how := r.release.Cookie(); how != nil {
+			o.OwnCookies = append(o.OwnCookies, name)
+		}
+	}
+	return &kept{cache.Compile(cfg.Cache, o), c.cache}
+}
+
+// upstreamOf names a route's upstream.
+func upstreamOf(cfg *config.Route) string {
+	if cfg.HTTP != nil {
+		return cfg.HTTP.Upstream
+	}
+	return cfg.GRPC.Upstream
+}
+
+// over returns what answers from what is kept of a pool's answers, and fetches the others by serve. Where k is nil that is serve
+// itself.
+func (k *kept) over(p *upstream.Pool, serve func(*exchange)) func(*exchange) {
+	if k == nil {
+		return serve
+	}
+	return (&cached{k, p.Name(), serve}).answer
+}
+
+// cached are the answers of one pool that are kept.
+type cached struct {
+	*kept
+	upstream string
+	serve    func(*exchange) // what fetches the others
+}
+
+func (c *cached) answer(x *exchange) {
+	if x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
+		c.serve(x)
+		c.invalidate(x)
+		return
+	}
+	if x.r.Header["Upgrade"] != nil || x.protocol != rpc.None && x.protocol != rpc.ConnectGet {
+		c.serve(x)
+		return
+	}
+	x.ask = cache.Request{Request: x.r, Path: x.request.Path, Upstream: c.upstream, Told: x.told()}
+	if id := x.ticket.Identity; id.Authenticated() {
+		x.ask.Identity = id.Provider + "\x00" + id.User + "\x00" + id.KeyID
+	}
+	if len(x.trusted) > 0 {
+		for peer := range hops(x.r, x.trusted) {
+			x.ask.Trusted = contains(x.trusted, peer)
+			break
+		}
+	}
+	x.origin = origin{x, c}
+	if e := c.policy.Serve(&x.w, &x.ask, &x.origin); e != nil {
+		x.fail(e)
+	}
+	x.ask, x.origin = cache.Request{}, origin{}
+}
+
+// told reports whether admission tells the backend something about the caller that the caller does not say itself.
+func (x *exchange) told() bool {
+	return x.ticket.Forward != nil && len(x.ticket.Forward.Request) > 0 || x.ticket.Changes != nil && len(x.ticket.Changes.Request) > 0
+}
+
+// invalidate forgets what is kept of what a request has changed (RFC 9111 section 4.4).
+func (c *cached) invalidate(x *exchange) {
+	switch x.r.Method {
+	case http.MethodOptions, http.MethodTrace:
+		return
+	}
+	if status := x.w.status; status < 200 || status >= 400 || x.w.hijacked || x.protocol != rpc.None {
+		return
+	}
+	c.store.Invalidate(x.r.Host, x.request.Path, x.r.URL.RawQuery)
+	for _, name := range []string{"Location", "Content-Location"} {
+		if to := first(x.w.Header()[name]); to != "" {
+			c.store.InvalidateReference(x.r.Host, x.request.Path, to)
+		}
+	}
+}
+
+// origin fetches for the cache what an exchange asks for.
+type origin struct {
+	exchange *exchange
+	cached   *cached
+}
+
+// Fetch implements cache.Origin. What it serves from is an exchange of its own, whose answer is as the backend gives it:
+// neither compressed nor with what the gateway says to this client.
+func (o *origin) Fetch(w http.ResponseWriter, r *http.Request) {
+	x := o.exchange
+	y := exchanges.Get().(*exchange)
+	ticket := y.ticket
+	y.w = recorder{ResponseWriter: w}
+	y.r, y.ticket, y.trusted, y.start, y.id, y.protocol, y.code = r, x.ticket, x.trusted, x.start, x.id, x.protocol, x.code
+	y.request, y.user, y.binding, y.target = x.request, x.user, x.binding, x.target
+	defer func() {
+		x.broken, x.code = y.broken, y.code
+		y.w, y.r, y.target, y.request, y.ticket = recorder{}, nil, nil, admission.Request{}, ticket
+		exchanges.Put(y)
+	}()
+	o.cached.serve(y)
+}
+
+// Detach implements cache.Origin. The exchange that it makes has a hold of its own on the snapshot.
+func (o *origin) Detach() (cache.Origin, func()) {
+	x := o.exchange
+	y := exchanges.Get().(*exchange)
+	y.snap = x.snap
+	y.snap.users[y.stripe].n.Add(1) // it is not idle, for x has a hold on it
+	y.trusted, y.start, y.id, y.protocol, y.code = x.trusted, x.start, x.id, x.protocol, x.code
+	y.request, y.user, y.binding, y.target = x.request, x.user, x.binding, x.target
+	y.request.Header = nil
+	t := x.ticket
+	*y.ticket = admission.Ticket{Route: t.Route, Vars: slices.Clone(t.Vars), Identity: t.Identity, Client: t.Client}
+	return &origin{y, o.cached}, func() {
+		y.leave()
+		*y.ticket = admission.Ticket{}
+		y.target, y.request, y.broken = nil, admission.Request{}, false
+		exchanges.Put(y)
+	}
+}
