@@ -185,6 +185,7 @@ func (c *Controller) judge(r *Release, v *Variant, stable sample, passed time.Du
 
 func (c *Controller) rollBack(r *Release, v *Variant, why verdict, now time.Time) {
 	v.state.rollback = &RolledBack{Time: now.UTC(), Reason: why.reason, Detail: why.detail, Node: c.options.Node}
+	v.share.Store(rolledBack) // at once: Redis may take its time
 	v.series.Load().RolledBack(why.reason)
 	c.options.Telemetry.Logger.Warn("a variant is rolled back", "release", r.config.Name, "variant", v.Name, "reason", why.reason, "detail", why.detail)
 }
