@@ -2,6 +2,7 @@ package release
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 )
@@ -64,5 +65,5 @@ func (v *Variant) percent() float64 {
 	if end&rolledBack != 0 {
 		return 0
 	}
-	return 100 * float64(end-v.first) / points
+	return math.Round(100_0000*float64(end-v.first)/points) / 1_0000
 }

@@ -39,10 +39,12 @@ func (w *window) observe(o Outcome, after time.Duration) {
 // slide drops what is older than length.
 func (w *window) slide(now time.Time, length time.Duration) {
 	each := length / (windowSlots - 1)
-	if w.ends.IsZero() || now.Sub(w.ends) > length {
+	switch {
+	case w.ends.IsZero():
+		w.ends = now.Add(each)
+	case now.Sub(w.ends) > length:
 		w.clear()
 		w.ends = now.Add(each)
-		return
 	}
 	for !now.Before(w.ends) {
 		next := (w.current.Load() + 1) % windowSlots
