@@ -49,6 +49,7 @@ const (
 	DescriptorSetNotFound
 	DescriptorSetIncompatible
 	RegistrationConflict
+	VariantNotFound
 	StoreUnavailable
 	ShuttingDown
 	reasons
@@ -100,6 +101,7 @@ var table = [reasons]struct {
 	DescriptorSetNotFound:     {"DESCRIPTOR_SET_NOT_FOUND", codes.NotFound, http.StatusNotFound, "No such descriptor set is registered"},
 	DescriptorSetIncompatible: {"DESCRIPTOR_SET_INCOMPATIBLE", codes.FailedPrecondition, http.StatusConflict, "The descriptor set breaks callers"},
 	RegistrationConflict:      {"REGISTRATION_CONFLICT", codes.Aborted, http.StatusConflict, "Another registration came between"},
+	VariantNotFound:           {"VARIANT_NOT_FOUND", codes.NotFound, http.StatusNotFound, "No release has such a variant"},
 	StoreUnavailable:          {"STORE_UNAVAILABLE", codes.Unavailable, http.StatusServiceUnavailable, "Redis cannot be reached"},
 	ShuttingDown:              {"SHUTTING_DOWN", codes.Unavailable, http.StatusServiceUnavailable, "The gateway is going away"},
 }

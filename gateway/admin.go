@@ -59,6 +59,8 @@ func (g *Gateway) listenAdmin(ctx context.Context, cfg config.Admin) (*admin, er
 	mux.HandleFunc("POST /v1/descriptorSets", guard.change(a.createSet))
 	mux.HandleFunc("POST /v1/descriptorSets/{name}", guard.change(a.rollbackSet)) // {name}:rollback
 	mux.HandleFunc("DELETE /v1/descriptorSets/{name}", guard.change(a.deleteSet))
+	mux.HandleFunc("GET /v1/releases", a.listReleases)
+	mux.HandleFunc("POST /v1/releases/{release}/variants/{variant}", guard.change(a.changeVariant)) // {variant}:rollback or :reset
 	mux.Handle("/", bridge)
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)

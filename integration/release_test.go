@@ -190,3 +190,54 @@ func TestAVariantThatDoesWorseIsRolledBackForEveryProtocol(t *testing.T) {
 		})
 	}
 }
+
+func TestNodesThatShareRedisRollBackAndResetTogether(t *testing.T) {
+	server := rig.StartRedis(t)
+	s := startSides(t)
+	start := func() *rig.Gateway {
+		return s.gateway(t, `by: ip`, `percent: 100, rollback: {}`, fmt.Sprintf(`redis: {url: %s}`, server.URL()))
+	}
+	goesTo := func(g *rig.Gateway) string {
+		_, before := s.calls()
+		ask(t, "GET", g.URL+"/http/x", "")
+		if _, after := s.calls(); after > before {
+			return "canary"
+		}
+		return "stable"
+	}
+	const variant = "/v1/releases/http/variants/canary"
+	one, two := start(), start()
+	if got := goesTo(one) + goesTo(two); got != "canarycanary" {
+		t.Fatal(got)
+	}
+	answer, text := ask(t, "POST", one.Admin+variant+":rollback", "")
+	if answer.StatusCode != http.StatusOK || !strings.Contains(text, `"reason":"asked_for"`) {
+		t.Fatalf("%s: %s", answer.Status, text)
+	}
+	if got := goesTo(one); got != "stable" {
+		t.Errorf("where it was asked for requests go to %s", got)
+	}
+	within(t, "the other node knows", func() bool { return goesTo(two) == "stable" })
+	if got := goesTo(start()); got != "stable" {
+		t.Errorf("of a node that starts later requests go to %s", got)
+	}
+	// A new snapshot of the same configuration changes nothing.
+	if answer, text := ask(t, "POST", one.Admin+"/v1/reload", "{}"); answer.StatusCode != http.StatusOK || goesTo(one) != "stable" {
+		t.Errorf("after a reload requests go elsewhere; %s", text)
+	}
+	if answer, text := ask(t, "POST", two.Admin+variant+":reset", ""); answer.StatusCode != http.StatusOK || !strings.Contains(text, `"sharePercent":100`) {
+		t.Fatalf("%s: %s", answer.Status, text)
+	}
+	within(t, "the first node knows of the reset", func() bool { return goesTo(one) == "canary" })
+	if _, text := ask(t, "GET", one.Admin+"/v1/releases", ""); strings.Contains(text, "rollback") || !strings.Contains(text, `"name":"releases/http/variants/stable"`) {
+		t.Errorf("the releases are %s", text)
+	}
+	for path, want := range map[string]int{"stable:reset": 404, "nobody:reset": 404, "canary:promote": 404, "canary": 404} {
+		if answer, text := ask(t, "POST", one.Admin+"/v1/releases/http/variants/"+path, ""); answer.StatusCode != want {
+			t.Errorf("%s: %s: %s", path, answer.Status, text)
+		}
+	}
+	if answer, _ := ask(t, "POST", one.Admin+variant+":rollback", "", "Origin", "https://evil.example"); answer.StatusCode != http.StatusForbidden || goesTo(one) != "canary" {
+		t.Error("a page of any origin can roll back")
+	}
+}

@@ -166,7 +166,7 @@ func TestOnlyTheWindowCounts(t *testing.T) {
 	n.requests("canary", 1, 1, 0)
 	n.after(time.Second)
 	n.want(0, true)
-	n.after(time.Hour)
+	n.after(2 * time.Minute)
 	n.want(0, true)
 }
 

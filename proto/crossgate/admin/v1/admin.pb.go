@@ -13,6 +13,7 @@ import (
 	httpbody "google.golang.org/genproto/googleapis/api/httpbody"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	emptypb "google.golang.org/protobuf/types/known/emptypb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
@@ -767,6 +768,422 @@ func (x *Route) GetUpstream() string {
 	return ""
 }
 
+type ListReleasesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListReleasesRequest) Reset() {
+	*x = ListReleasesRequest{}
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListReleasesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListReleasesRequest) ProtoMessage() {}
+
+func (x *ListReleasesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListReleasesRequest.ProtoReflect.Descriptor instead.
+func (*ListReleasesRequest) Descriptor() ([]byte, []int) {
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{13}
+}
+
+type ListReleasesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Releases      []*Release             `protobuf:"bytes,1,rep,name=releases,proto3" json:"releases,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListReleasesResponse) Reset() {
+	*x = ListReleasesResponse{}
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListReleasesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListReleasesResponse) ProtoMessage() {}
+
+func (x *ListReleasesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListReleasesResponse.ProtoReflect.Descriptor instead.
+func (*ListReleasesResponse) Descriptor() ([]byte, []int) {
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListReleasesResponse) GetReleases() []*Release {
+	if x != nil {
+		return x.Releases
+	}
+	return nil
+}
+
+// A release of the configuration.
+type Release struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// releases/{release}
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The sides of the release; the first is stable, the routes' own upstreams.
+	Variants      []*Variant `protobuf:"bytes,2,rep,name=variants,proto3" json:"variants,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Release) Reset() {
+	*x = Release{}
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Release) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Release) ProtoMessage() {}
+
+func (x *Release) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Release.ProtoReflect.Descriptor instead.
+func (*Release) Descriptor() ([]byte, []int) {
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Release) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Release) GetVariants() []*Variant {
+	if x != nil {
+		return x.Variants
+	}
+	return nil
+}
+
+// One side of a release.
+type Variant struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// releases/{release}/variants/{variant}
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The upstream; empty for stable.
+	Upstream string `protobuf:"bytes,2,opt,name=upstream,proto3" json:"upstream,omitempty"`
+	// The share of callers in force, in percent.
+	SharePercent float64 `protobuf:"fixed64,3,opt,name=share_percent,json=sharePercent,proto3" json:"share_percent,omitempty"`
+	// Requests that this node has had in the window by which the variant is judged.
+	Requests int64 `protobuf:"varint,4,opt,name=requests,proto3" json:"requests,omitempty"`
+	// Those of them that failed.
+	Failures int64 `protobuf:"varint,5,opt,name=failures,proto3" json:"failures,omitempty"`
+	// The 99th percentile of the time to an answer's headers, in that window.
+	P99 *durationpb.Duration `protobuf:"bytes,6,opt,name=p99,proto3" json:"p99,omitempty"`
+	// When a node first had this configuration of the variant.
+	FirstSeenTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=first_seen_time,json=firstSeenTime,proto3" json:"first_seen_time,omitempty"`
+	// Whether the ramp waits until the variant does better.
+	Paused bool `protobuf:"varint,8,opt,name=paused,proto3" json:"paused,omitempty"`
+	// Why it gets no requests; left out where it does.
+	Rollback      *VariantRollback `protobuf:"bytes,9,opt,name=rollback,proto3" json:"rollback,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Variant) Reset() {
+	*x = Variant{}
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Variant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Variant) ProtoMessage() {}
+
+func (x *Variant) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Variant.ProtoReflect.Descriptor instead.
+func (*Variant) Descriptor() ([]byte, []int) {
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Variant) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Variant) GetUpstream() string {
+	if x != nil {
+		return x.Upstream
+	}
+	return ""
+}
+
+func (x *Variant) GetSharePercent() float64 {
+	if x != nil {
+		return x.SharePercent
+	}
+	return 0
+}
+
+func (x *Variant) GetRequests() int64 {
+	if x != nil {
+		return x.Requests
+	}
+	return 0
+}
+
+func (x *Variant) GetFailures() int64 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *Variant) GetP99() *durationpb.Duration {
+	if x != nil {
+		return x.P99
+	}
+	return nil
+}
+
+func (x *Variant) GetFirstSeenTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FirstSeenTime
+	}
+	return nil
+}
+
+func (x *Variant) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *Variant) GetRollback() *VariantRollback {
+	if x != nil {
+		return x.Rollback
+	}
+	return nil
+}
+
+// Why a variant gets no requests.
+type VariantRollback struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When that was decided.
+	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	// errors, p99 or asked_for.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What was found, in words.
+	Detail string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	// The node that decided it.
+	Node          string `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VariantRollback) Reset() {
+	*x = VariantRollback{}
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VariantRollback) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VariantRollback) ProtoMessage() {}
+
+func (x *VariantRollback) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VariantRollback.ProtoReflect.Descriptor instead.
+func (*VariantRollback) Descriptor() ([]byte, []int) {
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *VariantRollback) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *VariantRollback) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *VariantRollback) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *VariantRollback) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+type RollbackVariantRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// releases/{release}/variants/{variant}
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackVariantRequest) Reset() {
+	*x = RollbackVariantRequest{}
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackVariantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackVariantRequest) ProtoMessage() {}
+
+func (x *RollbackVariantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackVariantRequest.ProtoReflect.Descriptor instead.
+func (*RollbackVariantRequest) Descriptor() ([]byte, []int) {
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RollbackVariantRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type ResetVariantRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// releases/{release}/variants/{variant}
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResetVariantRequest) Reset() {
+	*x = ResetVariantRequest{}
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResetVariantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResetVariantRequest) ProtoMessage() {}
+
+func (x *ResetVariantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResetVariantRequest.ProtoReflect.Descriptor instead.
+func (*ResetVariantRequest) Descriptor() ([]byte, []int) {
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ResetVariantRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 type GetOpenAPIRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only the routes that requests for this host reach; left out, all.
@@ -777,7 +1194,7 @@ type GetOpenAPIRequest struct {
 
 func (x *GetOpenAPIRequest) Reset() {
 	*x = GetOpenAPIRequest{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -789,7 +1206,7 @@ func (x *GetOpenAPIRequest) String() string {
 func (*GetOpenAPIRequest) ProtoMessage() {}
 
 func (x *GetOpenAPIRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[13]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -802,7 +1219,7 @@ func (x *GetOpenAPIRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOpenAPIRequest.ProtoReflect.Descriptor instead.
 func (*GetOpenAPIRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetOpenAPIRequest) GetHost() string {
@@ -820,7 +1237,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -832,7 +1249,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[14]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -845,7 +1262,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{21}
 }
 
 type ReloadRequest struct {
@@ -856,7 +1273,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -868,7 +1285,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -881,7 +1298,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{22}
 }
 
 // What a node is doing.
@@ -911,7 +1328,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -923,7 +1340,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -936,7 +1353,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Status) GetVersion() string {
@@ -1006,7 +1423,7 @@ var File_crossgate_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_crossgate_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1ecrossgate/admin/v1/admin.proto\x12\x12crossgate.admin.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x02\n" +
+	"\x1ecrossgate/admin/v1/admin.proto\x12\x12crossgate.admin.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x02\n" +
 	"\rDescriptorSet\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1b\n" +
 	"\x06sha256\x18\x02 \x01(\tB\x03\xe0A\x03R\x06sha256\x12\x1d\n" +
@@ -1051,7 +1468,32 @@ const file_crossgate_admin_v1_admin_proto_rawDesc = "" +
 	"\x06method\x18\x04 \x01(\tR\x06method\x12\x12\n" +
 	"\x04path\x18\x05 \x01(\tR\x04path\x12\x16\n" +
 	"\x06target\x18\x06 \x01(\tR\x06target\x12\x1a\n" +
-	"\bupstream\x18\a \x01(\tR\bupstream\"'\n" +
+	"\bupstream\x18\a \x01(\tR\bupstream\"\x15\n" +
+	"\x13ListReleasesRequest\"O\n" +
+	"\x14ListReleasesResponse\x127\n" +
+	"\breleases\x18\x01 \x03(\v2\x1b.crossgate.admin.v1.ReleaseR\breleases\"[\n" +
+	"\aRelease\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x127\n" +
+	"\bvariants\x18\x02 \x03(\v2\x1b.crossgate.admin.v1.VariantR\bvariants\"\xe5\x02\n" +
+	"\aVariant\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1a\n" +
+	"\bupstream\x18\x02 \x01(\tR\bupstream\x12#\n" +
+	"\rshare_percent\x18\x03 \x01(\x01R\fsharePercent\x12\x1a\n" +
+	"\brequests\x18\x04 \x01(\x03R\brequests\x12\x1a\n" +
+	"\bfailures\x18\x05 \x01(\x03R\bfailures\x12+\n" +
+	"\x03p99\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x03p99\x12B\n" +
+	"\x0ffirst_seen_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\rfirstSeenTime\x12\x16\n" +
+	"\x06paused\x18\b \x01(\bR\x06paused\x12?\n" +
+	"\brollback\x18\t \x01(\v2#.crossgate.admin.v1.VariantRollbackR\brollback\"\x85\x01\n" +
+	"\x0fVariantRollback\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\x12\x12\n" +
+	"\x04node\x18\x04 \x01(\tR\x04node\"1\n" +
+	"\x16RollbackVariantRequest\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name\".\n" +
+	"\x13ResetVariantRequest\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name\"'\n" +
 	"\x11GetOpenAPIRequest\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\"\x12\n" +
 	"\x10GetStatusRequest\"\x0f\n" +
@@ -1067,8 +1509,7 @@ const file_crossgate_admin_v1_admin_proto_rawDesc = "" +
 	"\rbus_connected\x18\x06 \x01(\bR\fbusConnected\x12,\n" +
 	"\x12requests_in_flight\x18\a \x01(\x03R\x10requestsInFlight\x12-\n" +
 	"\x12websocket_sessions\x18\b \x01(\x03R\x11websocketSessions\x12\x1a\n" +
-	"\bproblems\x18\t \x03(\tR\bproblems2\xae\n" +
-	"\n" +
+	"\bproblems\x18\t \x03(\tR\bproblems2\xc4\r\n" +
 	"\x05Admin\x12\x94\x01\n" +
 	"\x13CreateDescriptorSet\x12..crossgate.admin.v1.CreateDescriptorSetRequest\x1a!.crossgate.admin.v1.DescriptorSet\"*\x82\xd3\xe4\x93\x02$:\x0edescriptor_set\"\x12/v1/descriptorSets\x12\x8f\x01\n" +
 	"\x12ListDescriptorSets\x12-.crossgate.admin.v1.ListDescriptorSetsRequest\x1a..crossgate.admin.v1.ListDescriptorSetsResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/descriptorSets\x12\x87\x01\n" +
@@ -1080,7 +1521,10 @@ const file_crossgate_admin_v1_admin_proto_rawDesc = "" +
 	"ListRoutes\x12%.crossgate.admin.v1.ListRoutesRequest\x1a&.crossgate.admin.v1.ListRoutesResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/routes\x12^\n" +
 	"\n" +
-	"GetOpenAPI\x12%.crossgate.admin.v1.GetOpenAPIRequest\x1a\x14.google.api.HttpBody\"\x13\x82\xd3\xe4\x93\x02\r\x12\v/v1/openapi\x12a\n" +
+	"GetOpenAPI\x12%.crossgate.admin.v1.GetOpenAPIRequest\x1a\x14.google.api.HttpBody\"\x13\x82\xd3\xe4\x93\x02\r\x12\v/v1/openapi\x12w\n" +
+	"\fListReleases\x12'.crossgate.admin.v1.ListReleasesRequest\x1a(.crossgate.admin.v1.ListReleasesResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/releases\x12\x90\x01\n" +
+	"\x0fRollbackVariant\x12*.crossgate.admin.v1.RollbackVariantRequest\x1a\x1b.crossgate.admin.v1.Variant\"4\x82\xd3\xe4\x93\x02.:\x01*\")/v1/{name=releases/*/variants/*}:rollback\x12\x87\x01\n" +
+	"\fResetVariant\x12'.crossgate.admin.v1.ResetVariantRequest\x1a\x1b.crossgate.admin.v1.Variant\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=releases/*/variants/*}:reset\x12a\n" +
 	"\tGetStatus\x12$.crossgate.admin.v1.GetStatusRequest\x1a\x1a.crossgate.admin.v1.Status\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/status\x12^\n" +
 	"\x06Reload\x12!.crossgate.admin.v1.ReloadRequest\x1a\x1a.crossgate.admin.v1.Status\"\x15\x82\xd3\xe4\x93\x02\x0f:\x01*\"\n" +
@@ -1098,7 +1542,7 @@ func file_crossgate_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_crossgate_admin_v1_admin_proto_rawDescData
 }
 
-var file_crossgate_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_crossgate_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_crossgate_admin_v1_admin_proto_goTypes = []any{
 	(*DescriptorSet)(nil),                     // 0: crossgate.admin.v1.DescriptorSet
 	(*Break)(nil),                             // 1: crossgate.admin.v1.Break
@@ -1113,48 +1557,68 @@ var file_crossgate_admin_v1_admin_proto_goTypes = []any{
 	(*ListRoutesRequest)(nil),                 // 10: crossgate.admin.v1.ListRoutesRequest
 	(*ListRoutesResponse)(nil),                // 11: crossgate.admin.v1.ListRoutesResponse
 	(*Route)(nil),                             // 12: crossgate.admin.v1.Route
-	(*GetOpenAPIRequest)(nil),                 // 13: crossgate.admin.v1.GetOpenAPIRequest
-	(*GetStatusRequest)(nil),                  // 14: crossgate.admin.v1.GetStatusRequest
-	(*ReloadRequest)(nil),                     // 15: crossgate.admin.v1.ReloadRequest
-	(*Status)(nil),                            // 16: crossgate.admin.v1.Status
-	(*timestamppb.Timestamp)(nil),             // 17: google.protobuf.Timestamp
-	(*emptypb.Empty)(nil),                     // 18: google.protobuf.Empty
-	(*httpbody.HttpBody)(nil),                 // 19: google.api.HttpBody
+	(*ListReleasesRequest)(nil),               // 13: crossgate.admin.v1.ListReleasesRequest
+	(*ListReleasesResponse)(nil),              // 14: crossgate.admin.v1.ListReleasesResponse
+	(*Release)(nil),                           // 15: crossgate.admin.v1.Release
+	(*Variant)(nil),                           // 16: crossgate.admin.v1.Variant
+	(*VariantRollback)(nil),                   // 17: crossgate.admin.v1.VariantRollback
+	(*RollbackVariantRequest)(nil),            // 18: crossgate.admin.v1.RollbackVariantRequest
+	(*ResetVariantRequest)(nil),               // 19: crossgate.admin.v1.ResetVariantRequest
+	(*GetOpenAPIRequest)(nil),                 // 20: crossgate.admin.v1.GetOpenAPIRequest
+	(*GetStatusRequest)(nil),                  // 21: crossgate.admin.v1.GetStatusRequest
+	(*ReloadRequest)(nil),                     // 22: crossgate.admin.v1.ReloadRequest
+	(*Status)(nil),                            // 23: crossgate.admin.v1.Status
+	(*timestamppb.Timestamp)(nil),             // 24: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),               // 25: google.protobuf.Duration
+	(*emptypb.Empty)(nil),                     // 26: google.protobuf.Empty
+	(*httpbody.HttpBody)(nil),                 // 27: google.api.HttpBody
 }
 var file_crossgate_admin_v1_admin_proto_depIdxs = []int32{
-	17, // 0: crossgate.admin.v1.DescriptorSet.create_time:type_name -> google.protobuf.Timestamp
+	24, // 0: crossgate.admin.v1.DescriptorSet.create_time:type_name -> google.protobuf.Timestamp
 	1,  // 1: crossgate.admin.v1.DescriptorSet.breaks:type_name -> crossgate.admin.v1.Break
 	0,  // 2: crossgate.admin.v1.CreateDescriptorSetRequest.descriptor_set:type_name -> crossgate.admin.v1.DescriptorSet
 	0,  // 3: crossgate.admin.v1.ListDescriptorSetVersionsResponse.versions:type_name -> crossgate.admin.v1.DescriptorSet
 	0,  // 4: crossgate.admin.v1.ListDescriptorSetsResponse.descriptor_sets:type_name -> crossgate.admin.v1.DescriptorSet
 	12, // 5: crossgate.admin.v1.ListRoutesResponse.routes:type_name -> crossgate.admin.v1.Route
-	17, // 6: crossgate.admin.v1.Status.start_time:type_name -> google.protobuf.Timestamp
-	17, // 7: crossgate.admin.v1.Status.config_time:type_name -> google.protobuf.Timestamp
-	2,  // 8: crossgate.admin.v1.Admin.CreateDescriptorSet:input_type -> crossgate.admin.v1.CreateDescriptorSetRequest
-	6,  // 9: crossgate.admin.v1.Admin.ListDescriptorSets:input_type -> crossgate.admin.v1.ListDescriptorSetsRequest
-	8,  // 10: crossgate.admin.v1.Admin.GetDescriptorSet:input_type -> crossgate.admin.v1.GetDescriptorSetRequest
-	3,  // 11: crossgate.admin.v1.Admin.ListDescriptorSetVersions:input_type -> crossgate.admin.v1.ListDescriptorSetVersionsRequest
-	5,  // 12: crossgate.admin.v1.Admin.RollbackDescriptorSet:input_type -> crossgate.admin.v1.RollbackDescriptorSetRequest
-	9,  // 13: crossgate.admin.v1.Admin.DeleteDescriptorSet:input_type -> crossgate.admin.v1.DeleteDescriptorSetRequest
-	10, // 14: crossgate.admin.v1.Admin.ListRoutes:input_type -> crossgate.admin.v1.ListRoutesRequest
-	13, // 15: crossgate.admin.v1.Admin.GetOpenAPI:input_type -> crossgate.admin.v1.GetOpenAPIRequest
-	14, // 16: crossgate.admin.v1.Admin.GetStatus:input_type -> crossgate.admin.v1.GetStatusRequest
-	15, // 17: crossgate.admin.v1.Admin.Reload:input_type -> crossgate.admin.v1.ReloadRequest
-	0,  // 18: crossgate.admin.v1.Admin.CreateDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
-	7,  // 19: crossgate.admin.v1.Admin.ListDescriptorSets:output_type -> crossgate.admin.v1.ListDescriptorSetsResponse
-	0,  // 20: crossgate.admin.v1.Admin.GetDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
-	4,  // 21: crossgate.admin.v1.Admin.ListDescriptorSetVersions:output_type -> crossgate.admin.v1.ListDescriptorSetVersionsResponse
-	0,  // 22: crossgate.admin.v1.Admin.RollbackDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
-	18, // 23: crossgate.admin.v1.Admin.DeleteDescriptorSet:output_type -> google.protobuf.Empty
-	11, // 24: crossgate.admin.v1.Admin.ListRoutes:output_type -> crossgate.admin.v1.ListRoutesResponse
-	19, // 25: crossgate.admin.v1.Admin.GetOpenAPI:output_type -> google.api.HttpBody
-	16, // 26: crossgate.admin.v1.Admin.GetStatus:output_type -> crossgate.admin.v1.Status
-	16, // 27: crossgate.admin.v1.Admin.Reload:output_type -> crossgate.admin.v1.Status
-	18, // [18:28] is the sub-list for method output_type
-	8,  // [8:18] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	15, // 6: crossgate.admin.v1.ListReleasesResponse.releases:type_name -> crossgate.admin.v1.Release
+	16, // 7: crossgate.admin.v1.Release.variants:type_name -> crossgate.admin.v1.Variant
+	25, // 8: crossgate.admin.v1.Variant.p99:type_name -> google.protobuf.Duration
+	24, // 9: crossgate.admin.v1.Variant.first_seen_time:type_name -> google.protobuf.Timestamp
+	17, // 10: crossgate.admin.v1.Variant.rollback:type_name -> crossgate.admin.v1.VariantRollback
+	24, // 11: crossgate.admin.v1.VariantRollback.time:type_name -> google.protobuf.Timestamp
+	24, // 12: crossgate.admin.v1.Status.start_time:type_name -> google.protobuf.Timestamp
+	24, // 13: crossgate.admin.v1.Status.config_time:type_name -> google.protobuf.Timestamp
+	2,  // 14: crossgate.admin.v1.Admin.CreateDescriptorSet:input_type -> crossgate.admin.v1.CreateDescriptorSetRequest
+	6,  // 15: crossgate.admin.v1.Admin.ListDescriptorSets:input_type -> crossgate.admin.v1.ListDescriptorSetsRequest
+	8,  // 16: crossgate.admin.v1.Admin.GetDescriptorSet:input_type -> crossgate.admin.v1.GetDescriptorSetRequest
+	3,  // 17: crossgate.admin.v1.Admin.ListDescriptorSetVersions:input_type -> crossgate.admin.v1.ListDescriptorSetVersionsRequest
+	5,  // 18: crossgate.admin.v1.Admin.RollbackDescriptorSet:input_type -> crossgate.admin.v1.RollbackDescriptorSetRequest
+	9,  // 19: crossgate.admin.v1.Admin.DeleteDescriptorSet:input_type -> crossgate.admin.v1.DeleteDescriptorSetRequest
+	10, // 20: crossgate.admin.v1.Admin.ListRoutes:input_type -> crossgate.admin.v1.ListRoutesRequest
+	20, // 21: crossgate.admin.v1.Admin.GetOpenAPI:input_type -> crossgate.admin.v1.GetOpenAPIRequest
+	13, // 22: crossgate.admin.v1.Admin.ListReleases:input_type -> crossgate.admin.v1.ListReleasesRequest
+	18, // 23: crossgate.admin.v1.Admin.RollbackVariant:input_type -> crossgate.admin.v1.RollbackVariantRequest
+	19, // 24: crossgate.admin.v1.Admin.ResetVariant:input_type -> crossgate.admin.v1.ResetVariantRequest
+	21, // 25: crossgate.admin.v1.Admin.GetStatus:input_type -> crossgate.admin.v1.GetStatusRequest
+	22, // 26: crossgate.admin.v1.Admin.Reload:input_type -> crossgate.admin.v1.ReloadRequest
+	0,  // 27: crossgate.admin.v1.Admin.CreateDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
+	7,  // 28: crossgate.admin.v1.Admin.ListDescriptorSets:output_type -> crossgate.admin.v1.ListDescriptorSetsResponse
+	0,  // 29: crossgate.admin.v1.Admin.GetDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
+	4,  // 30: crossgate.admin.v1.Admin.ListDescriptorSetVersions:output_type -> crossgate.admin.v1.ListDescriptorSetVersionsResponse
+	0,  // 31: crossgate.admin.v1.Admin.RollbackDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
+	26, // 32: crossgate.admin.v1.Admin.DeleteDescriptorSet:output_type -> google.protobuf.Empty
+	11, // 33: crossgate.admin.v1.Admin.ListRoutes:output_type -> crossgate.admin.v1.ListRoutesResponse
+	27, // 34: crossgate.admin.v1.Admin.GetOpenAPI:output_type -> google.api.HttpBody
+	14, // 35: crossgate.admin.v1.Admin.ListReleases:output_type -> crossgate.admin.v1.ListReleasesResponse
+	16, // 36: crossgate.admin.v1.Admin.RollbackVariant:output_type -> crossgate.admin.v1.Variant
+	16, // 37: crossgate.admin.v1.Admin.ResetVariant:output_type -> crossgate.admin.v1.Variant
+	23, // 38: crossgate.admin.v1.Admin.GetStatus:output_type -> crossgate.admin.v1.Status
+	23, // 39: crossgate.admin.v1.Admin.Reload:output_type -> crossgate.admin.v1.Status
+	27, // [27:40] is the sub-list for method output_type
+	14, // [14:27] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_crossgate_admin_v1_admin_proto_init() }
@@ -1168,7 +1632,7 @@ func file_crossgate_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_crossgate_admin_v1_admin_proto_rawDesc), len(file_crossgate_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

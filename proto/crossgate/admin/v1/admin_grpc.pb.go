@@ -31,6 +31,9 @@ const (
 	Admin_DeleteDescriptorSet_FullMethodName       = "/crossgate.admin.v1.Admin/DeleteDescriptorSet"
 	Admin_ListRoutes_FullMethodName                = "/crossgate.admin.v1.Admin/ListRoutes"
 	Admin_GetOpenAPI_FullMethodName                = "/crossgate.admin.v1.Admin/GetOpenAPI"
+	Admin_ListReleases_FullMethodName              = "/crossgate.admin.v1.Admin/ListReleases"
+	Admin_RollbackVariant_FullMethodName           = "/crossgate.admin.v1.Admin/RollbackVariant"
+	Admin_ResetVariant_FullMethodName              = "/crossgate.admin.v1.Admin/ResetVariant"
 	Admin_GetStatus_FullMethodName                 = "/crossgate.admin.v1.Admin/GetStatus"
 	Admin_Reload_FullMethodName                    = "/crossgate.admin.v1.Admin/Reload"
 )
@@ -60,6 +63,12 @@ type AdminClient interface {
 	ListRoutes(ctx context.Context, in *ListRoutesRequest, opts ...grpc.CallOption) (*ListRoutesResponse, error)
 	// Returns the OpenAPI 3.1 document of the gRPC routes' REST side, as JSON.
 	GetOpenAPI(ctx context.Context, in *GetOpenAPIRequest, opts ...grpc.CallOption) (*httpbody.HttpBody, error)
+	// Lists the releases of the configuration and how they stand, by name. Counts are this node's own.
+	ListReleases(ctx context.Context, in *ListReleasesRequest, opts ...grpc.CallOption) (*ListReleasesResponse, error)
+	// Has a variant get no more requests, on every node, until it is reset or its configuration changes.
+	RollbackVariant(ctx context.Context, in *RollbackVariantRequest, opts ...grpc.CallOption) (*Variant, error)
+	// Ends a rollback, on every node. A ramp begins anew, and what was counted is forgotten.
+	ResetVariant(ctx context.Context, in *ResetVariantRequest, opts ...grpc.CallOption) (*Variant, error)
 	// Returns what this node is doing.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*Status, error)
 	// Reads the configuration again and installs it, as SIGHUP does. When it does not compile, the one in force stays, and
@@ -155,6 +164,36 @@ func (c *adminClient) GetOpenAPI(ctx context.Context, in *GetOpenAPIRequest, opt
 	return out, nil
 }
 
+func (c *adminClient) ListReleases(ctx context.Context, in *ListReleasesRequest, opts ...grpc.CallOption) (*ListReleasesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListReleasesResponse)
+	err := c.cc.Invoke(ctx, Admin_ListReleases_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) RollbackVariant(ctx context.Context, in *RollbackVariantRequest, opts ...grpc.CallOption) (*Variant, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Variant)
+	err := c.cc.Invoke(ctx, Admin_RollbackVariant_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) ResetVariant(ctx context.Context, in *ResetVariantRequest, opts ...grpc.CallOption) (*Variant, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Variant)
+	err := c.cc.Invoke(ctx, Admin_ResetVariant_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminClient) GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*Status, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Status)
@@ -200,6 +239,12 @@ type AdminServer interface {
 	ListRoutes(context.Context, *ListRoutesRequest) (*ListRoutesResponse, error)
 	// Returns the OpenAPI 3.1 document of the gRPC routes' REST side, as JSON.
 	GetOpenAPI(context.Context, *GetOpenAPIRequest) (*httpbody.HttpBody, error)
+	// Lists the releases of the configuration and how they stand, by name. Counts are this node's own.
+	ListReleases(context.Context, *ListReleasesRequest) (*ListReleasesResponse, error)
+	// Has a variant get no more requests, on every node, until it is reset or its configuration changes.
+	RollbackVariant(context.Context, *RollbackVariantRequest) (*Variant, error)
+	// Ends a rollback, on every node. A ramp begins anew, and what was counted is forgotten.
+	ResetVariant(context.Context, *ResetVariantRequest) (*Variant, error)
 	// Returns what this node is doing.
 	GetStatus(context.Context, *GetStatusRequest) (*Status, error)
 	// Reads the configuration again and installs it, as SIGHUP does. When it does not compile, the one in force stays, and
@@ -238,6 +283,15 @@ func (UnimplementedAdminServer) ListRoutes(context.Context, *ListRoutesRequest) 
 }
 func (UnimplementedAdminServer) GetOpenAPI(context.Context, *GetOpenAPIRequest) (*httpbody.HttpBody, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetOpenAPI not implemented")
+}
+func (UnimplementedAdminServer) ListReleases(context.Context, *ListReleasesRequest) (*ListReleasesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListReleases not implemented")
+}
+func (UnimplementedAdminServer) RollbackVariant(context.Context, *RollbackVariantRequest) (*Variant, error) {
+	return nil, status.Error(codes.Unimplemented, "method RollbackVariant not implemented")
+}
+func (UnimplementedAdminServer) ResetVariant(context.Context, *ResetVariantRequest) (*Variant, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResetVariant not implemented")
 }
 func (UnimplementedAdminServer) GetStatus(context.Context, *GetStatusRequest) (*Status, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetStatus not implemented")
@@ -410,6 +464,60 @@ func _Admin_GetOpenAPI_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_ListReleases_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListReleasesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).ListReleases(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_ListReleases_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).ListReleases(ctx, req.(*ListReleasesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_RollbackVariant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollbackVariantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).RollbackVariant(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_RollbackVariant_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).RollbackVariant(ctx, req.(*RollbackVariantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Admin_ResetVariant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResetVariantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).ResetVariant(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_ResetVariant_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).ResetVariant(ctx, req.(*ResetVariantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Admin_GetStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetStatusRequest)
 	if err := dec(in); err != nil {
@@ -484,6 +592,18 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetOpenAPI",
 			Handler:    _Admin_GetOpenAPI_Handler,
+		},
+		{
+			MethodName: "ListReleases",
+			Handler:    _Admin_ListReleases_Handler,
+		},
+		{
+			MethodName: "RollbackVariant",
+			Handler:    _Admin_RollbackVariant_Handler,
+		},
+		{
+			MethodName: "ResetVariant",
+			Handler:    _Admin_ResetVariant_Handler,
 		},
 		{
 			MethodName: "GetStatus",
