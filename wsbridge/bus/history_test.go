@@ -113,6 +113,21 @@ func TestHistory(t *testing.T) {
 					t.Errorf("the position is %v, want %v", page.Position, last)
 				}
 			})
+			t.Run("a channel whose position Redis has evicted begins an epoch and goes on", func(t *testing.T) {
+				client := start(t)
+				s := bus.One(client)
+				before := keep(t, s, ten, 1, 3)
+				client.Del(t.Context(), keys.Position("c"))
+				after := keep(t, s, ten, 4, 5)
+				if after.Epoch == before.Epoch {
+					t.Error("it is the same epoch")
+				}
+				read(t, s, bus.Position{Epoch: after.Epoch}, true, 4, 5)
+				client.Del(t.Context(), keys.Position("c"))
+				empty := read(t, s, bus.Position{}, false)
+				keep(t, s, ten, 6, 6)
+				read(t, s, empty.Position, true, 6)
+			})
 			t.Run("what has expired is gone, and the offsets go on", func(t *testing.T) {
 				client := start(t)
 				s := bus.One(client)

@@ -15,6 +15,7 @@ local server = type(info) == 'string' and string.match(info, 'master_replid:(%w+
 local epoch, last = at[1], tonumber(at[2])
 if not epoch then
   epoch, last = now[1] .. '-' .. now[2], 0
+  redis.call('DEL', KEYS[1]) -- what outlived its position has offsets of another epoch
 end
 local offset = last + 1
 -- Another server than the last time: a replica that was promoted, or a restart, and it may have forgotten the latest

@@ -11,6 +11,7 @@ local ttl = tonumber(ARGV[3])
 if not epoch then
   local info = redis.pcall('INFO', 'replication')
   epoch, last = now[1] .. '-' .. now[2], '0'
+  redis.call('DEL', KEYS[1]) -- what outlived its position has offsets of another epoch
   redis.call('HSET', KEYS[2], 'epoch', epoch, 'offset', last,
     'server', type(info) == 'string' and string.match(info, 'master_replid:(%w+)') or '')
 end

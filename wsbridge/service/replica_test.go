@@ -61,10 +61,16 @@ func TestAReplicaThatStopsLeavesTheGroup(t *testing.T) {
 func TestAPanicOfAHandlerIsItsErrorAndEndsNothing(t *testing.T) {
 	client := redistest.Start(t).Client()
 	run(t, client, func(s *service.Service) {
+		s.OnConnect(func(context.Context, *service.Message) { panic("secret") })
+		s.OnDisconnect(func(context.Context, *service.Message) { panic("secret") })
 		s.Handle("panic", func(context.Context, *service.Message) (any, error) { panic("secret") })
 		s.Handle("echo", func(_ context.Context, m *service.Message) (any, error) { return m.Data, nil })
 	}, service.WithWorkers(1))
 	node := listen(t, client, replyTo)
+	publish(t, client, envelope(bus.Connect, "c", "", ""))
+	want(t, node, replyTo, `{"connection":"c","in_reply_to":"c","error":{"code":"internal","message":"the service failed"}}`)
+	publish(t, client, envelope(bus.Disconnect, "d", "", ""))
+	want(t, node, replyTo, `{"connection":"c","in_reply_to":"d","error":{"code":"internal","message":"the service failed"}}`)
 	publish(t, client, envelope(bus.Message, "1", "panic", "1"))
 	want(t, node, replyTo, `{"connection":"c","in_reply_to":"1","error":{"code":"internal","message":"the service failed"}}`)
 	publish(t, client, envelope(bus.Message, "2", "echo", "1"))

@@ -89,8 +89,8 @@ func WithDeadLetters(n int) Option { return func(s *Service) { s.deadLetters = m
 // WithEvents sets who is told of what goes wrong with messages of the queue.
 func WithEvents(e Events) Option { return func(s *Service) { s.events = e } }
 
-// WithWorkers sets how many messages are handled at a time, 64 unless set. With 1 they are handled in their order.
-func WithWorkers(n int) Option { return func(s *Service) { s.limit = n } }
+// WithWorkers sets how many messages are handled at a time, 64 unless set. With 1 they are handled in their order, and fewer are 1.
+func WithWorkers(n int) Option { return func(s *Service) { s.limit = max(n, 1) } }
 
 // WithClaimAfter sets for how long a replica must have said nothing before another one takes over its messages, a minute
 // unless set. A handler may take longer: while the replica lives it keeps what it has.
@@ -189,16 +189,14 @@ func (s *Service) dispatch(ctx context.Context, m *Message) error {
 	question := Handler(nil) // a gateway's, which waits for the answer to the first attempt
 	switch m.Type {
 	case bus.Connect:
-		if s.onConnect != nil {
-			s.onConnect(ctx, m)
+		if err := s.tell(ctx, s.onConnect, m); err != nil {
+			return err
 		}
 		if s.welcome != nil {
 			question = func(ctx context.Context, m *Message) (any, error) { return s.welcome(ctx, m) }
 		}
 	case bus.Disconnect:
-		if s.onDisconnect != nil {
-			s.onDisconnect(ctx, m)
-		}
+		return s.tell(ctx, s.onDisconnect, m)
 	case bus.Message:
 		h := s.handlers[m.Route]
 		if h == nil {
@@ -214,6 +212,18 @@ func (s *Service) dispatch(ctx context.Context, m *Message) error {
 		}
 	}
 	return nil
+}
+
+// tell has a callback told of a message. Its error is a panic.
+func (s *Service) tell(ctx context.Context, callback func(context.Context, *Message), m *Message) error {
+	if callback == nil {
+		return nil
+	}
+	_, err := call(ctx, func(ctx context.Context, m *Message) (any, error) {
+		callback(ctx, m)
+		return nil, nil
+	}, m)
+	return err
 }
 
 // decide answers a gateway that asks about a subscription.
