@@ -1,6 +1,10 @@
 package wsbridge
 
-import "time"
+import (
+	"time"
+
+	"github.com/coder/websocket"
+)
 
 // startBeat starts what ends a session that is silent.
 func (s *session) startBeat() {
@@ -54,9 +58,17 @@ func (s *session) listen() {
 func (s *session) spawn(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.ended {
-		s.node.spawn(f)
+	if s.ended {
+		return
 	}
+	s.node.spawn(func() {
+		defer func() {
+			if s.panicked(recover()) {
+				s.end(websocket.StatusInternalError, panicReason)
+			}
+		}()
+		f()
+	})
 }
 
 var started = time.Now()

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,6 +40,7 @@ const secret = "0123456789abcdef0123456789abcdef"
 type counts struct {
 	mu      sync.Mutex
 	counted map[string]int
+	panics  atomic.Bool // over what is refused
 }
 
 func (c *counts) add(what string) { c.plus(what, 1) }
@@ -58,11 +60,16 @@ func (c *counts) of(what string) int {
 	return c.counted[what]
 }
 
-func (c *counts) Opened()                       { c.add("opened") }
-func (c *counts) Closed(code int)               { c.add(fmt.Sprint("closed ", code)) }
-func (c *counts) MessageIn()                    { c.add("in") }
-func (c *counts) MessageOut()                   { c.add("out") }
-func (c *counts) Refused(f *admission.Refusal)  { c.add("refused") }
+func (c *counts) Opened()         { c.add("opened") }
+func (c *counts) Closed(code int) { c.add(fmt.Sprint("closed ", code)) }
+func (c *counts) MessageIn()      { c.add("in") }
+func (c *counts) MessageOut()     { c.add("out") }
+func (c *counts) Refused(f *admission.Refusal) {
+	if c.panics.Load() {
+		panic("a test's")
+	}
+	c.add("refused")
+}
 func (c *counts) Limited(limit string)          { c.add("limited " + limit) }
 func (c *counts) BusState(up bool)              { c.add(fmt.Sprint("up ", up)) }
 func (c *counts) Present(change int)            { c.plus("present", change) }

@@ -402,3 +402,14 @@ func TestStreamsCountAmongConnections(t *testing.T) {
 		t.Errorf("one too many gets %d", answer.StatusCode)
 	}
 }
+
+func TestAPostOfManyMessagesEndsWithItsSession(t *testing.T) {
+	g, _ := start(t, `queue_size: 16KiB`)
+	c := g.events(t, "")
+	lines := strings.Repeat("1\n", 500_000)
+	c.send(lines) // none is a message, and each gets an answer, which nobody reads
+	redistest.Eventually(t, "the session is gone", func() bool { return g.Connections() == 0 })
+	if n := g.of("in"); n >= 500_000 {
+		t.Errorf("%d messages of a session that has ended are handled", n)
+	}
+}

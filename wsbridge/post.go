@@ -38,6 +38,7 @@ var (
 	errOtherUser    = fault.New(fault.PermissionDenied, "the session is another user's")
 	errNode         = fault.New(fault.DeadlineExceeded, "the session's node did not answer; send it again")
 	errBusDown      = fault.New(fault.StoreUnavailable, "the session is another node's, which cannot be reached now; send it again")
+	errPanic        = fault.New(fault.Internal, panicReason)
 	errPostTooLarge = fault.New(fault.MessageTooLarge, "the body is larger than 1 MiB or the route's max_message_size")
 )
 
@@ -117,13 +118,18 @@ func readPost(w http.ResponseWriter, r *http.Request, route *Route) (*bus.Contro
 }
 
 // post has a session of this node take what was sent to it: all of it, or nothing.
-func (n *Node) post(p *bus.Control) *fault.Error {
+func (n *Node) post(p *bus.Control) (failed *fault.Error) {
 	n.mu.RLock()
 	s := n.streams[p.Session]
 	n.mu.RUnlock()
 	if s == nil || s.route.name != p.Route {
 		return errNoSession
 	}
+	defer func() {
+		if s.panicked(recover()) {
+			failed = errPanic
+		}
+	}()
 	e := s.events()
 	<-e.begun
 	s.turn.Lock()
@@ -151,6 +157,9 @@ func (n *Node) post(p *bus.Control) *fault.Error {
 	}
 	e.posted = max(e.posted, p.Sequence)
 	for _, m := range messages {
+		if s.wire.ended() {
+			return nil // such as by what the answers to so many messages come to
+		}
 		s.metrics.MessageIn()
 		// As for WebSocket, what was begun is not given up because the client goes away.
 		s.handle(context.Background(), m)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -118,7 +119,12 @@ func (s *session) serve(conn *websocket.Conn) {
 }
 
 // take reads one message and handles it.
-func (s *session) take(ctx context.Context, kind websocket.MessageType, message io.Reader) error {
+func (s *session) take(ctx context.Context, kind websocket.MessageType, message io.Reader) (failed error) {
+	defer func() {
+		if s.panicked(recover()) {
+			failed = websocket.CloseError{Code: websocket.StatusInternalError, Reason: panicReason}
+		}
+	}()
 	buffer := messageBuffers.Get().(*[]byte)
 	data, err := readAll(message, (*buffer)[:0])
 	if cap(data) <= keptBuffer {
@@ -145,6 +151,18 @@ func (s *session) take(ctx context.Context, kind websocket.MessageType, message 
 		s.handle(ctx, data)
 	}
 	return nil
+}
+
+const panicReason = "the gateway failed"
+
+// panicked reports whether a recovered value is one, and logs it. As net/http has a handler's panic end one request, one that is
+// over a session ends the session, and not the process with all the others.
+func (s *session) panicked(recovered any) bool {
+	if recovered == nil {
+		return false
+	}
+	s.node.logger.Error("a session ended in a panic", "connection", s.id, "panic", recovered, "stack", string(debug.Stack()))
+	return true
 }
 
 func readAll(r io.Reader, b []byte) ([]byte, error) {

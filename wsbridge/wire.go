@@ -53,7 +53,8 @@ type wire struct {
 	mu      sync.Mutex
 	frames  [][]byte // from head on
 	head    int
-	bytes   int // of what waits and of what is being written
+	begun   bool // the first frame that waits has been written in part, and must be written to its end
+	bytes   int  // of what waits and of what is being written
 	writing bool
 	stopped bool          // takes no more frames, except the library's
 	closed  bool          // takes nothing more
@@ -171,9 +172,11 @@ func (w *wire) sendNow(frame []byte) bool {
 	defer w.mu.Unlock()
 	if w.socket != nil && !w.writing && !w.stopped {
 		w.arm()
-		if frame = frame[w.socket.tryWrite(frame):]; len(frame) == 0 {
+		n := w.socket.tryWrite(frame)
+		if frame = frame[n:]; len(frame) == 0 {
 			return true
 		}
+		w.begun = n > 0
 	}
 	return w.queue(frame)
 }
@@ -275,6 +278,7 @@ func (w *wire) next(buffer []byte) []byte {
 	}
 	clear(waiting[:n])
 	w.head += n
+	w.begun = false
 	return batch
 }
 
@@ -309,12 +313,17 @@ func (w *wire) fail() {
 	_ = w.Conn.Close()
 }
 
-// stop drops what waits and takes no more frames, except the library's. The caller holds the lock.
+// stop drops what waits and takes no more frames, except the library's: but for a frame that has begun, whose rest they would
+// be taken for. The caller holds the lock.
 func (w *wire) stop() {
-	for _, frame := range w.frames[w.head:] {
+	waiting := w.frames[w.head:]
+	w.stopped, w.frames, w.head = true, nil, 0
+	if w.begun {
+		w.frames, waiting = [][]byte{waiting[0]}, waiting[1:]
+	}
+	for _, frame := range waiting {
 		w.bytes -= len(frame)
 	}
-	w.stopped, w.frames, w.head = true, nil, 0
 }
 
 // hush is stop for a session that ends for another reason than its queue.
