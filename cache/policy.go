@@ -77,6 +77,11 @@ func Compile(cfg *config.Cache, o Options) *Policy {
 	return p
 }
 
+// Headers are the answer headers that the cache goes by, for backends of protocols that have others.
+func (p *Policy) Headers() []string {
+	return append([]string{"Cache-Control", "Expires", "Age", "Vary", "Etag", "Last-Modified"}, p.tagHeaders...)
+}
+
 func canonical(names []string) []string {
 	var list []string
 	for _, name := range names {

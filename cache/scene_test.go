@@ -27,6 +27,7 @@ type scene struct {
 	fetched int
 	asked   http.Header // by the newest fetch
 	answer  http.HandlerFunc
+	body    string // of requests
 }
 
 var birth = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -96,7 +97,7 @@ func parse(text string) (string, http.Header) {
 func (s *scene) ask(text string) *httptest.ResponseRecorder {
 	line, h := parse(text)
 	method, target, _ := strings.Cut(line, " ")
-	r := httptest.NewRequestWithContext(context.Background(), method, "http://shop.example"+target, http.NoBody)
+	r := httptest.NewRequestWithContext(context.Background(), method, "http://shop.example"+target, strings.NewReader(s.body))
 	if host := h.Get("Host"); host != "" {
 		r.Host = host
 	}

@@ -223,6 +223,9 @@ func (c *compiler) grpc(cfg *config.Route, policy *admission.Policy, r *route) {
 			MaxBodySize:        int64(cfg.MaxBodySize),
 			Timeout:            cfg.Timeout.Std(),
 		}}
+	if g.kept = c.kept(cfg, r, append(slices.Clone(cfg.GRPC.ForwardHeaders), metadataPrefix+"*")); g.kept != nil {
+		g.options.ReturnHeaders = slices.Concat(cfg.GRPC.ReturnHeaders, g.kept.policy.Headers())
+	}
 	g.rpc = rpc.Options{
 		MaxMessage: int64(cfg.MaxBodySize), Timeout: cfg.Timeout.Std(), Codec: g.options.Codec, JSON: g.options.JSON,
 	}
@@ -250,6 +253,7 @@ type grpcRoute struct {
 	route   *route
 	pool    *upstream.Pool
 	mirror  *mirror.Mirror // nil for none
+	kept    *kept          // nil for nothing
 	rpc     rpc.Options
 	options transcoder.Options
 
@@ -322,7 +326,11 @@ func (g *grpcRoute) service(s *descriptors.Service) {
 		t := &target{route: g.route, kind: "rpc", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, streams: streams(m)}
 		t.serve = g.route.divide(g.pool, func(p *upstream.Pool) func(*exchange) {
 			b := g.backend(m, p)
-			return serveRPC(h.WithBackend(b, p.MaxMessageSize()), own.WithBackend(b))
+			serve := serveRPC(h.WithBackend(b, p.MaxMessageSize()), own.WithBackend(b))
+			if rpc.HasGet(m.Descriptor) {
+				serve = g.kept.over(p, serve)
+			}
+			return serve
 		})
 		methods := []string{http.MethodPost}
 		if rpc.HasGet(m.Descriptor) {
@@ -386,7 +394,11 @@ func (g *grpcRoute) binding(m *descriptors.Method, b descriptors.Binding, option
 	}
 	t := &target{route: g.route, kind: "rest", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, streams: streams(m)}
 	t.serve = g.route.divide(g.pool, func(p *upstream.Pool) func(*exchange) {
-		return serveREST(method.WithBackend(g.backend(m, p)))
+		serve := serveREST(method.WithBackend(g.backend(m, p)))
+		if !t.streams {
+			serve = g.kept.over(p, serve)
+		}
+		return serve
 	})
 	g.add(g.cfg, g.policy.For(name), t, methods, method.Template(), name)
 	g.upgrade(m, b, options, method.Template())

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/crossgate/crossgate/integration/testproto/testserver"
 )
 
 func TestTheCacheOfAnHTTPRoute(t *testing.T) {
@@ -76,6 +78,37 @@ func TestTheCacheOfAnHTTPRoute(t *testing.T) {
 		}
 		if id := answer.Header.Values("X-Request-Id"); len(id) != 1 {
 			t.Errorf("%s: request ids %q", step.name, id)
+		}
+	}
+}
+
+func TestTheCacheOfAGRPCRoute(t *testing.T) {
+	backend := testserver.Start(t)
+	g := oneRoute(t, backend.Address, "", "cache: {ttl: 100s}")
+	before := backend.Calls() // for its descriptors
+	steps := []struct {
+		name, method, path string
+		header             []string
+		status             int
+		calls              int64 // of the backend, by then
+		cache              string
+	}{
+		{"a binding by GET", "GET", "/control/v1/inspect", nil, 200, 1, "crossgate; fwd=uri-miss; stored"},
+		{"and again", "GET", "/control/v1/inspect", nil, 200, 1, "crossgate; hit"},
+		{"and its header", "HEAD", "/control/v1/inspect", nil, 200, 1, "crossgate; hit"},
+		{"metadata tells answers apart", "GET", "/control/v1/inspect", []string{"Grpc-Metadata-X", "1"}, 200, 2, "crossgate; fwd=uri-miss; stored"},
+		{"Connect by GET", "GET", "/crossgate.test.v1.Control/Inspect?encoding=json&message=%7B%7D", nil, 200, 3, "crossgate; fwd=uri-miss; stored"},
+		{"and again", "GET", "/crossgate.test.v1.Control/Inspect?encoding=json&message=%7B%7D", nil, 200, 3, "crossgate; hit"},
+		{"the backend's metadata says otherwise", "GET", "/control/v1/inspect?", []string{"Grpc-Metadata-X-Test-Return-Cache-Control", "no-store"}, 200, 4, "crossgate; fwd=uri-miss"},
+		{"each time", "GET", "/control/v1/inspect?", []string{"Grpc-Metadata-X-Test-Return-Cache-Control", "no-store"}, 200, 5, "crossgate; fwd=uri-miss"},
+		{"a failure is not kept", "GET", "/control/v1/inspect", []string{"Grpc-Metadata-X-Test-Code", "5"}, 404, 6, "crossgate; fwd=uri-miss"},
+		{"nor the next one", "GET", "/control/v1/inspect", []string{"Grpc-Metadata-X-Test-Code", "5"}, 404, 7, "crossgate; fwd=uri-miss"},
+		{"a stream is none of the cache's", "GET", "/stream/v1/count/3", nil, 200, 8, ""},
+	}
+	for _, step := range steps {
+		answer, body := ask(t, step.method, g.URL+step.path, "", step.header...)
+		if got := answer.Header.Get("Cache-Status"); answer.StatusCode != step.status || backend.Calls()-before != step.calls || !strings.HasPrefix(got, step.cache) || step.cache == "" && got != "" {
+			t.Errorf("%s: %d, the backend was called %d times, Cache-Status %q, %s", step.name, answer.StatusCode, backend.Calls()-before, got, body)
 		}
 	}
 }
