@@ -282,7 +282,7 @@ func TestNotAttacks(t *testing.T) {
 
 // FuzzVerify looks for a credential that is let in without being signed, and for one that breaks something.
 func FuzzVerify(f *testing.F) {
-	v, err := newJWTVerifier("tokens", jwtConfig(func(j *config.JWT) { j.KeyFile = publicPEM(f, p256().Public()) }), nil)
+	v, err := newJWTVerifier("tokens", jwtConfig(func(j *config.JWT) { j.KeyFile = publicPEM(f, p256().Public()) }), nil, &Options{})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -541,7 +541,7 @@ func (v *jwtVerifier) alone() []*provider { return []*provider{{verifier: v}} }
 
 func TestTokenCache(t *testing.T) {
 	setUp := func(t *testing.T) (*jwtVerifier, *countingKeys) {
-		v, err := newJWTVerifier("tokens", jwtConfig(withSecret), nil)
+		v, err := newJWTVerifier("tokens", jwtConfig(withSecret), nil, &Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -587,7 +587,7 @@ func TestTokenCache(t *testing.T) {
 		v, counted := setUp(t)
 		short, err := newJWTVerifier("tokens", jwtConfig(func(j *config.JWT) {
 			j.JWKSURL, j.JWKSCacheTime = "http://keys.example", config.Duration(time.Minute)
-		}), nil)
+		}), nil, &Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/telemetry"
 )
 
 // maxIntrospection bounds an answer about a token.
@@ -24,10 +25,11 @@ type introspector struct {
 	lookup
 	config *config.Introspection
 	client *http.Client
+	source *telemetry.Source
 }
 
-func newIntrospector(provider string, cfg *config.Introspection) *introspector {
-	v := &introspector{config: cfg, client: newClient(cfg.Timeout.Std(), cfg.MaxConcurrent), claimReader: claimReader{
+func newIntrospector(provider string, cfg *config.Introspection, o *Options) *introspector {
+	v := &introspector{config: cfg, source: o.Telemetry.Source(telemetry.Introspection, provider), client: newClient(cfg.Timeout.Std(), cfg.MaxConcurrent), claimReader: claimReader{
 		provider: provider, user: cfg.UserClaim, roles: cfg.RolesClaim, scopes: cfg.ScopesClaim,
 		needed: cfg.RequiredClaims, stands: standing(cfg.RoleMap), skew: cfg.ClockSkew.Std(),
 	}}
@@ -52,6 +54,9 @@ func (v *introspector) verify(ctx context.Context, d digest, token string) (*Ide
 func (v *introspector) answer(ctx context.Context, _ digest, token string) (*Identity, error) {
 	claims, err := v.request(ctx, token)
 	if err != nil {
+		if v.closing.Err() == nil {
+			v.source.Failed(err)
+		}
 		return nil, v.cannotTell
 	}
 	if claims["active"] != true {
@@ -127,5 +132,6 @@ func (v *introspector) close() {
 	if v.letGo() {
 		v.lookup.close()
 		v.client.CloseIdleConnections()
+		v.source.Close()
 	}
 }

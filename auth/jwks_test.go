@@ -94,7 +94,7 @@ func remote(t *testing.T, status int, body string) (*endpoint, *jwtVerifier, *cl
 	server := httptest.NewServer(e)
 	t.Cleanup(server.Close)
 	e.url = server.URL
-	v, err := newJWTVerifier("tokens", jwtConfig(func(j *config.JWT) { j.JWKSURL = server.URL }), nil)
+	v, err := newJWTVerifier("tokens", jwtConfig(func(j *config.JWT) { j.JWKSURL = server.URL }), nil, &Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +271,7 @@ func TestRemoteKeys(t *testing.T) {
 			<-r.Context().Done()
 		}))
 		defer server.Close()
-		v, err := newJWTVerifier("tokens", jwtConfig(func(j *config.JWT) { j.JWKSURL = server.URL }), nil)
+		v, err := newJWTVerifier("tokens", jwtConfig(func(j *config.JWT) { j.JWKSURL = server.URL }), nil, &Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -290,7 +290,7 @@ func TestRemoteKeys(t *testing.T) {
 			<-r.Context().Done()
 		}))
 		defer server.Close()
-		v, err := newJWTVerifier("tokens", jwtConfig(func(j *config.JWT) { j.JWKSURL = server.URL }), nil)
+		v, err := newJWTVerifier("tokens", jwtConfig(func(j *config.JWT) { j.JWKSURL = server.URL }), nil, &Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -330,7 +330,7 @@ func TestRemoteKeys(t *testing.T) {
 				http.Redirect(w, r, to, http.StatusFound)
 			}))
 			defer server.Close()
-			v, err := newJWTVerifier("tokens", jwtConfig(func(j *config.JWT) { j.JWKSURL = server.URL + "/" }), nil)
+			v, err := newJWTVerifier("tokens", jwtConfig(func(j *config.JWT) { j.JWKSURL = server.URL + "/" }), nil, &Options{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -25,7 +25,7 @@ type jwtVerifier struct {
 	now    func() time.Time
 }
 
-func newJWTVerifier(provider string, cfg *config.JWT, prev *provider) (*jwtVerifier, error) {
+func newJWTVerifier(provider string, cfg *config.JWT, prev *provider, o *Options) (*jwtVerifier, error) {
 	life := cacheTime
 	if cfg.JWKSURL != "" || cfg.Discovery {
 		// A key that is withdrawn ends its tokens within the time the operator chose.
@@ -42,7 +42,7 @@ func newJWTVerifier(provider string, cfg *config.JWT, prev *provider) (*jwtVerif
 		}
 	}
 	var err error
-	if v.keys, err = loadKeys(cfg, prev); err != nil {
+	if v.keys, err = loadKeys(provider, cfg, prev, o); err != nil {
 		return nil, err
 	}
 	options := []jwt.ParserOption{

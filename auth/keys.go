@@ -19,6 +19,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/telemetry"
 )
 
 var allAlgorithms = []string{"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
@@ -75,7 +76,7 @@ func (k keys) find(_ context.Context, kid, algorithm string) (jwt.VerificationKe
 	return found, nil
 }
 
-func loadKeys(cfg *config.JWT, prev *provider) (keySet, error) {
+func loadKeys(provider string, cfg *config.JWT, prev *provider, o *Options) (keySet, error) {
 	switch {
 	case cfg.Secret != "":
 		secret := []byte(cfg.Secret.Reveal())
@@ -106,7 +107,7 @@ func loadKeys(cfg *config.JWT, prev *provider) (keySet, error) {
 			return again(remote), nil
 		}
 	}
-	return newRemoteKeys(cfg), nil
+	return newRemoteKeys(cfg, o.Telemetry.Source(telemetry.KeySets, provider)), nil
 }
 
 // sameFetch reports whether two configurations fetch the same keys in the same way, whatever else they ask of a token.

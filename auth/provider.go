@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/telemetry"
 )
 
 // Providers are the auth providers of one configuration, by name. Safe for concurrent use.
@@ -53,6 +54,8 @@ type Options struct {
 	Previous *Providers
 	// Logger hears what goes wrong in the background; nil for nobody.
 	Logger *slog.Logger
+	// Telemetry counts who gave no answer; nil for nobody.
+	Telemetry *telemetry.Telemetry
 	// Redis has API keys, below Prefix; nil for none, as where a configuration is only checked.
 	Redis  redis.UniversalClient
 	Prefix string
@@ -89,13 +92,13 @@ func compileProvider(cfg *config.AuthProvider, o *Options) (*provider, error) {
 	from := config.CredentialSource{Header: "Authorization"}
 	switch {
 	case cfg.JWT != nil:
-		p.verifier, err = newJWTVerifier(cfg.Name, cfg.JWT, prev)
+		p.verifier, err = newJWTVerifier(cfg.Name, cfg.JWT, prev, o)
 	case cfg.Introspection != nil:
 		p.kind = OpaqueToken
 		if prev != nil && config.Same(prev.config.Introspection, cfg.Introspection) {
 			p.verifier = again(prev.verifier.(*introspector))
 		} else {
-			p.verifier = newIntrospector(cfg.Name, cfg.Introspection)
+			p.verifier = newIntrospector(cfg.Name, cfg.Introspection, o)
 		}
 	case cfg.APIKeys != nil:
 		p.kind, from = APIKey, config.CredentialSource{Header: "X-API-Key"}

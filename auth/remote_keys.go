@@ -15,6 +15,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/telemetry"
 )
 
 const (
@@ -32,6 +33,7 @@ const (
 type remoteKeys struct {
 	config *config.JWT
 	client *http.Client
+	source *telemetry.Source
 	keys   atomic.Pointer[fetchedKeys]
 	count  atomic.Uint64
 	held
@@ -50,8 +52,8 @@ type fetchedKeys struct {
 	at time.Time
 }
 
-func newRemoteKeys(cfg *config.JWT) *remoteKeys {
-	r := &remoteKeys{config: cfg, now: time.Now, client: newClient(fetchTimeout, 1)}
+func newRemoteKeys(cfg *config.JWT, source *telemetry.Source) *remoteKeys {
+	r := &remoteKeys{config: cfg, source: source, now: time.Now, client: newClient(fetchTimeout, 1)}
 	r.client.CheckRedirect = checkRedirect
 	r.closing, r.closeDown = context.WithCancel(context.Background())
 	r.hold()
@@ -119,6 +121,8 @@ func (r *remoteKeys) fetch(done chan struct{}) {
 	if err == nil {
 		r.keys.Store(&fetchedKeys{set, r.now()})
 		r.count.Add(1)
+	} else if r.closing.Err() == nil {
+		r.source.Failed(err)
 	}
 	r.mu.Lock()
 	r.inFlight = nil
@@ -179,5 +183,6 @@ func (r *remoteKeys) release() {
 		r.closeDown()
 		r.running.Wait()
 		r.client.CloseIdleConnections()
+		r.source.Close()
 	}
 }

@@ -158,7 +158,7 @@ func (g *Gateway) open(cfg *config.Config, old *Snapshot) (*parts, error) {
 		errs.Add(config.Position{}, err)
 	}
 	if p.auth, err = auth.Compile(cfg.Auth, auth.Options{
-		Previous: oldAuth, Logger: g.telemetry.Logger, Redis: g.redis.first(), Prefix: g.redis.prefix,
+		Previous: oldAuth, Logger: g.telemetry.Logger, Telemetry: g.telemetry, Redis: g.redis.first(), Prefix: g.redis.prefix,
 	}); err != nil {
 		errs.Add(config.Position{}, err)
 	}

@@ -24,6 +24,7 @@ type metrics struct {
 	PresenceSwept prometheus.Counter
 	PresenceFails prometheus.Counter
 
+	sources   *prometheus.CounterVec
 	reloads   *prometheus.CounterVec
 	reloadAt  prometheus.Gauge
 	services  *prometheus.GaugeVec
@@ -81,6 +82,7 @@ func newMetrics() metrics {
 			Help: "Answers that went from the cache for want of memory."}),
 		CachePurges: prometheus.NewCounter(prometheus.CounterOpts{Name: "crossgate_cache_purged_total",
 			Help: "Answers that were purged from the cache."}),
+		sources:           counter("source_failures_total", "Questions to others outside that had no answer, by kind and name.", "kind", "name"),
 		reloads:           counter("config_reloads_total", "Snapshots compiled, by result.", "result"),
 		reloadAt:          gauge("config_last_reload_success_timestamp_seconds", "When the snapshot in force was installed."),
 		services:          gauges("descriptor_services", "gRPC services known, by descriptor source.", "source"),
@@ -104,7 +106,7 @@ func (m *metrics) all() []prometheus.Collector {
 	return []prometheus.Collector{
 		m.decisions, m.cached, m.CacheEvictions, m.CachePurges,
 		m.requests, m.duration, m.bytesIn, m.bytesOut, m.refusals, m.wsOpen, m.wsFrames,
-		m.wsCloses, m.wsLimits, m.limits, m.mirrored, m.BusUp, m.BusBreaks, m.BusDrops, m.Present, m.PresenceSwept, m.PresenceFails, m.reloads, m.reloadAt,
+		m.wsCloses, m.wsLimits, m.limits, m.mirrored, m.BusUp, m.BusBreaks, m.BusDrops, m.Present, m.PresenceSwept, m.PresenceFails, m.sources, m.reloads, m.reloadAt,
 		m.services, m.buildInfo,
 		m.releaseRequests, m.releaseRollbacks, m.releaseShare, m.releaseP99, m.releaseRolledBack,
 		m.endpoints, m.ejections, m.retries, m.hedges, m.rejections, m.concurrency,

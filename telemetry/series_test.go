@@ -58,6 +58,36 @@ func TestAnUpstreamsSeriesLastAsLongAsSomebodyHasThem(t *testing.T) {
 	}
 }
 
+func TestASourcesFailuresAreCountedAndLoggedNowAndThen(t *testing.T) {
+	var log strings.Builder
+	tel := start(t, config.Log{}, &log)
+	old, next := tel.Source(KeySets, "main"), tel.Source(KeySets, "main")
+	for range 3 {
+		old.Failed(io.ErrUnexpectedEOF)
+	}
+	next.Failed(io.EOF)
+	old.Close()
+	const series = `crossgate_source_failures_total{kind="jwks",name="main"} `
+	if got := scrape(t, tel); !strings.Contains(got, series+"4\n") {
+		t.Errorf("not 4 failures:\n%s", got)
+	}
+	if got := log.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, `"kind":"jwks","name":"main","error":"unexpected EOF"`) {
+		t.Errorf("logged %s", got)
+	}
+	old.logged = old.logged.Add(-2 * sourceLogInterval)
+	old.Failed(io.EOF)
+	if got := log.String(); !strings.Contains(got, `"error":"EOF","not_logged":2}`) {
+		t.Errorf("logged %s", got)
+	}
+	next.Close()
+	if strings.Contains(scrape(t, tel), series) {
+		t.Error("series are left")
+	}
+	var none *Telemetry
+	none.Source(KeySets, "main").Failed(io.EOF)
+	none.Source(KeySets, "main").Close()
+}
+
 func TestRoutesAreObservedWhileTheyGo(t *testing.T) {
 	tel := start(t, config.Log{}, io.Discard)
 	var all sync.WaitGroup
@@ -119,6 +149,7 @@ func exercise(tel *Telemetry) {
 	u.Rejected("too_many_requests")
 	u.ConcurrencyLimit(20)
 	tel.BusDrops.WithLabelValues("malformed").Inc()
+	tel.Source(KeySets, "main").Failed(io.EOF)
 	tel.Reloaded(true)
 	tel.Reloaded(false)
 	tel.DescribeServices(map[string]int{"shop.binpb": 2})

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/telemetry"
 	"github.com/crossgate/crossgate/upstream/internal/discovery"
 )
 
@@ -29,7 +30,9 @@ func (p *Pool) discover(s discovery.Source) {
 	if s == nil {
 		return
 	}
+	failures := p.telemetry.Source(telemetry.Discovery, p.name)
 	p.background.Go(func() { // ends with p.running
+		defer failures.Close()
 		s.Run(p.running, &discovery.Listener{
 			Found: func(list []discovery.Endpoint) {
 				if err := p.update(list); err != nil {
@@ -43,7 +46,7 @@ func (p *Pool) discover(s discovery.Source) {
 					p.log(slog.LevelInfo, "endpoints of an upstream are learnt again")
 					return
 				}
-				p.log(slog.LevelWarn, "endpoints of an upstream cannot be learnt; the last known stay", "error", err)
+				failures.Failed(err) // the last known endpoints stay
 			},
 		})
 	})
