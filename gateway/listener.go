@@ -13,6 +13,7 @@ import (
 
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/gateway/internal/servertls"
+	"github.com/crossgate/crossgate/telemetry"
 )
 
 // maxReadFrameSize is the largest HTTP/2 frame taken: what every peer may send (RFC 9113 section 4.2), and so what a
@@ -54,8 +55,12 @@ func (g *Gateway) listen(ctx context.Context, cfg config.Listener) (*listener, e
 		protocols.SetUnencryptedHTTP2(true)
 	} else {
 		protocols.SetHTTP2(true)
+		var failures *telemetry.Source
+		if cfg.TLS.ACME != nil {
+			failures = g.telemetry.Source(telemetry.Certificates, cfg.Address)
+		}
 		var err error
-		if l.tls, err = servertls.New(cfg.TLS); err != nil {
+		if l.tls, err = servertls.New(cfg.TLS, failures); err != nil {
 			return nil, err
 		}
 		l.server.TLSConfig = l.tls.Config()

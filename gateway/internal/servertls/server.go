@@ -8,23 +8,29 @@ import (
 	"golang.org/x/crypto/acme/autocert"
 
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/telemetry"
 )
 
 // Server is one listener's TLS. Its methods are safe for concurrent use.
 type Server struct {
 	options *config.ServerTLS
 	acme    *autocert.Manager // nil without
-	current atomic.Pointer[tls.Config]
+	// challenge is for an ACME authority that looks whether a name is ours; nil without ACME.
+	challenge *tls.Config
+	failures  *telemetry.Source // of the authority
+	current   atomic.Pointer[tls.Config]
 }
 
-// New reads what options name. Errors say which key of the configuration they are about.
-func New(options *config.ServerTLS) (*Server, error) {
-	s := &Server{options: options}
+// New reads what options name. Errors say which key of the configuration they are about. Failures of an ACME authority, which
+// is asked once clients come, are told to telemetry.
+func New(options *config.ServerTLS, failures *telemetry.Source) (*Server, error) {
+	s := &Server{options: options, failures: failures}
 	if options.ACME != nil {
 		var err error
 		if s.acme, err = newManager(options.ACME); err != nil {
 			return nil, err
 		}
+		s.challenge = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{acme.ALPNProto}, GetCertificate: s.acme.GetCertificate}
 	}
 	next, err := s.Load()
 	if err != nil {
@@ -49,7 +55,6 @@ func (s *Server) Load() (*tls.Config, error) {
 	}
 	if s.acme != nil {
 		c.GetCertificate = s.fromAuthority
-		c.NextProtos = append(c.NextProtos, acme.ALPNProto)
 	}
 	if s.options.Clients != nil {
 		if err := checkClients(c, s.options.Clients); err != nil {
@@ -66,6 +71,11 @@ func (s *Server) Install(c *tls.Config) { s.current.Store(c) }
 // they outlive a reload.
 func (s *Server) Config() *tls.Config {
 	c := s.current.Load().Clone()
-	c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.current.Load(), nil }
+	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if s.challenge != nil && isChallenge(hello) {
+			return s.challenge, nil
+		}
+		return s.current.Load(), nil
+	}
 	return c
 }
