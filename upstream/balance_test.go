@@ -18,7 +18,7 @@ import (
 func endpointsOf(p *Pool, of ...discovery.Endpoint) []*endpoint {
 	var list []*endpoint
 	for _, d := range of {
-		list = append(list, &endpoint{pool: p, address: d.Address, id: idOf(p.name, d.Address), weight: d.Weight, zone: d.Zone, tracked: true})
+		list = append(list, &endpoint{pool: p, link: &link{address: d.Address}, id: idOf(p.name, d.Address), weight: d.Weight, zone: d.Zone, tracked: true})
 	}
 	return list
 }

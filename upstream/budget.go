@@ -13,8 +13,8 @@ type budget struct {
 	extra          atomic.Int64
 }
 
-func newBudget(cfg config.RetryBudget) budget {
-	return budget{percent: int64(cfg.Percent), least: int64(cfg.MinConcurrent)}
+func newBudget(cfg config.RetryBudget) *budget {
+	return &budget{percent: int64(cfg.Percent), least: int64(cfg.MinConcurrent)}
 }
 
 // take begins a retry, if there is room for one.

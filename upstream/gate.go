@@ -7,11 +7,13 @@ import (
 
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/fault"
+	"github.com/crossgate/crossgate/telemetry"
 )
 
 // gate bounds how many requests of a pool are under way. A nil gate lets all in.
 type gate struct {
-	pool     *Pool
+	upstream string
+	metrics  *telemetry.UpstreamMetrics
 	pending  int // that may wait
 	patience time.Duration
 	adaptive *adaptive // nil where the limit is fixed
@@ -22,16 +24,16 @@ type gate struct {
 	waiting []chan struct{} // in their order
 }
 
-func newGate(p *Pool, cfg *config.Concurrency) *gate {
+func newGate(upstream string, metrics *telemetry.UpstreamMetrics, cfg *config.Concurrency) *gate {
 	if cfg == nil {
 		return nil
 	}
-	g := &gate{pool: p, pending: cfg.MaxPending, patience: cfg.PendingTimeout.Std(), limit: cfg.MaxRequests}
+	g := &gate{upstream: upstream, metrics: metrics, pending: cfg.MaxPending, patience: cfg.PendingTimeout.Std(), limit: cfg.MaxRequests}
 	if cfg.Adaptive {
 		g.adaptive = newAdaptive(cfg.MinRequests, cfg.MaxRequests)
 		g.limit = int(g.adaptive.limit)
 	}
-	p.metrics.ConcurrencyLimit(g.limit)
+	metrics.ConcurrencyLimit(g.limit)
 	return g
 }
 
@@ -82,8 +84,8 @@ func (g *gate) enter(ctx context.Context, deadline time.Time) error {
 }
 
 func (g *gate) refuse(why string) error {
-	g.pool.metrics.Rejected(why)
-	return fault.Errorf(fault.UpstreamOverloaded, "upstream %s has as many requests as it may", g.pool.name)
+	g.metrics.Rejected(why)
+	return fault.Errorf(fault.UpstreamOverloaded, "upstream %s has as many requests as it may", g.upstream)
 }
 
 // giveUp takes a request out of those that wait; false when it does not any more.
@@ -106,7 +108,7 @@ func (g *gate) leave(took time.Duration, o outcome) {
 	if g.adaptive != nil && o != unjudged {
 		if limit := g.adaptive.observe(took, o, g.active); limit != g.limit {
 			g.limit = limit
-			g.pool.metrics.ConcurrencyLimit(limit)
+			g.metrics.ConcurrencyLimit(limit)
 		}
 	}
 	g.active--

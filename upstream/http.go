@@ -12,8 +12,8 @@ import (
 // 10.1.1): the backend may know nothing of the expectation.
 const expectContinue = time.Second
 
-// speakHTTP gives an endpoint of protocol http its transports.
-func (e *endpoint) speakHTTP(cfg *config.Upstream, tls *clientTLS) {
+// speakHTTP gives a link of protocol http its transports.
+func (k *link) speakHTTP(cfg *config.Upstream, tls *clientTLS) {
 	d := &dialer{net: net.Dialer{Timeout: cfg.ConnectTimeout.Std()}, timeout: cfg.ConnectTimeout.Std()}
 	var protocols, one http.Protocols
 	one.SetHTTP1(true)
@@ -29,12 +29,12 @@ func (e *endpoint) speakHTTP(cfg *config.Upstream, tls *clientTLS) {
 		protocols.SetHTTP2(true)
 	}
 	if tls != nil {
-		e.scheme = "https"
+		k.scheme = "https"
 	}
-	e.transport = httpTransport(&protocols, d, cfg, tls)
-	e.upgrades = e.transport
+	k.transport = httpTransport(&protocols, d, cfg, tls)
+	k.upgrades = k.transport
 	if protocols != one {
-		e.upgrades = httpTransport(&one, d, cfg, tls)
+		k.upgrades = httpTransport(&one, d, cfg, tls)
 	}
 }
 
@@ -65,9 +65,9 @@ func httpTransport(protocols *http.Protocols, d *dialer, cfg *config.Upstream, t
 }
 
 // transportFor returns what carries a request: HTTP/2 has no Upgrade (RFC 9113 section 8.6).
-func (e *endpoint) transportFor(r *http.Request) *http.Transport {
-	if e.upgrades != nil && r.Header["Upgrade"] != nil {
-		return e.upgrades
+func (k *link) transportFor(r *http.Request) *http.Transport {
+	if k.upgrades != nil && r.Header["Upgrade"] != nil {
+		return k.upgrades
 	}
-	return e.transport
+	return k.transport
 }

@@ -88,6 +88,7 @@ func (p *Pool) ejectLocked(e *endpoint, why string) bool {
 	d := min(cfg.BaseEjection.Std()*time.Duration(e.record.multiplier), cfg.MaxEjection.Std())
 	e.record.until = time.Now().Add(d)
 	p.metrics.Ejected(why)
+	p.heir.follow(e)
 	p.log(slog.LevelWarn, "an endpoint is ejected", "endpoint", e.address, "reason", why, "for", d)
 	return true
 }

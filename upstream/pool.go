@@ -23,7 +23,7 @@ type Pool struct {
 	view    atomic.Pointer[view]
 	count   atomic.Uint32
 	gate    *gate // nil where any number of requests may be under way
-	budget  budget
+	budget  *budget
 	holders atomic.Int32  // sets that have this pool
 	learnt  chan struct{} // closed when the first endpoints are known; nil where they always are
 
@@ -37,6 +37,8 @@ type Pool struct {
 	endpoints map[string]*endpoint // by address; retired ones are not here
 	list      []*endpoint          // the same, in the order they were learnt in
 	leaving   map[*endpoint]bool   // retired, with requests under way
+	inherited map[string]*endpoint // of the pool before, until the first are known
+	heir      *Pool                // that has taken over from this one; nil for none
 	changed   chan struct{}        // closed when the view changes
 	ramp      *time.Timer          // to the next view while endpoints start slowly; nil for none
 	closed    bool
@@ -57,20 +59,25 @@ func open(cfg *config.Upstream, o *Options, prev *Pool) (*Pool, error) {
 	p := &Pool{
 		name: cfg.Name, config: *cfg, tls: tls, policy: policies[cfg.Balancing.Policy],
 		keyed:     cfg.Balancing.Policy == "hash" || cfg.Balancing.Sticky != nil,
-		endpoints: make(map[string]*endpoint), leaving: make(map[*endpoint]bool), changed: make(chan struct{}), telemetry: o.Telemetry,
+		endpoints: make(map[string]*endpoint), leaving: make(map[*endpoint]bool), inherited: make(map[string]*endpoint), changed: make(chan struct{}), telemetry: o.Telemetry,
 	}
 	if o.Telemetry != nil {
 		p.metrics = o.Telemetry.Upstream(p.name)
 	}
-	p.budget = newBudget(cfg.RetryBudget)
-	p.gate = newGate(p, cfg.Concurrency)
 	p.running, p.stop = context.WithCancel(context.Background())
 	p.holders.Store(1)
 	p.view.Store(&view{})
 	listed := staticEndpoints(cfg)
 	p.plain = len(listed) == 1 && cfg.HealthCheck == nil && cfg.OutlierDetection == nil && cfg.Concurrency == nil
-	if listed == nil {
+	if before := p.inherit(prev); listed == nil {
 		p.learnt = make(chan struct{})
+		listed = before
+	}
+	if p.budget == nil {
+		p.budget = newBudget(cfg.RetryBudget)
+	}
+	if p.gate == nil {
+		p.gate = newGate(p.name, p.metrics, cfg.Concurrency)
 	}
 	if err := p.update(listed); err != nil {
 		p.release()
@@ -104,6 +111,7 @@ func (p *Pool) update(list []discovery.Endpoint) error {
 		return nil
 	}
 	first := len(p.list) == 0
+	alone := first && len(p.inherited) == 0
 	if len(list) > maxEndpoints {
 		list = list[:maxEndpoints]
 	}
@@ -112,14 +120,20 @@ func (p *Pool) update(list []discovery.Endpoint) error {
 	for _, d := range list {
 		e := p.endpoints[d.Address]
 		if e == nil {
-			var err error
-			if e, err = p.newEndpoint(d.Address); err != nil {
+			e = p.inherited[d.Address]
+		}
+		if e == nil {
+			k, err := newLink(&p.config, p.tls, d.Address)
+			if err != nil {
 				return fmt.Errorf("upstream %s: endpoint %s: %w", p.name, d.Address, err)
 			}
-			p.watchHealth(e)
-			if !first { // the first ones have nobody to leave requests to meanwhile
+			e = p.newEndpoint(d.Address, k)
+			if !alone { // the first ones have nobody to leave requests to meanwhile
 				e.since = time.Now()
 			}
+		}
+		if p.endpoints[d.Address] == nil {
+			p.watchHealth(e)
 		}
 		e.weight, e.zone = d.Weight, d.Zone
 		known[d.Address] = e
@@ -136,8 +150,11 @@ func (p *Pool) update(list []discovery.Endpoint) error {
 			p.closeIdle(e)
 		}
 	}
-	if p.learnt != nil && first && len(next) > 0 {
-		close(p.learnt)
+	if first && len(next) > 0 {
+		p.disinherit()
+		if p.learnt != nil {
+			close(p.learnt)
+		}
 	}
 	return nil
 }
@@ -193,7 +210,7 @@ func (p *Pool) changes() <-chan struct{} {
 func (p *Pool) closeIdle(e *endpoint) {
 	if !p.closed && e.active.CompareAndSwap(0, gone) {
 		delete(p.leaving, e)
-		p.background.Go(e.close)
+		p.background.Go(e.release)
 	}
 }
 
@@ -223,11 +240,12 @@ func (p *Pool) release() {
 	p.stop()
 	p.background.Wait()
 	for _, e := range p.list {
-		e.close()
+		e.release()
 	}
 	for e := range p.leaving {
-		e.close()
+		e.release()
 	}
+	p.disinherit()
 	p.metrics.Close()
 }
 

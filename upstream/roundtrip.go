@@ -91,16 +91,6 @@ func (t *turn) pass(r *http.Request, g *gate) (*http.Response, error) {
 	}
 }
 
-// reachable reports whether a request need not wait for e to be connected to. Of one of protocol http only the last
-// failure is known.
-func (e *endpoint) reachable() bool {
-	if e.upgrades != nil {
-		return !e.isDown()
-	}
-	_, ready := e.conn()
-	return ready && !e.isDown()
-}
-
 // follow counts an answer among the requests of its endpoint until its body has ended.
 func (r ride) follow(answer *http.Response) {
 	if !r.endpoint.tracked {

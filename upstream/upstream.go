@@ -25,7 +25,8 @@ type Options struct {
 }
 
 // Open makes a pool for each upstream. A pool of prev, which may be nil, whose configuration and certificate files are
-// the same is carried over with its connections. No backend needs to be up: connections are made when they are needed.
+// the same is carried over with its connections; one that has changed keeps its endpoints, how they are and their connections
+// where the change does not concern those. No backend needs to be up: connections are made when they are needed.
 // Errors are config.Errors.
 func Open(upstreams []config.Upstream, o Options, prev *Set) (*Set, error) {
 	s := &Set{pools: make(map[string]*Pool, len(upstreams))}

@@ -15,12 +15,24 @@ type Options struct {
 	Timeout   time.Duration
 	Unhealthy int // answers in a row
 	Healthy   int
+	// Before is what is known already.
+	Before Verdict
 }
 
-// Run asks until ctx ends and calls verdict when it changes, with nil for well. The first answer is a verdict by itself; a
-// backend that it finds well, as it was taken to be, is not reported.
+// Verdict is what is known of a backend.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Unknown Verdict = iota
+	Well
+	Unwell
+)
+
+// Run asks until ctx ends and calls verdict when it changes, with nil for well. Of a backend of which nothing is known the first
+// answer is a verdict by itself; one that it finds well, as it was taken to be, is not reported.
 func Run(ctx context.Context, check Check, o Options, verdict func(error)) {
-	well, run, first := true, 0, true
+	well, run, first := o.Before != Unwell, 0, o.Before == Unknown
 	for {
 		err := ask(ctx, check, o.Timeout)
 		if ctx.Err() != nil {
