@@ -57,7 +57,7 @@ routes:
 `, backend.Address, 20+n, one, two, bad, []string{"round_robin", "least_request"}[n%2], 20+n)
 	}
 	g := rig.StartGateway(t, yaml(0))
-	stops := []func() (int, int){load(g.URL + "/app/"), load(g.URL + "/app/"), load(g.URL + "/bind/v1/one/x"), load(g.URL + "/bind/v1/one/x")}
+	f := startTraffic(t, 2, map[string]func(context.Context) error{"HTTP": getting(t, g.URL+"/app/"), "REST": getting(t, g.URL+"/bind/v1/one/x")})
 	rig.Eventually(t, time.Minute, func() error {
 		if refused.Load() == 0 {
 			return fmt.Errorf("the endpoint that fails has had no request")
@@ -65,20 +65,18 @@ routes:
 		return nil
 	})
 	const reloads = 12
-	for n := range reloads {
-		g.Rewrite(t, yaml(n+1))
-		if err := g.Reload(context.Background()); err != nil {
-			t.Fatal(err)
+	f.during(t, 1, func() {
+		for n := range reloads {
+			g.Rewrite(t, yaml(n+1))
+			if err := g.Reload(context.Background()); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
+	})
 	if _, metrics := call(t, "GET", g.Admin+"/metrics", "", nil); !strings.Contains(metrics, `crossgate_upstream_endpoints{state="ejected",upstream="app"} 1`) {
 		t.Error("no endpoint is ejected any more")
 	}
-	for _, stop := range stops {
-		if sent, failed := stop(); failed > 0 || sent == 0 {
-			t.Errorf("%d of %d requests failed", failed, sent)
-		}
-	}
+	f.wantFailed(t, nil)
 	// The two that ask at a time may meet it together before it is out.
 	if n := refused.Load(); n > 2 {
 		t.Errorf("the ejected endpoint had %d requests", n)
