@@ -27,6 +27,8 @@ type Request struct {
 	Client netip.Addr
 	// Upgrade says that this is a WebSocket upgrade, whose credentials may be in the query or a subprotocol.
 	Upgrade bool
+	// Authority is the Host header as it came, with its port.
+	Authority string
 	// RawQuery is the URL's query.
 	RawQuery string
 	// ClientCertificate is in DER, where the listener has asked for one and verified it.
@@ -95,9 +97,12 @@ func (a *Admitter) Admit(ctx context.Context, r *Request, t *Ticket) *Refusal {
 	if f := charge(ctx, limits.early, t, r.Header, ""); f != nil {
 		return f
 	}
-	id, err := route.Auth.Authenticate(ctx, (*carrier)(r))
+	id, byCookie, err := route.Auth.Authenticate(ctx, (*carrier)(r))
 	if err == nil {
 		err = route.check(id)
+	}
+	if err == nil && byCookie && route.trusted != nil && r.forged(route.trusted) {
+		return &Refusal{Kind: CrossOrigin, Reason: "a cookie tells who the caller is, and neither Sec-Fetch-Site nor Origin says that a page of this origin has made the request", Route: route}
 	}
 	if err != nil {
 		if f := charge(ctx, limits.guesses, t, r.Header, ""); f != nil {

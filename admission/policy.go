@@ -35,6 +35,7 @@ type Policy struct {
 	rules    *auth.Rules     // nil for none
 	external *auth.External  // nil for none
 	forward  *auth.Forwarder // and so is this
+	trusted  *trusted        // and so is this
 	pages    bool            // credentials may be in the query: an EventSource cannot choose headers
 	overload *Overload
 	priority Priority
@@ -56,6 +57,7 @@ func CompilePolicy(r *config.Route, providers *auth.Providers, stores Stores) (*
 	if p.Auth, err = providers.Policy(r.Auth); err != nil {
 		errs.Add(r.Pos, err)
 	}
+	p.trusted = compileTrusted(r, p.Auth)
 	if p.forward, err = auth.CompileForwarder(r.ForwardIdentity, stores.Signer); err != nil {
 		errs.Add(r.ForwardIdentity.Pos, err)
 	}

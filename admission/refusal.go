@@ -20,6 +20,7 @@ const (
 	BadRequest
 	Overloaded          // the process is saturated
 	IdentityUnavailable // who the caller is, or what it may do, cannot be found out now
+	CrossOrigin         // a page of another origin may have made the request, with the user's cookie
 )
 
 // Refusal is a typed no. Its text is safe to show to the caller.

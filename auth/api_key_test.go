@@ -50,7 +50,7 @@ func TestAPIKeys(t *testing.T) {
 		{"the beginning of a key", "plain-ke", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			id, err := p.Authenticate(t.Context(), request{header: map[string]string{"X-Api-Key": c.key}})
+			id, _, err := p.Authenticate(t.Context(), request{header: map[string]string{"X-Api-Key": c.key}})
 			if c.want != nil {
 				if err != nil || !reflect.DeepEqual(plain(id), c.want) {
 					t.Errorf("got %+v, %v", id, err)

@@ -224,7 +224,7 @@ func TestAttacks(t *testing.T) {
 	} {
 		t.Run(c.name+" is refused", func(t *testing.T) {
 			p := jwtPolicy(t, c.with)
-			id, err := p.Authenticate(t.Context(), bearer(c.token))
+			id, _, err := p.Authenticate(t.Context(), bearer(c.token))
 			why := refused(t, id, err)
 			if why.Reason != c.reason {
 				t.Errorf("refused with %q, want %q", why.Reason, c.reason)
@@ -269,7 +269,7 @@ func TestNotAttacks(t *testing.T) {
 	} {
 		t.Run(c.name+" is let in", func(t *testing.T) {
 			p := jwtPolicy(t, withSecret)
-			id, err := p.Authenticate(t.Context(), bearer(sign(t, jwt.SigningMethodHS256, []byte(secret), claimsWith(c.claims), c.header)))
+			id, _, err := p.Authenticate(t.Context(), bearer(sign(t, jwt.SigningMethodHS256, []byte(secret), claimsWith(c.claims), c.header)))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -222,19 +222,21 @@ func TestAlgorithms(t *testing.T) {
 				}
 			})
 			token := sign(t, c.method, c.private, claimsWith(nil), nil)
-			id, err := p.Authenticate(t.Context(), bearer(token))
+			id, _, err := p.Authenticate(t.Context(), bearer(token))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if id.User != "ada" || id.Provider != "tokens" || !id.Authenticated() {
 				t.Errorf("got %+v", id)
 			}
-			refused(t, nil, second(p.Authenticate(t.Context(), bearer(flip(token)))))
+			refused(t, nil, refusalOf(p.Authenticate(t.Context(), bearer(flip(token)))))
 		})
 	}
 }
 
 func second(_ *Identity, err error) error { return err }
+
+func refusalOf(_ *Identity, _ bool, err error) error { return err }
 
 // flip changes one bit of a token's signature.
 func flip(token string) string {
@@ -287,7 +289,7 @@ func TestIdentity(t *testing.T) {
 					c.change(j)
 				}
 			})
-			id, err := p.Authenticate(t.Context(), bearer(sign(t, jwt.SigningMethodHS256, []byte(secret), claimsWith(c.claims), nil)))
+			id, _, err := p.Authenticate(t.Context(), bearer(sign(t, jwt.SigningMethodHS256, []byte(secret), claimsWith(c.claims), nil)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -303,7 +305,7 @@ func TestIdentity(t *testing.T) {
 
 func TestMaxAgeEndsAnIdentityBeforeItsToken(t *testing.T) {
 	p := jwtPolicy(t, func(j *config.JWT) { withSecret(j); j.MaxAge = config.Duration(10 * time.Minute) })
-	id, err := p.Authenticate(t.Context(), bearer(sign(t, jwt.SigningMethodHS256, []byte(secret), claimsWith(nil), nil)))
+	id, _, err := p.Authenticate(t.Context(), bearer(sign(t, jwt.SigningMethodHS256, []byte(secret), claimsWith(nil), nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,8 +332,11 @@ func TestProvidersByIssuer(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			token := sign(t, jwt.SigningMethodHS256, []byte(c.key), claimsWith(map[string]any{"iss": c.issuer}), nil)
 			for how, do := range map[string]func() (*Identity, error){
-				"from a request": func() (*Identity, error) { return p.Authenticate(t.Context(), bearer(token)) },
-				"by itself":      func() (*Identity, error) { return p.AuthenticateToken(t.Context(), token) },
+				"from a request": func() (*Identity, error) {
+					id, _, err := p.Authenticate(t.Context(), bearer(token))
+					return id, err
+				},
+				"by itself": func() (*Identity, error) { return p.AuthenticateToken(t.Context(), token) },
 			} {
 				id, err := do()
 				if c.provider == "" {
@@ -374,7 +379,7 @@ func TestSources(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := policy(t, config.AuthProvider{Name: "tokens", JWT: jwtConfig(withSecret), From: c.from})
-			id, err := p.Authenticate(t.Context(), c.r)
+			id, _, err := p.Authenticate(t.Context(), c.r)
 			if c.want {
 				if err != nil || id.User != "ada" {
 					t.Errorf("got %+v, %v", id, err)
@@ -423,19 +428,19 @@ func TestOptional(t *testing.T) {
 	tokens := config.AuthProvider{Name: "tokens", JWT: jwtConfig(withSecret)}
 	p := routePolicy(t, &config.RouteAuth{Require: []string{"tokens"}, Optional: true}, tokens)
 	t.Run("without a credential the caller is anonymous", func(t *testing.T) {
-		if id, err := p.Authenticate(t.Context(), request{}); err != nil || id != Anonymous || id.Authenticated() {
+		if id, _, err := p.Authenticate(t.Context(), request{}); err != nil || id != Anonymous || id.Authenticated() {
 			t.Errorf("got %+v, %v", id, err)
 		}
 	})
 	t.Run("a wrong credential is refused all the same", func(t *testing.T) {
-		refused(t, nil, second(p.Authenticate(t.Context(), bearer("wrong"))))
+		refused(t, nil, refusalOf(p.Authenticate(t.Context(), bearer("wrong"))))
 	})
 	t.Run("a route that asks for nothing lets everyone in", func(t *testing.T) {
 		none, err := compile(t, tokens).Policy(nil)
 		if err != nil || none != nil {
 			t.Fatalf("got %v, %v", none, err)
 		}
-		if id, err := none.Authenticate(t.Context(), bearer("wrong")); err != nil || id != Anonymous {
+		if id, _, err := none.Authenticate(t.Context(), bearer("wrong")); err != nil || id != Anonymous {
 			t.Errorf("got %+v, %v", id, err)
 		}
 		if err := none.Authorize(Anonymous); err != nil {
@@ -648,7 +653,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 	r := bearer(sign(b, jwt.SigningMethodRS256, rsaKey(), claimsWith(nil), nil))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := p.Authenticate(b.Context(), r); err != nil {
+		if _, _, err := p.Authenticate(b.Context(), r); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -47,7 +47,7 @@ func TestACertificateNamesItsUser(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 { // the second time it is remembered
-			id, err := p.Authenticate(t.Context(), request{certificate: full})
+			id, _, err := p.Authenticate(t.Context(), request{certificate: full})
 			if err != nil || id.User != want || id.Provider != "mesh" || id.Expires.IsZero() {
 				t.Fatalf("%s: %+v, %v", kind, id, err)
 			}
@@ -59,12 +59,12 @@ func TestACertificateNamesItsUser(t *testing.T) {
 			}
 		}
 		for name, c := range map[string]request{"none": {}, "no names": {certificate: bare}, "no certificate": {certificate: "nonsense"}} {
-			if id, err := p.Authenticate(t.Context(), c); err == nil {
+			if id, _, err := p.Authenticate(t.Context(), c); err == nil {
 				t.Errorf("%s, %s: %+v", kind, name, id)
 			}
 		}
 		// Certificates are no secrets: nothing in a request, and no token sent later, stands in for a connection's.
-		if id, err := p.Authenticate(t.Context(), bearer(full)); err == nil {
+		if id, _, err := p.Authenticate(t.Context(), bearer(full)); err == nil {
 			t.Errorf("as a token: %+v", id)
 		}
 		if id, err := p.AuthenticateToken(t.Context(), full); err == nil {

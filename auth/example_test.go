@@ -35,11 +35,11 @@ func Example() {
 	}
 
 	caller := headers{}
-	_, err = policy.Authenticate(context.Background(), caller)
+	_, _, err = policy.Authenticate(context.Background(), caller)
 	fmt.Println(err)
 
 	http.Header(caller).Set("X-API-Key", "s3cret")
-	id, err := policy.Authenticate(context.Background(), caller)
+	id, _, err := policy.Authenticate(context.Background(), caller)
 	fmt.Println(id.User, id.Scopes, err)
 	fmt.Println(policy.Authorize(id))
 	// Output:

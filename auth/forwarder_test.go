@@ -93,7 +93,7 @@ func TestIdentityTokens(t *testing.T) {
 			verifier := jwtPolicy(t, func(j *config.JWT) {
 				j.Issuer, j.JWKSFile, j.Algorithms = "edge", config.Path(file), []string{c.method}
 			})
-			got, err := verifier.Authenticate(t.Context(), bearer(token))
+			got, _, err := verifier.Authenticate(t.Context(), bearer(token))
 			if err != nil {
 				t.Fatal(err)
 			}

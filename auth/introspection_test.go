@@ -65,7 +65,7 @@ func TestIntrospection(t *testing.T) {
 		}))
 		t.Cleanup(server.Close)
 		p := policy(t, introspected(server.URL, nil))
-		id, err := p.Authenticate(t.Context(), bearer("a token&more"))
+		id, _, err := p.Authenticate(t.Context(), bearer("a token&more"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,7 +107,7 @@ func TestIntrospection(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			e, p, _ := issuing(t, c.answer, c.change)
 			e.answer(c.status, c.answer)
-			id, err := p.Authenticate(t.Context(), bearer("opaque-token"))
+			id, _, err := p.Authenticate(t.Context(), bearer("opaque-token"))
 			if c.reason == "" {
 				if err != nil || id.User != "ada" {
 					t.Errorf("got %+v, %v", id, err)
@@ -127,7 +127,7 @@ func TestIntrospection(t *testing.T) {
 		server := httptest.NewServer(http.RedirectHandler(lure.URL, http.StatusTemporaryRedirect))
 		t.Cleanup(server.Close)
 		p := policy(t, introspected(server.URL, nil))
-		if why := refused(t, nil, second(p.Authenticate(t.Context(), bearer("opaque-token")))); !why.Unavailable || visits.Load() != 0 {
+		if why := refused(t, nil, refusalOf(p.Authenticate(t.Context(), bearer("opaque-token")))); !why.Unavailable || visits.Load() != 0 {
 			t.Errorf("refused with %+v after %d visits", why, visits.Load())
 		}
 	})
@@ -136,9 +136,9 @@ func TestIntrospection(t *testing.T) {
 		server := httptest.NewServer(e)
 		t.Cleanup(server.Close)
 		p := policy(t, config.AuthProvider{Name: "tokens", JWT: jwtConfig(withSecret)}, introspected(server.URL, nil))
-		refused(t, nil, second(p.Authenticate(t.Context(), bearer(flip(sign(t, jwt.SigningMethodHS256, []byte(secret), claimsWith(nil), nil))))))
+		refused(t, nil, refusalOf(p.Authenticate(t.Context(), bearer(flip(sign(t, jwt.SigningMethodHS256, []byte(secret), claimsWith(nil), nil))))))
 		asked(t, e, 0)
-		if id, err := p.Authenticate(t.Context(), bearer("opaque-token")); err != nil || id.Provider != "opaque" {
+		if id, _, err := p.Authenticate(t.Context(), bearer("opaque-token")); err != nil || id.Provider != "opaque" {
 			t.Errorf("got %+v, %v", id, err)
 		}
 	})
@@ -147,13 +147,13 @@ func TestIntrospection(t *testing.T) {
 func TestIntrospectionIsRemembered(t *testing.T) {
 	admitted := func(t *testing.T, p *Policy) {
 		t.Helper()
-		if id, err := p.Authenticate(t.Context(), bearer("opaque-token")); err != nil || id.User != "ada" {
+		if id, _, err := p.Authenticate(t.Context(), bearer("opaque-token")); err != nil || id.User != "ada" {
 			t.Errorf("got %+v, %v", id, err)
 		}
 	}
 	denied := func(t *testing.T, p *Policy, reason string) {
 		t.Helper()
-		if why := refused(t, nil, second(p.Authenticate(t.Context(), bearer("opaque-token")))); why.Reason != reason {
+		if why := refused(t, nil, refusalOf(p.Authenticate(t.Context(), bearer("opaque-token")))); why.Reason != reason {
 			t.Errorf("refused with %q, want %q", why.Reason, reason)
 		}
 	}
@@ -216,7 +216,7 @@ func TestIntrospectionIsRemembered(t *testing.T) {
 		gone, leave := newContext(t)
 		var callers sync.WaitGroup
 		callers.Go(func() {
-			if why := refused(t, nil, second(p.Authenticate(gone, bearer("opaque-token")))); !why.Unavailable {
+			if why := refused(t, nil, refusalOf(p.Authenticate(gone, bearer("opaque-token")))); !why.Unavailable {
 				t.Errorf("refused with %+v", why)
 			}
 		})
@@ -254,7 +254,7 @@ func TestIntrospectionIsRemembered(t *testing.T) {
 		_, p, _ := issuing(t, answerWith(t, nil), nil)
 		admitted(t, p)
 		r := bearer("opaque-token")
-		if n := testing.AllocsPerRun(100, func() { _, _ = p.Authenticate(t.Context(), r) }); n > 1 { // the carrier's
+		if n := testing.AllocsPerRun(100, func() { _, _, _ = p.Authenticate(t.Context(), r) }); n > 1 { // the carrier's
 			t.Errorf("%v allocations", n)
 		}
 	})

@@ -401,7 +401,7 @@ func TestDiscovery(t *testing.T) {
 			self = server.URL
 			p := jwtPolicy(t, func(j *config.JWT) { j.Issuer, j.Discovery = self, true })
 			token := sign(t, jwt.SigningMethodES256, p256(), claimsWith(map[string]any{"iss": self}), map[string]any{"kid": "a"})
-			id, err := p.Authenticate(t.Context(), bearer(token))
+			id, _, err := p.Authenticate(t.Context(), bearer(token))
 			if c.reason == "" {
 				if err != nil || id.User != "ada" {
 					t.Errorf("got %+v, %v", id, err)

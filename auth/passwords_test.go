@@ -71,7 +71,7 @@ func TestPasswords(t *testing.T) {
 		{"no UTF-8", "ada:\xff", "the credential is not a user and a password"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			id, err := p.Authenticate(t.Context(), basic(c.credential))
+			id, _, err := p.Authenticate(t.Context(), basic(c.credential))
 			if c.reason == "" {
 				if err != nil || !strings.HasPrefix(c.credential, id.User+":") || (id.User == "ada") != slices.Equal(id.Roles, []string{"clerk"}) {
 					t.Errorf("got %+v, %v", id, err)
@@ -86,7 +86,7 @@ func TestPasswords(t *testing.T) {
 	}
 	t.Run("a change of the file ends what is remembered", func(t *testing.T) {
 		lets := func(credential string) bool {
-			id, _ := p.Authenticate(t.Context(), basic(credential))
+			id, _, _ := p.Authenticate(t.Context(), basic(credential))
 			return id != nil
 		}
 		next := file + ".next"
@@ -148,8 +148,8 @@ func TestPasswordsTakeABoundedShareOfTheProcessor(t *testing.T) {
 	for i := range 30 {
 		callers.Go(func() {
 			guess := basic(fmt.Sprintf("ada:guess-%d", i%10))
-			refused(t, nil, second(p.Authenticate(context.Background(), guess)))
-			refused(t, nil, second(p.Authenticate(context.Background(), guess)))
+			refused(t, nil, refusalOf(p.Authenticate(context.Background(), guess)))
+			refused(t, nil, refusalOf(p.Authenticate(context.Background(), guess)))
 		})
 	}
 	until(t, "as many checks run as may", func() bool { mu.Lock(); defer mu.Unlock(); return running == 3 })
@@ -163,7 +163,7 @@ func TestPasswordsTakeABoundedShareOfTheProcessor(t *testing.T) {
 		for range cap(v.slots) {
 			v.slots <- struct{}{}
 		}
-		if why := refused(t, nil, second(p.Authenticate(t.Context(), basic("ada:p")))); !why.Unavailable || why.Reason != "too many passwords are being checked" {
+		if why := refused(t, nil, refusalOf(p.Authenticate(t.Context(), basic("ada:p")))); !why.Unavailable || why.Reason != "too many passwords are being checked" {
 			t.Errorf("refused with %+v", why)
 		}
 		for range cap(v.slots) {
@@ -179,19 +179,19 @@ func TestPasswordsAndTokensOnOneRoute(t *testing.T) {
 	}
 	p := policy(t, config.AuthProvider{Name: "tokens", JWT: jwtConfig(withSecret)},
 		config.AuthProvider{Name: "people", Basic: &config.Basic{Htpasswd: config.Path(file), Realm: "shop", MaxConcurrent: 1, Timeout: config.Duration(10 * time.Second), CacheTime: config.Duration(time.Minute)}})
-	if id, err := p.Authenticate(t.Context(), basic("ada:p")); err != nil || id.Provider != "people" {
+	if id, _, err := p.Authenticate(t.Context(), basic("ada:p")); err != nil || id.Provider != "people" {
 		t.Errorf("got %+v, %v", id, err)
 	}
-	why := refused(t, nil, second(p.Authenticate(t.Context(), request{})))
+	why := refused(t, nil, refusalOf(p.Authenticate(t.Context(), request{})))
 	if why.Challenge != `Bearer realm="crossgate", Basic realm="shop", charset="UTF-8"` {
 		t.Errorf("challenge %s", why.Challenge)
 	}
-	why = refused(t, nil, second(p.Authenticate(t.Context(), bearer("wrong"))))
+	why = refused(t, nil, refusalOf(p.Authenticate(t.Context(), bearer("wrong"))))
 	if why.Challenge != `Bearer realm="crossgate", error="invalid_token", error_description="the credential is not a JSON Web Token", Basic realm="shop", charset="UTF-8"` {
 		t.Errorf("challenge %s", why.Challenge)
 	}
 	r := basic("ada:p")
-	if n := testing.AllocsPerRun(100, func() { _, _ = p.Authenticate(context.Background(), r) }); n > 1 { // the carrier's
+	if n := testing.AllocsPerRun(100, func() { _, _, _ = p.Authenticate(context.Background(), r) }); n > 1 { // the carrier's
 		t.Errorf("%v allocations for a password that is remembered", n)
 	}
 }

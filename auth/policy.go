@@ -184,10 +184,11 @@ func (s *place) read(c Carrier) string {
 }
 
 // Authenticate finds the caller's credential and verifies it. Several providers may look in the same place: the caller is
-// who the first of them that knows the credential says. The error is an *Error.
-func (p *Policy) Authenticate(ctx context.Context, c Carrier) (*Identity, error) {
+// who the first of them that knows the credential says. byCookie says that the credential was a cookie, which browsers send whoever
+// has made the request. The error is an *Error.
+func (p *Policy) Authenticate(ctx context.Context, c Carrier) (id *Identity, byCookie bool, err error) {
 	if p == nil {
-		return Anonymous, nil
+		return Anonymous, false, nil
 	}
 	var refusal error
 	for i := range p.sources {
@@ -198,11 +199,12 @@ func (p *Policy) Authenticate(ctx context.Context, c Carrier) (*Identity, error)
 		}
 		id, err := verify(ctx, s.providers, credential)
 		if err == nil {
-			return id, nil
+			return id, s.cookie != "", nil
 		}
 		refusal = worse(refusal, err)
 	}
-	return p.refuse(refusal)
+	id, err = p.refuse(refusal)
+	return id, false, err
 }
 
 // AuthenticateToken verifies a credential that came by itself, as over an open WebSocket. The error is an *Error.
@@ -286,6 +288,11 @@ func (p *Policy) refuse(err error) (*Identity, error) {
 func (p *Policy) Revoked() error {
 	_, err := p.refuse(errors.New("the credential is revoked"))
 	return err
+}
+
+// UsesCookies reports whether the policy takes credentials from cookies.
+func (p *Policy) UsesCookies() bool {
+	return p != nil && slices.ContainsFunc(p.sources, func(s source) bool { return s.cookie != "" })
 }
 
 // Authorize reports whether an identity may use the route. The error is an *Error with Denied.

@@ -252,6 +252,8 @@ type RouteAuth struct {
 	Roles []string `yaml:"roles"`
 	// Scopes all of which the caller must have.
 	Scopes []string `yaml:"scopes"`
+	// What becomes of a request that changes something, or opens a WebSocket, whose caller a cookie names, and that a page of another origin may have made: refuse, or allow, for a route that has a protection of its own. Origins that cors lets in with credentials, and those of WebSockets, are no others.
+	CrossOrigin string `yaml:"cross_origin" default:"refuse" enum:"refuse,allow"`
 }
 
 // ExternalAuth asks a service whether a request may pass, by Envoy's protocol envoy.service.auth.v3.Authorization. It is asked

@@ -20,6 +20,7 @@ const (
 	UpgradeRequired
 	Unauthenticated
 	PermissionDenied
+	CrossOriginRefused
 	IdentityUnavailable
 	RateLimitExceeded
 	LimitsUnavailable
@@ -72,6 +73,7 @@ var table = [reasons]struct {
 	UpgradeRequired:           {"UPGRADE_REQUIRED", codes.FailedPrecondition, http.StatusUpgradeRequired, "The path speaks WebSocket"},
 	Unauthenticated:           {"UNAUTHENTICATED", codes.Unauthenticated, http.StatusUnauthorized, "A valid credential is needed"},
 	PermissionDenied:          {"PERMISSION_DENIED", codes.PermissionDenied, http.StatusForbidden, "The caller may not do this"},
+	CrossOriginRefused:        {"CROSS_ORIGIN_REFUSED", codes.PermissionDenied, http.StatusForbidden, "A page of another origin may not do this"},
 	IdentityUnavailable:       {"IDENTITY_UNAVAILABLE", codes.Unavailable, http.StatusServiceUnavailable, "The caller cannot be identified now"},
 	RateLimitExceeded:         {"RATE_LIMIT_EXCEEDED", codes.ResourceExhausted, http.StatusTooManyRequests, "Too many requests"},
 	LimitsUnavailable:         {"LIMITS_UNAVAILABLE", codes.Unavailable, http.StatusServiceUnavailable, "The limits cannot be checked"},

@@ -96,12 +96,13 @@ func (x *exchange) begin(l *listener, w http.ResponseWriter, r *http.Request) {
 	}
 	l.gateway.telemetry.InFlight(1)
 	x.request = admission.Request{
-		Request:  routing.Request{Host: hostname(r.Host), Method: r.Method, Path: r.URL.EscapedPath(), Header: r.Header},
-		Client:   clientAddr(r, l.trusted),
-		Upgrade:  upgrade,
-		RawQuery: r.URL.RawQuery,
-		ID:       x.id,
-		Protocol: r.Proto,
+		Request:   routing.Request{Host: hostname(r.Host), Method: r.Method, Path: r.URL.EscapedPath(), Header: r.Header},
+		Client:    clientAddr(r, l.trusted),
+		Upgrade:   upgrade,
+		Authority: r.Host,
+		RawQuery:  r.URL.RawQuery,
+		ID:        x.id,
+		Protocol:  r.Proto,
 
 		ClientCertificate: l.setTLS(r),
 	}

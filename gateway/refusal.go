@@ -87,6 +87,8 @@ func reasonOf(k admission.Kind) fault.Reason {
 		return fault.MalformedPath
 	case admission.IdentityUnavailable:
 		return fault.IdentityUnavailable
+	case admission.CrossOrigin:
+		return fault.CrossOriginRefused
 	}
 	return fault.LimitsUnavailable
 }
@@ -108,6 +110,8 @@ func refusalOf(k admission.Kind) telemetry.Refusal {
 		return telemetry.RefusedOverloaded
 	case admission.BadRequest:
 		return telemetry.RefusedBadRequest
+	case admission.CrossOrigin:
+		return telemetry.RefusedCrossOrigin
 	}
 	return telemetry.RefusedUnavailable
 }

@@ -191,11 +191,12 @@ const (
 	RefusedUnavailable
 	RefusedBadRequest
 	RefusedOverloaded
+	RefusedCrossOrigin
 	refusalReasons
 )
 
 func (f Refusal) String() string {
-	return [...]string{"no_route", "method_not_allowed", "unauthenticated", "permission_denied", "limit_exceeded", "unavailable", "bad_request", "overloaded"}[f]
+	return [...]string{"no_route", "method_not_allowed", "unauthenticated", "permission_denied", "limit_exceeded", "unavailable", "bad_request", "overloaded", "cross_origin"}[f]
 }
 
 // Refused counts one refusal.
