@@ -181,7 +181,7 @@ func TestPolicies(t *testing.T) {
 			{"another issuer's", bearer(jwt.MapClaims{"iss": "https://evil.example.com"}), 401},
 			{"for another audience", bearer(jwt.MapClaims{"aud": "bank"}), 401},
 			{"two credentials at once", http.Header{"Authorization": {"Bearer " + token(t, nil), "Bearer x"}}, 401},
-			{"in the cookie", http.Header{"Cookie": {"a=b; session=" + token(t, nil)}}, 200},
+			{"in the cookie", http.Header{"Cookie": {"a=b; session=" + token(t, nil)}, "Sec-Fetch-Site": {"same-origin"}}, 200},
 		}},
 		{"a role is required", `auth: {require: [jwt], roles: [admin, reader]}`, []step{
 			{"without roles", bearer(nil), 403},
