@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -35,6 +36,21 @@ type decoder struct {
 type mapKey struct {
 	of  *map[string]string
 	key string
+}
+
+// values counts the values below a node, those of aliases not.
+func values(n *yaml.Node) int {
+	if n == nil {
+		return 0
+	}
+	count := 0
+	for i, c := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 0 {
+			continue // a key
+		}
+		count += 1 + values(c)
+	}
+	return count
 }
 
 func (d *decoder) position(n *yaml.Node) Position { return d.doc.at(n.Line, n.Column) }
@@ -139,19 +155,18 @@ func (d *decoder) structure(name string, n *yaml.Node, v reflect.Value) {
 		*pos = d.position(n)
 	}
 	fields := d.fieldsOf(v.Type())
-	given := make([]bool, len(fields))
+	given := make([]int, len(fields))
 	if d.is(yaml.MappingNode, name, n) {
-		first := make(map[string]int, len(fields))
+		seen := keys{fields: fields, given: given}
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			f := d.key(name, n.Content[i], fields, first)
+			f := d.key(name, n.Content[i], &seen)
 			if f < 0 {
 				continue
 			}
-			given[f] = true
 			d.value(fields[f].key, n.Content[i+1], v.Field(fields[f].index), fields[f].rules)
 		}
 		for i, f := range fields {
-			if f.required && !given[i] {
+			if f.required && given[i] == 0 {
 				d.errorf(n, "%s: %s is missing", name, f.key)
 			}
 		}
@@ -159,8 +174,15 @@ func (d *decoder) structure(name string, n *yaml.Node, v reflect.Value) {
 	d.fillIn(v, given, d.position(n))
 }
 
-// key returns the field that k names, or -1 after an error. first has the lines of the keys seen before.
-func (d *decoder) key(name string, k *yaml.Node, fields []field, first map[string]int) int {
+// keys are those of one mapping that were seen before.
+type keys struct {
+	fields  []field
+	given   []int          // the lines of the fields that were given, else 0
+	unknown map[string]int // the lines of other keys
+}
+
+// key returns the field that k names, or -1 after an error.
+func (d *decoder) key(name string, k *yaml.Node, seen *keys) int {
 	switch {
 	case k.Kind != yaml.ScalarNode || k.Style&yaml.TaggedStyle != 0:
 		d.errorf(k, "%s: a key must be a plain word", name)
@@ -168,28 +190,36 @@ func (d *decoder) key(name string, k *yaml.Node, fields []field, first map[strin
 	case k.ShortTag() == "!!merge":
 		d.errorf(k, "%s: merge keys are not supported; repeat the keys, or use an alias for the whole value", name)
 		return -1
-	case first[k.Value] > 0:
-		d.errorf(k, "%s: %s was given before, in line %d", name, quote(k.Value), first[k.Value])
+	}
+	at := slices.IndexFunc(seen.fields, func(f field) bool { return f.key == k.Value })
+	before := seen.unknown[k.Value]
+	if at >= 0 {
+		before = seen.given[at]
+	}
+	switch {
+	case before > 0:
+		d.errorf(k, "%s: %s was given before, in line %d", name, quote(k.Value), before)
 		return -1
+	case at >= 0:
+		seen.given[at] = k.Line
+		return at
 	}
-	first[k.Value] = k.Line
-	for i, f := range fields {
-		if f.key == k.Value {
-			return i
-		}
+	if seen.unknown == nil {
+		seen.unknown = make(map[string]int)
 	}
-	hint := didYouMean(k.Value, keysOf(fields))
+	seen.unknown[k.Value] = k.Line
+	hint := didYouMean(k.Value, keysOf(seen.fields))
 	if hint == "" {
-		hint = "; expected " + orList(keysOf(fields))
+		hint = "; expected " + orList(keysOf(seen.fields))
 	}
 	d.errorf(k, "%s: unknown key %s%s", name, quote(k.Value), hint)
 	return -1
 }
 
 // fillIn sets what was not given to its default, inside structs too. Those count as standing where their parent does.
-func (d *decoder) fillIn(v reflect.Value, given []bool, pos Position) {
+func (d *decoder) fillIn(v reflect.Value, given []int, pos Position) {
 	for i, f := range d.fieldsOf(v.Type()) {
-		if given != nil && given[i] {
+		if given != nil && given[i] > 0 {
 			continue
 		}
 		target := v.Field(f.index)

@@ -59,9 +59,13 @@ func Parse(name string, data []byte) (*Config, error) {
 // compile decodes docs into one configuration and holds it against the rules between keys. order has the names of
 // all files, those that could not be read too: errs says why.
 func compile(docs []*document, order []string, errs Errors) (*Config, error) {
+	count := 0
+	for _, doc := range docs {
+		count += values(doc.root)
+	}
 	d := decoder{
 		env:     os.LookupEnv,
-		places:  make(map[any]Position),
+		places:  make(map[any]Position, count),
 		broken:  make(map[any]bool),
 		fields:  make(map[reflect.Type][]field),
 		missing: len(errs) > 0,

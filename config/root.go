@@ -16,12 +16,12 @@ func (d *decoder) config(docs []*document) *Config {
 	for _, doc := range docs {
 		d.sections(doc, fields, sections)
 	}
-	given := make([]bool, len(fields))
+	given := make([]int, len(fields))
 	for i, f := range fields {
-		given[i] = len(sections[i]) > 0
+		given[i] = len(sections[i])
 		if target := v.Field(f.index); target.Kind() == reflect.Slice {
 			d.join(f, sections[i], target)
-		} else if given[i] {
+		} else if given[i] > 0 {
 			d.single(f, sections[i], target)
 		}
 	}
@@ -48,9 +48,9 @@ func (d *decoder) sections(doc *document, fields []field, to [][]section) {
 	}
 	before := len(d.errs)
 	if n := doc.root; d.hasValue("configuration", n) && d.is(yaml.MappingNode, "configuration", n) {
-		first := make(map[string]int)
+		seen := keys{fields: fields, given: make([]int, len(fields))}
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			if f := d.key("configuration", n.Content[i], fields, first); f >= 0 {
+			if f := d.key("configuration", n.Content[i], &seen); f >= 0 {
 				to[f] = append(to[f], section{doc, n.Content[i], n.Content[i+1]})
 			}
 		}

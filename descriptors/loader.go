@@ -1,10 +1,12 @@
 package descriptors
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 
 	"github.com/crossgate/crossgate/config"
@@ -20,6 +22,7 @@ type Loader struct {
 	rules    *ruleSet
 
 	loading sync.Mutex // held by the one load that runs
+	last    *Set       // what it returned
 
 	mu         sync.Mutex
 	cache      map[[sha256.Size]byte]*source // compiled files and registered sets, by digest of name and content
@@ -47,6 +50,12 @@ func NewLoader(cfg *config.Config, backends func(upstream string) Backend, regis
 		compiled: map[string]*source{},
 	}
 	if prev != nil {
+		if rules.empty() && prev.rules.empty() {
+			l.rules = prev.rules
+		}
+		prev.loading.Lock()
+		defer prev.loading.Unlock()
+		l.last = prev.last
 		prev.mu.Lock()
 		defer prev.mu.Unlock()
 		l.registered = prev.registered
@@ -58,7 +67,7 @@ func NewLoader(cfg *config.Config, backends func(upstream string) Backend, regis
 	return l, nil
 }
 
-// Load reads every source and returns the set they make. A backend or a Redis that does not answer, or answers what does
+// Load reads every source and returns the set they make: the same one as before where no source has changed. A backend or a Redis that does not answer, or answers what does
 // not compile, leaves what was last heard of it, and an entry in Pending; a file that is missing or broken is an error,
 // and so is a service that two sources have. Errors are config.Errors.
 func (l *Loader) Load(ctx context.Context) (*Set, error) {
@@ -95,6 +104,7 @@ func (l *Loader) LoadWith(ctx context.Context, name string, raw []byte) (*Candid
 			list = append(list, *r)
 		}
 	}
+	slices.SortFunc(list, func(a, b Registered) int { return cmp.Compare(a.Name, b.Name) }) // as they are listed later
 	set, err := l.load(ctx, list, nil, name)
 	if err != nil {
 		return nil, err
@@ -210,13 +220,16 @@ func (l *Loader) load(ctx context.Context, registered []Registered, pending []st
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}
-	set, err := newSet(sources, l.rules)
-	if err != nil {
-		return nil, err
+	set := l.last
+	if set == nil || set.rules != l.rules || !slices.Equal(set.sources, sources) {
+		var err error
+		if set, err = newSet(sources, l.rules); err != nil {
+			return nil, err
+		}
 	}
+	l.last = set.with(pending)
 	l.remember(used, candidate)
-	set.Pending = pending
-	return set, nil
+	return l.last, nil
 }
 
 // compileRegistered compiles a registered set and checks its annotations. With an error it returns the set as it last
@@ -225,7 +238,7 @@ func (l *Loader) load(ctx context.Context, registered []Registered, pending []st
 func (l *Loader) compileRegistered(r Registered, used map[[sha256.Size]byte]*source) (*source, error) {
 	src, err := l.compileCached("registered set "+r.Name, r.Raw, used)
 	if err == nil {
-		_, err = newSet([]*source{src}, l.rules)
+		err = src.check(l.rules)
 	}
 	if err != nil {
 		l.mu.Lock()

@@ -30,7 +30,6 @@ func TestOnlyTheSourceThatChangedIsCompiledAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, two, marshal(t, service("b.proto", "b.v1", "New")))
 	cfg, err := config.Parse("/etc/crossgate.yaml", []byte(text))
 	if err != nil {
 		t.Fatal(err)
@@ -39,6 +38,12 @@ func TestOnlyTheSourceThatChangedIsCompiledAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, l := range []*Loader{l, next} {
+		if again, err := l.Load(context.Background()); again != before {
+			t.Errorf("the set is another one although no source has changed, or %v", err)
+		}
+	}
+	write(t, two, marshal(t, service("b.proto", "b.v1", "New")))
 	after, err := next.Load(context.Background())
 	if err != nil {
 		t.Fatal(err)
@@ -48,6 +53,30 @@ func TestOnlyTheSourceThatChangedIsCompiledAgain(t *testing.T) {
 	}
 	if after.Service("b.v1.B") != nil || after.Service("b.v1.New") == nil {
 		t.Error("the source that changed was not compiled again")
+	}
+}
+
+func TestTheRulesOfANewConfigurationMakeAnotherSet(t *testing.T) {
+	file := write(t, t.TempDir()+"/a.binpb", marshal(t, service("a.proto", "a.v1", "A")))
+	text := "descriptors: [{file: " + file + "}]\n"
+	l := loader(t, text, nil, nil, func() {})
+	if _, err := l.Load(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Parse("/etc/crossgate.yaml", []byte(text+"http: {rules: [{selector: a.v1.A.Get, get: /v1/new}]}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := NewLoader(cfg, nil, nil, l, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := next.Load(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b := set.Service("a.v1.A").Methods[0].Bindings; len(b) != 1 || b[0].Template != "/v1/new" {
+		t.Errorf("bindings %v", b)
 	}
 }
 

@@ -53,6 +53,8 @@ func loadRules(cfg *config.HTTP) (*ruleSet, error) {
 	return s, errs.Err()
 }
 
+func (s *ruleSet) empty() bool { return len(s.rules) == 0 && len(s.warnings) == 0 }
+
 func (s *ruleSet) add(errs *config.Errors, r placedRule) {
 	if err := config.CheckSelector(r.Selector); err != nil {
 		errs.Add(r.pos, fmt.Errorf("http rule: %w", err))

@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/crossgate/crossgate/config"
 )
@@ -14,6 +17,8 @@ import (
 type Set struct {
 	services []*Service
 	byName   map[protoreflect.FullName]*Service
+	sources  []*source
+	rules    *ruleSet
 	// Pending says which sources have not been heard of yet, and why; services may be missing because of them.
 	Pending []string
 	// Warnings says what is odd but harmless, such as an HTTP rule for a method that no source has.
@@ -70,9 +75,19 @@ func (s *Set) Services() []*Service { return s.services }
 // Service returns the service called name, nil when the set has none.
 func (s *Set) Service(name protoreflect.FullName) *Service { return s.byName[name] }
 
+// with returns the set with other Pending: itself where they are the same.
+func (s *Set) with(pending []string) *Set {
+	if slices.Equal(s.Pending, pending) {
+		return s
+	}
+	own := *s
+	own.Pending = pending
+	return &own
+}
+
 // newSet puts compiled sources together and gives their methods HTTP rules. Its errors are config.Errors.
 func newSet(sources []*source, rules *ruleSet) (*Set, error) {
-	s := &Set{byName: map[protoreflect.FullName]*Service{}}
+	s := &Set{byName: map[protoreflect.FullName]*Service{}, sources: sources, rules: rules}
 	var errs config.Errors
 	for _, src := range sources {
 		r := newResolver(src, sources)
@@ -98,6 +113,34 @@ func newSet(sources []*source, rules *ruleSet) (*Set, error) {
 	slices.SortFunc(s.services, func(a, b *Service) int { return cmp.Compare(a.Descriptor.FullName(), b.Descriptor.FullName()) })
 	s.Warnings = rules.unused(s)
 	return s, errs.Err()
+}
+
+// check reports what is wrong with the source by itself.
+func (s *source) check(rules *ruleSet) error {
+	if s.checked.Load() == rules {
+		return nil
+	}
+	_, err := newSet([]*source{s}, rules)
+	if err == nil {
+		s.checked.Store(rules)
+	}
+	return err
+}
+
+// ServiceNames returns the names of the services in a serialized FileDescriptorSet, sorted, without compiling it.
+func ServiceNames(raw []byte) ([]string, error) {
+	var set descriptorpb.FileDescriptorSet
+	if err := proto.Unmarshal(raw, &set); err != nil {
+		return nil, fmt.Errorf("descriptors: not a serialized google.protobuf.FileDescriptorSet: %w", err)
+	}
+	var names []string
+	for _, f := range set.File {
+		for _, s := range f.Service {
+			names = append(names, strings.TrimPrefix(f.GetPackage()+"."+s.GetName(), "."))
+		}
+	}
+	slices.Sort(names)
+	return names, nil
 }
 
 // Inspect compiles a serialized FileDescriptorSet by itself and returns its services. name is for errors.

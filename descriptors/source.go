@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
@@ -33,6 +34,7 @@ type source struct {
 	files    *protoregistry.Files
 	types    *types
 	services []protoreflect.ServiceDescriptor
+	checked  atomic.Pointer[ruleSet] // the rules that it was last found right with
 }
 
 // compileSet compiles a serialized FileDescriptorSet. Nothing in it is trusted.

@@ -8,7 +8,6 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -204,12 +203,7 @@ func describeSet(r *descriptors.Registered) *adminv1.DescriptorSet {
 	if r.Raw == nil {
 		return set
 	}
-	// A set that was stored was compiled before; should it not compile here, it is listed without services.
-	if services, err := descriptors.Inspect(r.Name, r.Raw); err == nil {
-		for _, s := range services {
-			set.Services = append(set.Services, string(s.Descriptor.FullName()))
-		}
-		slices.Sort(set.Services)
-	}
+	// A set that was stored was compiled before.
+	set.Services, _ = descriptors.ServiceNames(r.Raw)
 	return set
 }

@@ -44,12 +44,12 @@ type parts struct {
 	node      *wsbridge.Node // nil for a check
 	sockets   *sockets       // and so is this
 	cache     *cache.Store   // and this
+	codec     *codec.Wire    // of the snapshot before, where that has the same descriptors; nil for a new one
 }
 
 // compiler turns routes into rules of one table.
 type compiler struct {
 	parts
-	codec    codec.Wire // shared: a message type is compiled once for all routes with the same options
 	rules    []routing.Rule[*admission.Route]
 	upgrades map[string]upgrade // by what they match
 	bindings []Binding
@@ -69,6 +69,9 @@ type compiler struct {
 // compile makes a snapshot. Its errors are config.Errors: all of them, with the places of both where two routes clash.
 func compile(p parts) (*Snapshot, error) {
 	p.stores.Shared = p.config.Limits
+	if p.codec == nil {
+		p.codec = new(codec.Wire) // shared: a message type is compiled once for all routes with the same options
+	}
 	c := &compiler{parts: p, validators: map[descriptors.Resolver]*validation.Compiler{}, brokenRules: map[string]bool{}}
 	c.security = compileSecurityHeaders(p.config.SecurityHeaders)
 	names := map[string]bool{}
@@ -91,7 +94,7 @@ func compile(p parts) (*Snapshot, error) {
 		return cmp.Or(cmp.Compare(a.Route, b.Route), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Method, b.Method), slices.Compare(a.Hosts, b.Hosts))
 	})
 	return &Snapshot{
-		config: p.config, set: p.set, upstreams: p.upstreams, releases: p.releases, auth: p.auth, signer: p.stores.Signer, table: table, admitter: admission.New(table),
+		config: p.config, set: p.set, codec: p.codec, upstreams: p.upstreams, releases: p.releases, auth: p.auth, signer: p.stores.Signer, table: table, admitter: admission.New(table),
 		bindings: c.bindings, described: c.described, names: names, bridged: c.bridged, mirrors: c.mirrors, installed: time.Now(),
 		security: c.security,
 		warnings: slices.Concat(c.warnings, p.set.Warnings, p.set.Pending),
@@ -204,7 +207,7 @@ func (c *compiler) grpc(cfg *config.Route, policy *admission.Policy, r *route) {
 	}
 	g := &grpcRoute{compiler: c, cfg: cfg, policy: policy, route: r, pool: pool, mirror: c.mirror(cfg),
 		options: transcoder.Options{
-			Codec: &c.codec,
+			Codec: c.codec,
 			JSON: codec.Options{
 				ProtoNames:      cfg.GRPC.JSON.Names == "proto",
 				EmitUnpopulated: cfg.GRPC.JSON.Unpopulated == "emit",

@@ -119,7 +119,7 @@ func (g *Gateway) rebuildLocked(ctx context.Context, cfg *config.Config) error {
 		p.close()
 		return err
 	}
-	s, err := p.load(ctx, loader)
+	s, err := p.load(ctx, loader, old)
 	if err != nil {
 		loader.Close()
 		p.close()
@@ -174,8 +174,9 @@ func (g *Gateway) pools() upstream.Options {
 	return upstream.Options{Redis: g.redis.first(), Prefix: g.redis.prefix, Telemetry: g.telemetry}
 }
 
-// load compiles with what the loader's sources have. They are watched first, so that no change falls between.
-func (p *parts) load(ctx context.Context, loader *descriptors.Loader) (*Snapshot, error) {
+// load compiles with what the loader's sources have, and with what old, which may be nil, has compiled of them. They are watched
+// first, so that no change falls between.
+func (p *parts) load(ctx context.Context, loader *descriptors.Loader, old *Snapshot) (*Snapshot, error) {
 	if err := loader.Watch(); err != nil {
 		return nil, err
 	}
@@ -183,7 +184,15 @@ func (p *parts) load(ctx context.Context, loader *descriptors.Loader) (*Snapshot
 	if p.set, err = loader.Load(ctx); err != nil {
 		return nil, err
 	}
+	p.reuse(old)
 	return compile(*p)
+}
+
+// reuse takes over what a snapshot has compiled of the same descriptors.
+func (p *parts) reuse(old *Snapshot) {
+	if old != nil && old.set == p.set {
+		p.codec = old.codec
+	}
 }
 
 func (p *parts) close() {
@@ -198,6 +207,9 @@ func (g *Gateway) install(ctx context.Context) error {
 	set, err := g.loader.Load(ctx)
 	if err != nil {
 		return err
+	}
+	if set == g.snapshot.Load().set && g.problem.Load() == nil {
+		return nil // a source has said that it may have changed, and has not
 	}
 	s, err := g.compileSet(set)
 	if err != nil {
@@ -215,6 +227,7 @@ func (g *Gateway) compileSet(set *descriptors.Set) (*Snapshot, error) {
 		return nil, err
 	}
 	p.set = set
+	p.reuse(old)
 	s, err := compile(*p)
 	if err != nil {
 		p.close()

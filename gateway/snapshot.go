@@ -11,6 +11,7 @@ import (
 	"github.com/crossgate/crossgate/mirror"
 	"github.com/crossgate/crossgate/release"
 	"github.com/crossgate/crossgate/routing"
+	"github.com/crossgate/crossgate/transcoder/codec"
 	"github.com/crossgate/crossgate/upstream"
 	"github.com/crossgate/crossgate/wsbridge"
 	"github.com/crossgate/crossgate/wsbridge/bus"
@@ -21,6 +22,7 @@ import (
 type Snapshot struct {
 	config    *config.Config
 	set       *descriptors.Set
+	codec     *codec.Wire // has compiled the set's message types
 	upstreams *upstream.Set
 	releases  *release.Set
 	auth      *auth.Providers

@@ -63,10 +63,12 @@ func methodRoutes(t testing.TB, dir string, n int) string {
 	return fmt.Sprintf("descriptors: [{file: %q}]\nroutes: [{name: many, grpc: {upstream: calls}}]\n", set)
 }
 
+const upstreamsOf = "upstreams:\n  - {name: plain, protocol: http, endpoints: [%q]}\n  - {name: calls, endpoints: [%q]}\n"
+
 // configure writes a configuration with as many routes for backends, and returns its text and file.
 func (k *routeKind) configure(t testing.TB, n int, plain, calls string) (text, file string) {
 	dir := t.TempDir()
-	text = fmt.Sprintf("upstreams:\n  - {name: plain, protocol: http, endpoints: [%q]}\n  - {name: calls, endpoints: [%q]}\n", plain, calls) + k.routes(t, dir, n)
+	text = fmt.Sprintf(upstreamsOf, plain, calls) + k.routes(t, dir, n)
 	file = filepath.Join(dir, "crossgate.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

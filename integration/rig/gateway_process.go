@@ -16,6 +16,8 @@ type GatewayProcess struct {
 	*Process
 	// URL is the base URL of its listener, Admin of its admin listener.
 	URL, Admin string
+	// ConfigFile is where its configuration is.
+	ConfigFile string
 }
 
 // StartGatewayProcess runs the binary on a configuration, in which listeners and admin are left out, until it is ready.
@@ -27,7 +29,7 @@ func StartGatewayProcess(t testing.TB, text string) *GatewayProcess {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g := &GatewayProcess{Process: Run(t, Build(t), "serve", "-c", file), URL: "http://" + listen, Admin: "http://" + admin}
+	g := &GatewayProcess{Process: Run(t, Build(t), "serve", "-c", file), URL: "http://" + listen, Admin: "http://" + admin, ConfigFile: file}
 	WaitReady(t, admin)
 	return g
 }
