@@ -55,11 +55,15 @@ func (m *Method) serveClientStream(ctx context.Context, w http.ResponseWriter, r
 	sent := make(chan struct{})
 	go func() { // ends with the body, which is closed below, or with the stream
 		defer close(sent)
-		var err error
-		if later {
-			first, err = in.first()
-		}
-		in.run(first, err)
+		in.sent(Guard(func() (err error) {
+			if later {
+				first, err = in.first()
+			}
+			if err == nil {
+				err = in.sendAll(first)
+			}
+			return err
+		}))
 	}()
 	if m.stream.ServerStreams {
 		m.relay(ctx, cancel, w, r, in.stream, in)
@@ -211,12 +215,8 @@ func (s *sender) next() ([]byte, error) {
 	return s.message(s.value)
 }
 
-// run sends first, unless it was not to be had, and then the rest. What goes wrong here ends the call, and is what the
-// client is told.
-func (s *sender) run(first []byte, err error) {
-	if err == nil {
-		err = s.sendAll(first)
-	}
+// sent ends sending, of which err is how it went. What went wrong ends the call, and is what the client is told.
+func (s *sender) sent(err error) {
 	switch {
 	case err == nil:
 		err = s.stream.CloseSend()

@@ -61,7 +61,7 @@ func (m *Method) relay(ctx context.Context, cancel context.CancelFunc, w http.Re
 	received := make(chan struct{})
 	go func() { // ends with the stream, which the cancel below ends
 		defer close(received)
-		y.receive(ctx)
+		y.ended(Guard(func() error { return y.receive(ctx) }))
 	}()
 	release := LimitWrites(ctx, y.rc)
 	y.write()
@@ -90,8 +90,8 @@ func LimitWrites(ctx context.Context, rc *http.ResponseController) (release func
 	}
 }
 
-// receive takes messages until the stream ends, and waits while enough of them wait.
-func (y *relay) receive(ctx context.Context) {
+// receive takes messages until the stream ends, and waits while enough of them wait. It returns why the stream has ended.
+func (y *relay) receive(ctx context.Context) error {
 	for {
 		var message mem.Buffer
 		err := y.stream.RecvMsg(&message)
@@ -100,11 +100,7 @@ func (y *relay) receive(ctx context.Context) {
 			message.Free()
 		}
 		if err != nil {
-			y.mu.Lock()
-			y.err = err
-			y.mu.Unlock()
-			wake(y.came)
-			return
+			return err
 		}
 		wake(y.came)
 		for y.full() {
@@ -118,6 +114,13 @@ func (y *relay) receive(ctx context.Context) {
 			}
 		}
 	}
+}
+
+func (y *relay) ended(err error) {
+	y.mu.Lock()
+	y.err = err
+	y.mu.Unlock()
+	wake(y.came)
 }
 
 func wake(c chan struct{}) {

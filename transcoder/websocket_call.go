@@ -68,7 +68,7 @@ func (c *socketCall) serve() websocket.StatusCode {
 
 // open calls the backend. Where the method takes one message that comes first, so that a broken one calls nothing.
 func (c *socketCall) open(running *sync.WaitGroup) error {
-	read := func() { c.cancel(c.read()) } // ends with the connection, which serve closes
+	read := func() { c.cancel(Guard(c.read)) } // ends with the connection, which serve closes
 	running.Go(c.keepAlive)
 	if c.desc.ClientStreams && !c.complete {
 		if err := c.newStream(); err != nil {

@@ -3,6 +3,7 @@ package transcoder
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
@@ -31,7 +32,7 @@ func closing(err error) (websocket.StatusCode, string) {
 		return websocket.StatusNormalClosure, ""
 	}
 	s := status.Convert(AsStatus(err))
-	code := closeBase + websocket.StatusCode(s.Code())
+	code := closeBase + websocket.StatusCode(defined(s.Code()))
 	switch {
 	case errors.Is(err, fault.ErrShuttingDown):
 		code = websocket.StatusGoingAway
@@ -45,8 +46,10 @@ func closing(err error) (websocket.StatusCode, string) {
 	return code, cut(s.Message())
 }
 
-// cut shortens a reason to what fits, between two characters.
+// cut makes a reason UTF-8, which a client would close the connection over, and shortens it to what fits, between two
+// characters. Backends may say anything.
 func cut(reason string) string {
+	reason = strings.ToValidUTF8(reason, "\uFFFD")
 	if len(reason) <= maxReason {
 		return reason
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/crossgate/crossgate/fault"
+	"github.com/crossgate/crossgate/transcoder"
 )
 
 // checked is a request body as the backend gets it, of which each message must hold to the method's rules: a message is
@@ -71,7 +72,8 @@ func (b *checked) next() {
 			return
 		}
 	}
-	if b.err = b.call.handler.options.Rules.Check(message); b.err != nil {
+	// The backend's transport reads this body, in a goroutine of its own.
+	if b.err = transcoder.Guard(func() error { return b.call.handler.options.Rules.Check(message) }); b.err != nil {
 		b.call.fail(b.err)
 		return
 	}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/crossgate/crossgate/fault"
+	"github.com/crossgate/crossgate/transcoder"
 )
 
 // serveConnectStream serves a streaming call of Connect. Its envelopes are gRPC's messages but for the one that ends the
@@ -191,13 +192,18 @@ func (b *jsonBody) Read(p []byte) (int, error) {
 func (b *jsonBody) next() error {
 	err := b.read()
 	if err == nil {
-		b.out, err = b.call.handler.appendWire(b.out[:0], b.body)
+		// The backend's transport reads this body, in a goroutine of its own.
+		err = transcoder.Guard(func() (err error) {
+			b.out, err = b.call.handler.appendWire(b.out[:0], b.body)
+			return err
+		})
+	}
+	switch {
+	case err == nil:
 		b.left = b.out
+	case !errors.Is(err, io.EOF):
+		b.call.fail(err)
 	}
-	if err == nil || errors.Is(err, io.EOF) {
-		return err
-	}
-	b.call.fail(err)
 	return err
 }
 
