@@ -63,11 +63,14 @@ func (x *exchange) tellRelease(status int) {
 	if x.closed != 0 {
 		status = transcoder.StatusOfClose(x.closed)
 	}
+	gone := x.r.Context().Err() != nil
 	outcome, after := release.Answered, time.Duration(-1)
 	switch {
-	case status == fault.StatusClientClosedRequest, x.r.Context().Err() != nil:
-		outcome = release.Abandoned
-	case status >= http.StatusInternalServerError || x.broken:
+	case status == fault.StatusClientClosedRequest, gone && x.w.status == 0:
+		if !x.target.streams { // which callers end as they please
+			outcome = release.Abandoned
+		}
+	case status >= http.StatusInternalServerError, x.broken && !gone:
 		outcome = release.Failed
 	}
 	if x.w.timed {

@@ -3,7 +3,9 @@ package integration
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -30,11 +32,18 @@ func startSides(t *testing.T, canary ...grpc.ServerOption) *sides {
 	backend := func(n *atomic.Int64) string {
 		return httpBackend(t, func(w http.ResponseWriter, r *http.Request) {
 			n.Add(1)
-			if r.Header.Get("Upgrade") == "" {
-				return
-			}
-			if conn, err := websocket.Accept(w, r, nil); err == nil {
-				conn.Close(websocket.StatusNormalClosure, "")
+			switch {
+			case r.Header.Get("X-Fail") == "broken":
+				_, _ = w.Write(make([]byte, 100_000))
+				panic(http.ErrAbortHandler)
+			case r.Header.Get("X-Fail") != "":
+				w.WriteHeader(http.StatusServiceUnavailable)
+			case r.Header.Get("X-Wait") != "":
+				<-r.Context().Done()
+			case r.Header.Get("Upgrade") != "":
+				if conn, err := websocket.Accept(w, r, nil); err == nil {
+					conn.Close(websocket.StatusNormalClosure, "")
+				}
 			}
 		})
 	}
@@ -188,6 +197,62 @@ func TestAVariantThatDoesWorseIsRolledBackForEveryProtocol(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestFailuresOfAVariantAreCountedWhateverTheProtocol(t *testing.T) {
+	fails := status.Error(codes.Unavailable, "broken")
+	s := startSides(t, grpc.ChainUnaryInterceptor(func(context.Context, any, *grpc.UnaryServerInfo, grpc.UnaryHandler) (any, error) { return nil, fails }),
+		grpc.ChainStreamInterceptor(func(any, grpc.ServerStream, *grpc.StreamServerInfo, grpc.StreamHandler) error { return fails }))
+	g := s.gateway(t, "", `cohorts: [{header: X-Beta, values: [yes]}]`, "")
+	counted := func(release, variant, outcome string) int {
+		_, text := ask(t, "GET", g.Admin+"/metrics", "")
+		_, rest, _ := strings.Cut(text, fmt.Sprintf("crossgate_release_requests_total{outcome=%q,release=%q,variant=%q} ", outcome, release, variant))
+		number, _, _ := strings.Cut(rest, "\n")
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			t.Fatalf("%q: %v", number, err)
+		}
+		return n
+	}
+	calls := map[string]attempt{"REST": tried(askREST), "gRPC": tried(askGRPC), "gRPC-Web": tryGRPCWeb, "Connect": tryConnect,
+		"stream of Connect": tryConnectStream, "call over WebSocket": tried(askSocketCall)}
+	for name, try := range calls {
+		if status, _ := try(t, g, http.Header{}); status != http.StatusOK {
+			t.Errorf("%s of stable: %d", name, status)
+		}
+		before := counted("grpc", "canary", "failed")
+		if status, _ := try(t, g, http.Header{"X-Beta": {"yes"}}); status != http.StatusServiceUnavailable {
+			t.Errorf("%s of the canary: %d", name, status)
+		}
+		within(t, name+" is counted", func() bool { return counted("grpc", "canary", "failed") == before+1 })
+	}
+	within(t, "answers are counted", func() bool { return counted("grpc", "stable", "answered") == len(calls) })
+	if n := counted("grpc", "stable", "failed") + counted("grpc", "canary", "answered"); n != 0 {
+		t.Errorf("%d requests are counted amiss", n)
+	}
+	for _, how := range []string{"with a status", "broken"} {
+		answer, err := send(soon(t), "GET", g.URL+"/http/x", "", "X-Beta", "yes", "X-Fail", how)
+		if err == nil {
+			_, _ = io.Copy(io.Discard, answer.Body)
+			answer.Body.Close()
+		}
+	}
+	within(t, "HTTP is counted", func() bool { return counted("http", "canary", "failed") == 2 })
+	ctx, cancel := context.WithCancel(soon(t))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if answer, err := send(ctx, "GET", g.URL+"/http/x", "", "X-Beta", "yes", "X-Wait", "1"); err == nil {
+			answer.Body.Close()
+		}
+	}()
+	within(t, "the backend has it", func() bool { return s.http[1].Load() == 3 })
+	cancel()
+	<-ended
+	within(t, "it is abandoned", func() bool { return counted("http", "canary", "abandoned") == 1 })
+	if n := counted("http", "canary", "failed") + counted("http", "canary", "answered"); n != 2 {
+		t.Errorf("%d requests are counted amiss", n)
 	}
 }
 
