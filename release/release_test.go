@@ -5,6 +5,8 @@ import (
 	"math"
 	"net/http"
 	"net/netip"
+	"os"
+	"strings"
 	"testing"
 	"testing/quick"
 	"time"
@@ -263,6 +265,29 @@ func TestABucketIsNoWiderThanAnEighthOfWhatItCounts(t *testing.T) {
 	}
 	if bucketOf(time.Hour) != delayBuckets-1 {
 		t.Error("an hour is not in the last bucket")
+	}
+}
+
+func TestAnExpressionThatIsNoneIsRefusedWithItsPlace(t *testing.T) {
+	_, err := Compile(configOf(t, `releases: [{name: r, variants: [{name: canary, upstream: b, cohorts: [{when: "identity.usr == 'x'"}]}]}]`).Releases, nil)
+	if err == nil || !strings.HasPrefix(err.Error(), "c.yaml:5:") || !strings.Contains(err.Error(), "release r: variant canary: cohorts: when:1:1: undeclared reference") {
+		t.Error(err)
+	}
+}
+
+func TestTheManualsConfigurationIsOne(t *testing.T) {
+	page, err := os.ReadFile("../docs/releases.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "```yaml\n")
+	text, _, found := strings.Cut(text, "```")
+	cfg, err := config.Parse("releases.md", []byte(text))
+	if err != nil || !found {
+		t.Fatal(err)
+	}
+	if _, err := Compile(cfg.Releases, nil); err != nil || len(cfg.Releases) != 1 {
+		t.Error(err)
 	}
 }
 
