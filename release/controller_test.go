@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -251,6 +252,55 @@ func TestWithoutRedisANodeGoesByWhatItKnowsAndTellsLater(t *testing.T) {
 	for _, n := range []*node{b, late} {
 		n.after(2 * time.Second)
 		n.want(0, true)
+	}
+}
+
+func TestNodesComeToAgreeWhateverHappened(t *testing.T) {
+	const text = `releases: [{name: r, variants: [{name: canary, upstream: b, ramp: {linear: {to: 100, over: 1h}}, rollback: {min_requests: 10}}]}]`
+	for seed := range uint64(25) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		server := miniredis.RunT(t)
+		var nodes []*node
+		for _, name := range []string{"a", "b", "c"} {
+			nodes = append(nodes, startNode(t, name, server, noon, text))
+		}
+		for range 60 {
+			n := nodes[random.IntN(len(nodes))]
+			switch random.IntN(8) {
+			case 0:
+				_ = n.Reset(t.Context(), "r", "canary") // may not be told to others yet
+			case 1:
+				_ = n.RollBack(t.Context(), "r", "canary") // and so this
+			case 2:
+				n.requests("canary", 10, 10, 0)
+			case 3:
+				server.SetError([]string{"", "gone"}[random.IntN(2)])
+			case 4:
+				server.FlushAll()
+			default:
+				n.after(time.Second)
+			}
+		}
+		server.SetError("")
+		for _, n := range nodes {
+			n.now = noon.Add(time.Hour / 2)
+			n.side("canary").window.clear()
+		}
+		for range 3 {
+			for _, n := range nodes {
+				n.step(t.Context())
+			}
+		}
+		first := nodes[0].canary()
+		for _, n := range nodes[1:] {
+			if c := n.canary(); c.Share != first.Share || (c.RolledBack == nil) != (first.RolledBack == nil) || c.Seen.UnixMilli() != first.Seen.UnixMilli() {
+				t.Errorf("seed %d: one node has %+v, another %+v", seed, first, c)
+			}
+		}
+		late := startNode(t, "late", server, noon.Add(time.Hour/2), text)
+		if c := late.canary(); c.Share != first.Share || (c.RolledBack == nil) != (first.RolledBack == nil) {
+			t.Errorf("seed %d: a node that starts has %+v, the others %+v", seed, c, first)
+		}
 	}
 }
 

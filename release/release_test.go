@@ -2,6 +2,7 @@ package release
 
 import (
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"net/netip"
@@ -15,6 +16,7 @@ import (
 	"github.com/crossgate/crossgate/auth"
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/routing"
+	"github.com/crossgate/crossgate/telemetry"
 )
 
 // releaseOf compiles the release r of a configuration that has the upstreams a to c.
@@ -238,6 +240,14 @@ func TestCohortsAndTestersComeBeforeShares(t *testing.T) {
 	}
 }
 
+// measured gives a release its metrics, as being in force does.
+func measured(t testing.TB, r *Release) {
+	t.Helper()
+	tel := telemetry.New(config.Log{}, io.Discard)
+	t.Cleanup(tel.Close)
+	newController(Options{Telemetry: tel}).Install(&Set{map[string]*Release{"r": r}})
+}
+
 func TestAChoiceAllocatesNothing(t *testing.T) {
 	r := releaseOf(t, `releases:
   - name: r
@@ -246,6 +256,7 @@ func TestAChoiceAllocatesNothing(t *testing.T) {
     variants:
       - {name: one, upstream: b, percent: 20, cohorts: [{header: X-Beta}, {cookie: beta}, {claim: groups, values: [x]}]}
       - {name: two, upstream: c, percent: 20}`)
+	measured(t, r)
 	q, ticket := of("ann", "Cookie", "seat=12345; other=1")
 	if n := testing.AllocsPerRun(100, func() {
 		c := r.Choose(q, ticket)
@@ -293,6 +304,7 @@ func TestTheManualsConfigurationIsOne(t *testing.T) {
 
 func BenchmarkChoose(b *testing.B) {
 	r := releaseOf(b, `releases: [{name: r, variants: [{name: canary, upstream: b, percent: 5}]}]`)
+	measured(b, r)
 	q, ticket := of("some-user-of-the-usual-length")
 	b.ReportAllocs()
 	for b.Loop() {
