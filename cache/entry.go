@@ -16,7 +16,8 @@ type entry struct {
 	length   []string // Content-Length
 	vary     []selector
 	received time.Time
-	began    uint64 // where the purges stood when it was asked for
+	began    uint64   // where the purges stood when it was asked for
+	shared   position // and those of all nodes
 	freshness
 	directives directives
 	stale      staleness
@@ -73,7 +74,7 @@ func (e *entry) show(now time.Time) *shown {
 // newEntry makes an entry of an answer that may be kept. header is the entry's from now on.
 func (p *Policy) newEntry(a *answer, body []byte) *entry {
 	e := &entry{
-		status: a.status, body: body, received: a.received, began: a.began, freshness: a.freshness, directives: a.directives,
+		status: a.status, body: body, received: a.received, began: a.began, shared: a.shared, freshness: a.freshness, directives: a.directives,
 		vary: a.vary, tags: p.tagsOf(a.header), etag: first(a.header["Etag"]), modified: first(a.header["Last-Modified"]),
 	}
 	if _, ok := a.header["Date"]; !ok {
@@ -151,7 +152,7 @@ func (p *Policy) refreshed(e *entry, a *answer) *entry {
 	}
 	d := parseDirectives(header["Cache-Control"])
 	fresh := p.newEntry(&answer{
-		status: e.status, header: header, directives: d, vary: e.vary, received: a.received, began: a.began,
+		status: e.status, header: header, directives: d, vary: e.vary, received: a.received, began: a.began, shared: a.shared,
 		freshness: p.freshness(e.status, header, &d, a.requested, a.received),
 	}, e.body)
 	if fresh.tags == nil {

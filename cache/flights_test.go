@@ -202,7 +202,7 @@ func TestWhatIsPurgedWhileItIsFetchedIsNotKept(t *testing.T) {
 	h := s.hold()
 	leader := s.start(context.Background())
 	receive(t, "the request", h.arrived)
-	s.store.Invalidate("shop.example", "/a", "")
+	s.policy.Invalidate(t.Context(), "shop.example", "/a", "")
 	h.header <- maxAge
 	close(h.body)
 	receive(t, "the answer", leader)

@@ -49,6 +49,7 @@ type Policy struct {
 	keyPrefixes []string
 	keyCookies  []string
 	keyUser     bool
+	inRedis     bool
 	harmless    []string // cookies
 }
 
@@ -62,7 +63,7 @@ func Compile(cfg *config.Cache, o Options) *Policy {
 		stale: staleness{cfg.StaleWhileRevalidate.Std(), cfg.StaleIfError.Std()}, maxBody: int(cfg.MaxEntrySize), wait: cfg.Coalesce.Std(),
 		obey: cfg.RequestDirectives == "honour", stripCookie: cfg.SetCookie == "strip", stripTags: cfg.Tags == "strip",
 		tagHeaders: canonical(cfg.TagHeaders), strangers: append(canonical(cfg.BypassHeaders), strangers...),
-		unseen: append(canonical(o.Computed), computed...), keyHeaders: canonical(cfg.Key.Headers), keyCookies: cfg.Key.Cookies, keyUser: cfg.Key.User, harmless: append(slices.Clone(cfg.Key.Cookies), o.OwnCookies...),
+		unseen: append(canonical(o.Computed), computed...), keyHeaders: canonical(cfg.Key.Headers), keyCookies: cfg.Key.Cookies, keyUser: cfg.Key.User, inRedis: cfg.Redis && o.Store != nil && o.Store.tier != nil, harmless: append(slices.Clone(cfg.Key.Cookies), o.OwnCookies...),
 	}
 	if len(p.tagHeaders) == 0 {
 		p.tagHeaders = []string{"Cache-Tag", "Surrogate-Key"}
@@ -142,7 +143,8 @@ type answer struct {
 	directives          directives
 	vary                []selector
 	requested, received time.Time
-	began               uint64
+	began               uint64   // where the purges stood then
+	shared              position // and those of all nodes
 	freshness
 }
 

@@ -199,7 +199,19 @@ func (l *lookup) pass(w http.ResponseWriter, reason *forwarded) {
 func (l *lookup) fetch(w http.ResponseWriter, e *entry, f *flight, reason *forwarded) {
 	store := l.store
 	defer func() { store.flights.land(f, nil, true) }() // which counts only where nothing has landed it
-	c := &capture{lookup: l, to: w, reason: reason, fill: true, stale: e, flight: f, answer: answer{began: store.purges.now(), requested: store.now()}}
+	if l.inRedis && reason != fwdRequest && !l.asks.noCache {
+		if had := store.tier.load(l); had != nil {
+			e = had
+			store.put(l.key, l.uri, e)
+			if l.now = store.now(); l.fresh(e) {
+				store.flights.land(f, e, false)
+				l.metrics.Count(telemetry.CacheHit)
+				l.give(w, e, nil)
+				return
+			}
+		}
+	}
+	c := &capture{lookup: l, to: w, reason: reason, fill: true, stale: e, flight: f, answer: answer{began: store.purges.now(), shared: store.shared.position(), requested: store.now()}}
 	r := l.request.WithContext(l.request.Context())
 	r.Header = l.request.Header.Clone()
 	for _, name := range conditions {
@@ -233,17 +245,25 @@ func (l *lookup) fetch(w http.ResponseWriter, e *entry, f *flight, reason *forwa
 		if d := &e.directives; d.noStore || d.private || !l.who.allow(d, e.explicit) {
 			store.drop(l.key)
 		} else {
-			store.put(l.key, l.uri, e)
+			l.keep(e)
 			store.flights.land(f, e, false)
 		}
 		l.give(w, e, reason.revalidated)
 	default:
 		if c.keep && c.whole() {
 			e := l.newEntry(&c.answer, c.body)
-			store.put(l.key, l.uri, e)
+			l.keep(e)
 			store.flights.land(f, e, false)
 		}
 		l.metrics.Count(telemetry.CacheMiss)
+	}
+}
+
+// keep keeps an entry that the origin has given or said to be good still.
+func (l *lookup) keep(e *entry) {
+	l.store.put(l.key, l.uri, e)
+	if l.inRedis {
+		l.store.tier.save(l, e)
 	}
 }
 

@@ -4,15 +4,14 @@ import (
 	"context"
 	"hash/maphash"
 	"net/http"
-	"net/url"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/maypok86/otter/v2"
 
+	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/telemetry"
 )
 
@@ -25,7 +24,10 @@ type Store struct {
 	index   index
 	purges  purgeLog
 	flights flights
+	shared  *shared // nil where nothing is shared
+	tier    *tier   // and so is this
 
+	following  sync.Once
 	life       context.Context // ends with Close
 	end        context.CancelFunc
 	mu         sync.Mutex
@@ -63,7 +65,13 @@ func NewStore(maxMemory int64, t *telemetry.Telemetry) *Store {
 }
 
 // Configure applies what a reload may change.
-func (s *Store) Configure(maxMemory int64) { s.memory.SetMaximum(uint64(maxMemory)) }
+func (s *Store) Configure(cfg *config.CacheStore) {
+	s.memory.SetMaximum(uint64(cfg.MaxMemory))
+	if s.tier != nil {
+		limits := cfg.Redis
+		s.tier.limits.Store(&limits)
+	}
+}
 
 // Close waits until nothing is fetched in the background any more.
 func (s *Store) Close() {
@@ -173,27 +181,6 @@ func (s *Store) change(key []byte, uri string, change func(*resource)) {
 }
 
 func (s *Store) drop(key []byte) { s.memory.Invalidate(maphash.Bytes(s.seed, key)) }
-
-// Invalidate forgets what there is of a URI, whatever it was chosen by: an unsafe request to it has succeeded (RFC 9111
-// section 4.4).
-func (s *Store) Invalidate(host, path, query string) {
-	what := uri(host, path, query)
-	s.purges.add(purge{uri: what})
-	for _, hash := range s.index.of(what) {
-		s.memory.Invalidate(hash)
-	}
-}
-
-// InvalidateReference does the same for what a Location or Content-Location of the answer names, where that is on the same
-// host.
-func (s *Store) InvalidateReference(host, path, reference string) {
-	to, err := url.Parse(reference)
-	if err != nil || to.Host != "" && !strings.EqualFold(to.Host, host) {
-		return
-	}
-	to = (&url.URL{Path: path}).ResolveReference(to)
-	s.Invalidate(host, to.EscapedPath(), to.RawQuery)
-}
 
 // index knows the keys of a URI.
 type index struct {

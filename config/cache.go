@@ -25,6 +25,8 @@ type Cache struct {
 	RequestDirectives string `yaml:"request_directives" default:"honour" enum:"honour,ignore"`
 	// How long a request for what another is already fetching waits for that one before it goes to the backend itself. 0: not at all.
 	Coalesce Duration `yaml:"coalesce" default:"5s"`
+	// Whether answers are kept in Redis, too, for other nodes and for what memory has no room for. Who can write there can have clients get anything.
+	Redis bool `yaml:"redis" default:"false"`
 	// Request headers with which a request passes the cache by, besides those that make frameworks take another URL or method, such as X-Original-URL and X-HTTP-Method-Override.
 	BypassHeaders []string `yaml:"bypass_headers"`
 	// Answer headers with the tags that an answer can be purged by. Left out: Cache-Tag and Surrogate-Key.
@@ -51,4 +53,18 @@ type CacheStore struct {
 
 	// The most memory, whose least useful answers go first.
 	MaxMemory Size `yaml:"max_memory" default:"64MiB" min:"64KiB"`
+	// What is kept in Redis, of routes that say so.
+	Redis CacheRedis `yaml:"redis"`
+}
+
+// CacheRedis are the bounds of what is kept in Redis.
+type CacheRedis struct {
+	Pos Position `yaml:"-"`
+
+	// How long Redis may take to answer before the backend is asked.
+	Timeout Duration `yaml:"timeout" default:"50ms" min:"1ms" max:"5s"`
+	// Larger answers are kept in memory alone.
+	MaxEntrySize Size `yaml:"max_entry_size" default:"256KiB" min:"1"`
+	// The longest that an answer is kept.
+	MaxTTL Duration `yaml:"max_ttl" default:"1h"`
 }

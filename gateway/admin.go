@@ -53,6 +53,7 @@ func (g *Gateway) listenAdmin(ctx context.Context, cfg config.Admin) (*admin, er
 	mux.HandleFunc("GET /v1/openapi", a.openAPI)
 	mux.HandleFunc("GET /v1/identity/jwks.json", a.identityKeys)
 	mux.HandleFunc("POST /v1/reload", guard.change(a.reload))
+	mux.HandleFunc("POST /v1/cache:purge", guard.change(a.purgeCache))
 	mux.HandleFunc("GET /v1/descriptorSets", a.listSets)
 	mux.HandleFunc("GET /v1/descriptorSets/{name}", a.getSet)
 	mux.HandleFunc("GET /v1/descriptorSets/{name}/versions", a.listVersions)

@@ -13,10 +13,7 @@ import (
 )
 
 // kept is the cache of a route.
-type kept struct {
-	policy *cache.Policy
-	store  *cache.Store
-}
+type kept struct{ policy *cache.Policy }
 
 // kept compiles a route's cache, nil where it has none. forwarded are the request headers that backends get without saying so
 // in Vary.
@@ -43,7 +40,8 @@ func (c *compiler) kept(cfg *config.Route, r *route, forwarded []string) *kept {
 			o.OwnCookies = append(o.OwnCookies, name)
 		}
 	}
-	return &kept{cache.Compile(cfg.Cache, o), c.cache}
+	c.caches = true
+	return &kept{cache.Compile(cfg.Cache, o)}
 }
 
 // upstreamOf names a route's upstream.
@@ -111,10 +109,11 @@ func (c *cached) invalidate(x *exchange) {
 	if status := x.w.status; status < 200 || status >= 400 || x.w.hijacked || x.protocol != rpc.None {
 		return
 	}
-	c.store.Invalidate(x.r.Host, x.request.Path, x.r.URL.RawQuery)
+	ctx := x.r.Context()
+	c.policy.Invalidate(ctx, x.r.Host, x.request.Path, x.r.URL.RawQuery)
 	for _, name := range []string{"Location", "Content-Location"} {
 		if to := first(x.w.Header()[name]); to != "" {
-			c.store.InvalidateReference(x.r.Host, x.request.Path, to)
+			c.policy.InvalidateReference(ctx, x.r.Host, x.request.Path, to)
 		}
 	}
 }

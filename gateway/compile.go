@@ -59,6 +59,8 @@ type compiler struct {
 	errs     config.Errors
 	security *securityHeaders // of routes that have none of their own
 
+	caches bool // a route keeps answers
+
 	described  []*described // the gRPC routes
 	documented []*docs      // the routes with their documentation
 
@@ -95,7 +97,7 @@ func compile(p parts) (*Snapshot, error) {
 	})
 	return &Snapshot{
 		config: p.config, set: p.set, codec: p.codec, upstreams: p.upstreams, releases: p.releases, auth: p.auth, signer: p.stores.Signer, table: table, admitter: admission.New(table),
-		bindings: c.bindings, described: c.described, names: names, bridged: c.bridged, mirrors: c.mirrors, installed: time.Now(),
+		caches: c.caches, bindings: c.bindings, described: c.described, names: names, bridged: c.bridged, mirrors: c.mirrors, installed: time.Now(),
 		security: c.security,
 		warnings: slices.Concat(c.warnings, p.set.Warnings, p.set.Pending),
 	}, nil

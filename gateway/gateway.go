@@ -106,6 +106,7 @@ func (g *Gateway) start(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	g.cache = cache.NewStore(int64(cfg.Cache.MaxMemory), g.telemetry)
+	g.cache.Share(g.redis.first(), g.redis.prefix)
 	g.registry = descriptors.NewRegistry(g.redis.first(), g.redis.prefix, cfg.Admin.DescriptorVersions)
 	memory := ratelimit.NewMemory()
 	g.limits = ratelimit.NewRedis(g.redis.first(), g.redis.prefix, 0)

@@ -131,7 +131,7 @@ func (g *Gateway) rebuildLocked(ctx context.Context, cfg *config.Config) error {
 	g.loader = loader
 	g.swap(s)
 	g.telemetry.Configure(cfg.Log)
-	g.cache.Configure(int64(cfg.Cache.MaxMemory))
+	g.cache.Configure(&cfg.Cache)
 	g.stores.Overload.Configure(cfg.Overload.MaxConcurrency, cfg.Overload.QueueDelay.Std())
 	return g.watchConfig(watchedFiles(cfg))
 }
@@ -238,6 +238,9 @@ func (g *Gateway) compileSet(set *descriptors.Set) (*Snapshot, error) {
 // swap puts a snapshot in force.
 func (g *Gateway) swap(s *Snapshot) {
 	g.releases.Install(s.releases)
+	if s.caches {
+		g.cache.Follow()
+	}
 	old := g.snapshot.Swap(s)
 	g.problem.Store(nil)
 	perSource := map[string]int{}

@@ -34,6 +34,7 @@ type Snapshot struct {
 	warnings  []string
 	installed time.Time
 	names     map[string]bool // of routes
+	caches    bool            // one of them keeps answers
 	bridged   []*wsbridge.Route
 	mirrors   []*mirror.Mirror
 

@@ -1,12 +1,19 @@
 package integration
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/redis/go-redis/v9"
+
+	"github.com/crossgate/crossgate/integration/rig"
 	"github.com/crossgate/crossgate/integration/testproto/testserver"
 )
 
@@ -110,5 +117,162 @@ func TestTheCacheOfAGRPCRoute(t *testing.T) {
 		if got := answer.Header.Get("Cache-Status"); answer.StatusCode != step.status || backend.Calls()-before != step.calls || !strings.HasPrefix(got, step.cache) || step.cache == "" && got != "" {
 			t.Errorf("%s: %d, the backend was called %d times, Cache-Status %q, %s", step.name, answer.StatusCode, backend.Calls()-before, got, body)
 		}
+	}
+}
+
+// cacheNodes starts two nodes that share a Redis, with a backend that counts.
+func cacheNodes(t *testing.T, redis *rig.Redis) (a, b *rig.Gateway, asked *atomic.Int64) {
+	asked = new(atomic.Int64)
+	address := httpBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		n := asked.Add(1)
+		h := w.Header()
+		h.Set("Cache-Control", "max-age=1000")
+		h.Set("Vary", "X-Kind")
+		h.Set("Cache-Tag", "all,"+strings.TrimPrefix(r.URL.Path, "/"))
+		h.Set("Content-Type", "text/plain")
+		fmt.Fprintf(w, "%s %s %d", r.URL.Path, r.Header.Get("X-Kind"), n)
+	})
+	start := func() *rig.Gateway {
+		return rig.StartGateway(t, fmt.Sprintf(`
+listeners: [{address: "127.0.0.1:0"}]
+admin: {address: "127.0.0.1:0", token: admin-token}
+redis: {url: %q}
+cache: {redis: {timeout: 5s}}
+upstreams: [{name: app, protocol: http, endpoints: [%q]}]
+routes:
+  - {name: shared, match: {path_prefix: /}, http: {upstream: app}, cache: {redis: true, tags: strip}}
+`, redis.URL(), address))
+	}
+	return start(), start(), asked
+}
+
+// askAs asks a node for what both have by one name.
+func askAs(t *testing.T, g *rig.Gateway, path, kind string) (*http.Response, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(soon(t), http.MethodGet, g.URL+path, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Host = "shop.example"
+	r.Header.Set("X-Kind", kind)
+	answer, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer, string(body)
+}
+
+func purge(t *testing.T, g *rig.Gateway, body string, header ...string) (*http.Response, string) {
+	t.Helper()
+	return ask(t, "POST", g.Admin+"/v1/cache:purge", body, append([]string{"Authorization", "Bearer admin-token"}, header...)...)
+}
+
+func TestNodesShareAnswersAndPurges(t *testing.T) {
+	server := rig.StartRedis(t)
+	a, b, asked := cacheNodes(t, server)
+	client := redis.NewClient(&redis.Options{Addr: server.Address})
+	defer client.Close()
+	answers := func(want int64) {
+		t.Helper()
+		rig.Eventually(t, 60*time.Second, func() error {
+			keys, err := client.Keys(context.Background(), "cg:cache:*").Result()
+			if n := int64(len(keys)); err == nil && n < want {
+				err = fmt.Errorf("%d keys in Redis", n)
+			}
+			return err
+		})
+	}
+	get := func(g *rig.Gateway, path, kind string) string {
+		t.Helper()
+		answer, body := askAs(t, g, path, kind)
+		if tag := answer.Header.Get("Cache-Tag"); tag != "" {
+			t.Errorf("the client got the tags %s", tag)
+		}
+		return body
+	}
+	first, second := get(a, "/1", "x"), get(a, "/1", "y")
+	answers(3) // a marker, and two of a kind each
+	if x, y := get(b, "/1", "x"), get(b, "/1", "y"); x != first || y != second || asked.Load() != 2 {
+		t.Fatalf("the other node gives %s and %s, the backend was asked %d times", x, y, asked.Load())
+	}
+	get(a, "/2", "x")
+	answers(5)
+	get(b, "/2", "x")
+	if n := asked.Load(); n != 3 {
+		t.Fatalf("the backend was asked %d times", n)
+	}
+
+	for _, step := range []struct{ body, gone, stays string }{
+		{`{"tags":["1"]}`, "/1", "/2"},
+		{`{"urls":["https://shop.example/1"]}`, "/1", ""},
+		{`{"urls":["/2"]}`, "/2", ""},
+		{`{"urlPrefixes":["/"]}`, "/1", ""},
+		{`{"everything":true}`, "/2", ""},
+	} {
+		had, other := get(a, step.gone, "x"), ""
+		if step.stays != "" {
+			other = get(b, step.stays, "x")
+		}
+		if answer, body := purge(t, a, step.body); answer.StatusCode != 200 || !strings.Contains(body, `"purged"`) {
+			t.Fatalf("%s: %s %s", step.body, answer.Status, body)
+		}
+		if got := get(a, step.gone, "x"); got == had {
+			t.Errorf("%s: the node that was asked still gives %s", step.body, got)
+		}
+		rig.Eventually(t, 60*time.Second, func() error {
+			if get(b, step.gone, "x") == had {
+				return errors.New("the other node gives what was purged")
+			}
+			return nil
+		})
+		if step.stays != "" && get(b, step.stays, "x") != other {
+			t.Errorf("%s: %s went, too", step.body, step.stays)
+		}
+	}
+	for body, status := range map[string]int{`{}`: 400, `{"urls":["x"]}`: 400, `{"tags":[""]}`: 400, `no`: 400} {
+		if answer, text := purge(t, a, body); answer.StatusCode != status {
+			t.Errorf("%s: %s %s", body, answer.Status, text)
+		}
+	}
+	if answer, _ := ask(t, "POST", a.Admin+"/v1/cache:purge", `{"everything":true}`); answer.StatusCode != 401 {
+		t.Errorf("without the token: %s", answer.Status)
+	}
+}
+
+func TestWhatIsWrongInRedisIsAMiss(t *testing.T) {
+	server := rig.StartRedis(t)
+	a, b, asked := cacheNodes(t, server)
+	client := redis.NewClient(&redis.Options{Addr: server.Address, MaxRetries: -1})
+	defer client.Close()
+	askAs(t, a, "/1", "")
+	var keys []string
+	rig.Eventually(t, 60*time.Second, func() (err error) {
+		if keys, err = client.Keys(context.Background(), "cg:cache:*").Result(); err == nil && len(keys) < 2 {
+			err = errors.New("nothing is saved")
+		}
+		return err
+	})
+	for _, key := range keys {
+		if err := client.Set(context.Background(), key, "cg-answer-1\n\xff\xff\xff\xff\xff\xff", time.Minute).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if answer, _ := askAs(t, b, "/1", ""); answer.StatusCode != 200 || asked.Load() != 2 {
+		t.Errorf("a broken value: %s, the backend was asked %d times", answer.Status, asked.Load())
+	}
+	server.Kill()
+	if answer, _ := askAs(t, b, "/2", ""); answer.StatusCode != 200 || asked.Load() != 3 {
+		t.Errorf("without Redis: %s, the backend was asked %d times", answer.Status, asked.Load())
+	}
+	if answer, body := purge(t, a, `{"everything":true}`); answer.StatusCode != 503 || !strings.Contains(body, "STORE_UNAVAILABLE") {
+		t.Errorf("a purge without Redis: %s %s", answer.Status, body)
+	}
+	if askAs(t, a, "/1", ""); asked.Load() != 4 {
+		t.Errorf("purged here all the same, the backend was asked %d times", asked.Load())
 	}
 }

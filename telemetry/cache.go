@@ -23,13 +23,37 @@ func (r CacheResult) String() string {
 // CacheMetrics are the series of one route's cache.
 type CacheMetrics struct {
 	results [cacheResults]prometheus.Counter
+	redis   [cacheRedisResults]prometheus.Counter
 }
+
+// CacheRedisResult is what came of an answer in Redis.
+type CacheRedisResult uint8
+
+// The results.
+const (
+	CacheRedisHit CacheRedisResult = iota
+	CacheRedisMiss
+	CacheRedisFailed  // Redis did not answer, or not in time
+	CacheRedisRefused // what is there is no answer that may be given
+	CacheRedisDropped // too many waited to be saved
+	cacheRedisResults
+)
+
+func (r CacheRedisResult) String() string {
+	return [...]string{"hit", "miss", "failed", "refused", "dropped"}[r]
+}
+
+// CountRedis counts what came of one answer in Redis.
+func (m *CacheMetrics) CountRedis(r CacheRedisResult) { m.redis[r].Inc() }
 
 // Cache returns the series of the route's cache.
 func (r *RouteMetrics) Cache() *CacheMetrics {
 	m := &CacheMetrics{}
 	for i := range m.results {
 		m.results[i] = r.create(r.t.cached, CacheResult(i).String())
+	}
+	for i := range m.redis {
+		m.redis[i] = r.create(r.t.cachedRedis, CacheRedisResult(i).String())
 	}
 	return m
 }

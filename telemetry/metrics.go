@@ -34,7 +34,7 @@ type metrics struct {
 
 	releaseRequests, releaseRollbacks           *prometheus.CounterVec
 	releaseShare, releaseP99, releaseRolledBack *prometheus.GaugeVec
-	cached                                      *prometheus.CounterVec
+	cached, cachedRedis                         *prometheus.CounterVec
 	// CacheEvictions and CachePurges count what the cache has let go of.
 	CacheEvictions, CachePurges prometheus.Counter
 
@@ -77,7 +77,8 @@ func newMetrics() metrics {
 			Help: "Connections of nodes that are gone, which this node has taken out of channels."}),
 		PresenceFails: prometheus.NewCounter(prometheus.CounterOpts{Name: "crossgate_presence_failures_total",
 			Help: "Changes of presence that Redis did not take, and that are told again."}),
-		cached: counter("cache_requests_total", "Requests to routes with a cache, by what came of it.", "route", "result"),
+		cached:      counter("cache_requests_total", "Requests to routes with a cache, by what came of it.", "route", "result"),
+		cachedRedis: counter("cache_redis_total", "Answers looked for or to be kept in Redis, by what came of it.", "route", "result"),
 		CacheEvictions: prometheus.NewCounter(prometheus.CounterOpts{Name: "crossgate_cache_evictions_total",
 			Help: "Answers that went from the cache for want of memory."}),
 		CachePurges: prometheus.NewCounter(prometheus.CounterOpts{Name: "crossgate_cache_purged_total",
@@ -104,7 +105,7 @@ func newMetrics() metrics {
 
 func (m *metrics) all() []prometheus.Collector {
 	return []prometheus.Collector{
-		m.decisions, m.cached, m.CacheEvictions, m.CachePurges,
+		m.decisions, m.cached, m.cachedRedis, m.CacheEvictions, m.CachePurges,
 		m.requests, m.duration, m.bytesIn, m.bytesOut, m.refusals, m.wsOpen, m.wsFrames,
 		m.wsCloses, m.wsLimits, m.limits, m.mirrored, m.BusUp, m.BusBreaks, m.BusDrops, m.Present, m.PresenceSwept, m.PresenceFails, m.sources, m.reloads, m.reloadAt,
 		m.services, m.buildInfo,

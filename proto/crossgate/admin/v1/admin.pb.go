@@ -1229,6 +1229,125 @@ func (x *GetOpenAPIRequest) GetHost() string {
 	return ""
 }
 
+// Which answers to forget: those that one of these names.
+type PurgeCacheRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Tags that answers had in the headers for it, such as Cache-Tag.
+	Tags []string `protobuf:"bytes,1,rep,name=tags,proto3" json:"tags,omitempty"`
+	// URLs with their query, as https://host/path?query; the scheme makes no difference. One that begins with its path is
+	// for every host.
+	Urls []string `protobuf:"bytes,2,rep,name=urls,proto3" json:"urls,omitempty"`
+	// What URLs begin with, the same way.
+	UrlPrefixes []string `protobuf:"bytes,3,rep,name=url_prefixes,json=urlPrefixes,proto3" json:"url_prefixes,omitempty"`
+	// All there is.
+	Everything    bool `protobuf:"varint,4,opt,name=everything,proto3" json:"everything,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeCacheRequest) Reset() {
+	*x = PurgeCacheRequest{}
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeCacheRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeCacheRequest) ProtoMessage() {}
+
+func (x *PurgeCacheRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeCacheRequest.ProtoReflect.Descriptor instead.
+func (*PurgeCacheRequest) Descriptor() ([]byte, []int) {
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PurgeCacheRequest) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *PurgeCacheRequest) GetUrls() []string {
+	if x != nil {
+		return x.Urls
+	}
+	return nil
+}
+
+func (x *PurgeCacheRequest) GetUrlPrefixes() []string {
+	if x != nil {
+		return x.UrlPrefixes
+	}
+	return nil
+}
+
+func (x *PurgeCacheRequest) GetEverything() bool {
+	if x != nil {
+		return x.Everything
+	}
+	return false
+}
+
+type PurgeCacheResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many URLs were forgotten on the node that was asked.
+	Purged        int64 `protobuf:"varint,1,opt,name=purged,proto3" json:"purged,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeCacheResponse) Reset() {
+	*x = PurgeCacheResponse{}
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeCacheResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeCacheResponse) ProtoMessage() {}
+
+func (x *PurgeCacheResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeCacheResponse.ProtoReflect.Descriptor instead.
+func (*PurgeCacheResponse) Descriptor() ([]byte, []int) {
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *PurgeCacheResponse) GetPurged() int64 {
+	if x != nil {
+		return x.Purged
+	}
+	return 0
+}
+
 type GetStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1237,7 +1356,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1249,7 +1368,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1262,7 +1381,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 type ReloadRequest struct {
@@ -1273,7 +1392,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1285,7 +1404,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1298,7 +1417,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 // What a node is doing.
@@ -1328,7 +1447,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[23]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1340,7 +1459,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[23]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1353,7 +1472,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Status) GetVersion() string {
@@ -1495,7 +1614,16 @@ const file_crossgate_admin_v1_admin_proto_rawDesc = "" +
 	"\x13ResetVariantRequest\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name\"'\n" +
 	"\x11GetOpenAPIRequest\x12\x12\n" +
-	"\x04host\x18\x01 \x01(\tR\x04host\"\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\"~\n" +
+	"\x11PurgeCacheRequest\x12\x12\n" +
+	"\x04tags\x18\x01 \x03(\tR\x04tags\x12\x12\n" +
+	"\x04urls\x18\x02 \x03(\tR\x04urls\x12!\n" +
+	"\furl_prefixes\x18\x03 \x03(\tR\vurlPrefixes\x12\x1e\n" +
+	"\n" +
+	"everything\x18\x04 \x01(\bR\n" +
+	"everything\",\n" +
+	"\x12PurgeCacheResponse\x12\x16\n" +
+	"\x06purged\x18\x01 \x01(\x03R\x06purged\"\x12\n" +
 	"\x10GetStatusRequest\"\x0f\n" +
 	"\rReloadRequest\"\xe2\x02\n" +
 	"\x06Status\x12\x18\n" +
@@ -1509,7 +1637,7 @@ const file_crossgate_admin_v1_admin_proto_rawDesc = "" +
 	"\rbus_connected\x18\x06 \x01(\bR\fbusConnected\x12,\n" +
 	"\x12requests_in_flight\x18\a \x01(\x03R\x10requestsInFlight\x12-\n" +
 	"\x12websocket_sessions\x18\b \x01(\x03R\x11websocketSessions\x12\x1a\n" +
-	"\bproblems\x18\t \x03(\tR\bproblems2\xc4\r\n" +
+	"\bproblems\x18\t \x03(\tR\bproblems2\xbd\x0e\n" +
 	"\x05Admin\x12\x94\x01\n" +
 	"\x13CreateDescriptorSet\x12..crossgate.admin.v1.CreateDescriptorSetRequest\x1a!.crossgate.admin.v1.DescriptorSet\"*\x82\xd3\xe4\x93\x02$:\x0edescriptor_set\"\x12/v1/descriptorSets\x12\x8f\x01\n" +
 	"\x12ListDescriptorSets\x12-.crossgate.admin.v1.ListDescriptorSetsRequest\x1a..crossgate.admin.v1.ListDescriptorSetsResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/descriptorSets\x12\x87\x01\n" +
@@ -1526,7 +1654,9 @@ const file_crossgate_admin_v1_admin_proto_rawDesc = "" +
 	"\x0fRollbackVariant\x12*.crossgate.admin.v1.RollbackVariantRequest\x1a\x1b.crossgate.admin.v1.Variant\"4\x82\xd3\xe4\x93\x02.:\x01*\")/v1/{name=releases/*/variants/*}:rollback\x12\x87\x01\n" +
 	"\fResetVariant\x12'.crossgate.admin.v1.ResetVariantRequest\x1a\x1b.crossgate.admin.v1.Variant\"1\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=releases/*/variants/*}:reset\x12a\n" +
 	"\tGetStatus\x12$.crossgate.admin.v1.GetStatusRequest\x1a\x1a.crossgate.admin.v1.Status\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
-	"/v1/status\x12^\n" +
+	"/v1/status\x12w\n" +
+	"\n" +
+	"PurgeCache\x12%.crossgate.admin.v1.PurgeCacheRequest\x1a&.crossgate.admin.v1.PurgeCacheResponse\"\x1a\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/cache:purge\x12^\n" +
 	"\x06Reload\x12!.crossgate.admin.v1.ReloadRequest\x1a\x1a.crossgate.admin.v1.Status\"\x15\x82\xd3\xe4\x93\x02\x0f:\x01*\"\n" +
 	"/v1/reloadBAZ?github.com/crossgate/crossgate/proto/crossgate/admin/v1;adminv1b\x06proto3"
 
@@ -1542,7 +1672,7 @@ func file_crossgate_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_crossgate_admin_v1_admin_proto_rawDescData
 }
 
-var file_crossgate_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_crossgate_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_crossgate_admin_v1_admin_proto_goTypes = []any{
 	(*DescriptorSet)(nil),                     // 0: crossgate.admin.v1.DescriptorSet
 	(*Break)(nil),                             // 1: crossgate.admin.v1.Break
@@ -1565,16 +1695,18 @@ var file_crossgate_admin_v1_admin_proto_goTypes = []any{
 	(*RollbackVariantRequest)(nil),            // 18: crossgate.admin.v1.RollbackVariantRequest
 	(*ResetVariantRequest)(nil),               // 19: crossgate.admin.v1.ResetVariantRequest
 	(*GetOpenAPIRequest)(nil),                 // 20: crossgate.admin.v1.GetOpenAPIRequest
-	(*GetStatusRequest)(nil),                  // 21: crossgate.admin.v1.GetStatusRequest
-	(*ReloadRequest)(nil),                     // 22: crossgate.admin.v1.ReloadRequest
-	(*Status)(nil),                            // 23: crossgate.admin.v1.Status
-	(*timestamppb.Timestamp)(nil),             // 24: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),               // 25: google.protobuf.Duration
-	(*emptypb.Empty)(nil),                     // 26: google.protobuf.Empty
-	(*httpbody.HttpBody)(nil),                 // 27: google.api.HttpBody
+	(*PurgeCacheRequest)(nil),                 // 21: crossgate.admin.v1.PurgeCacheRequest
+	(*PurgeCacheResponse)(nil),                // 22: crossgate.admin.v1.PurgeCacheResponse
+	(*GetStatusRequest)(nil),                  // 23: crossgate.admin.v1.GetStatusRequest
+	(*ReloadRequest)(nil),                     // 24: crossgate.admin.v1.ReloadRequest
+	(*Status)(nil),                            // 25: crossgate.admin.v1.Status
+	(*timestamppb.Timestamp)(nil),             // 26: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),               // 27: google.protobuf.Duration
+	(*emptypb.Empty)(nil),                     // 28: google.protobuf.Empty
+	(*httpbody.HttpBody)(nil),                 // 29: google.api.HttpBody
 }
 var file_crossgate_admin_v1_admin_proto_depIdxs = []int32{
-	24, // 0: crossgate.admin.v1.DescriptorSet.create_time:type_name -> google.protobuf.Timestamp
+	26, // 0: crossgate.admin.v1.DescriptorSet.create_time:type_name -> google.protobuf.Timestamp
 	1,  // 1: crossgate.admin.v1.DescriptorSet.breaks:type_name -> crossgate.admin.v1.Break
 	0,  // 2: crossgate.admin.v1.CreateDescriptorSetRequest.descriptor_set:type_name -> crossgate.admin.v1.DescriptorSet
 	0,  // 3: crossgate.admin.v1.ListDescriptorSetVersionsResponse.versions:type_name -> crossgate.admin.v1.DescriptorSet
@@ -1582,12 +1714,12 @@ var file_crossgate_admin_v1_admin_proto_depIdxs = []int32{
 	12, // 5: crossgate.admin.v1.ListRoutesResponse.routes:type_name -> crossgate.admin.v1.Route
 	15, // 6: crossgate.admin.v1.ListReleasesResponse.releases:type_name -> crossgate.admin.v1.Release
 	16, // 7: crossgate.admin.v1.Release.variants:type_name -> crossgate.admin.v1.Variant
-	25, // 8: crossgate.admin.v1.Variant.p99:type_name -> google.protobuf.Duration
-	24, // 9: crossgate.admin.v1.Variant.first_seen_time:type_name -> google.protobuf.Timestamp
+	27, // 8: crossgate.admin.v1.Variant.p99:type_name -> google.protobuf.Duration
+	26, // 9: crossgate.admin.v1.Variant.first_seen_time:type_name -> google.protobuf.Timestamp
 	17, // 10: crossgate.admin.v1.Variant.rollback:type_name -> crossgate.admin.v1.VariantRollback
-	24, // 11: crossgate.admin.v1.VariantRollback.time:type_name -> google.protobuf.Timestamp
-	24, // 12: crossgate.admin.v1.Status.start_time:type_name -> google.protobuf.Timestamp
-	24, // 13: crossgate.admin.v1.Status.config_time:type_name -> google.protobuf.Timestamp
+	26, // 11: crossgate.admin.v1.VariantRollback.time:type_name -> google.protobuf.Timestamp
+	26, // 12: crossgate.admin.v1.Status.start_time:type_name -> google.protobuf.Timestamp
+	26, // 13: crossgate.admin.v1.Status.config_time:type_name -> google.protobuf.Timestamp
 	2,  // 14: crossgate.admin.v1.Admin.CreateDescriptorSet:input_type -> crossgate.admin.v1.CreateDescriptorSetRequest
 	6,  // 15: crossgate.admin.v1.Admin.ListDescriptorSets:input_type -> crossgate.admin.v1.ListDescriptorSetsRequest
 	8,  // 16: crossgate.admin.v1.Admin.GetDescriptorSet:input_type -> crossgate.admin.v1.GetDescriptorSetRequest
@@ -1599,23 +1731,25 @@ var file_crossgate_admin_v1_admin_proto_depIdxs = []int32{
 	13, // 22: crossgate.admin.v1.Admin.ListReleases:input_type -> crossgate.admin.v1.ListReleasesRequest
 	18, // 23: crossgate.admin.v1.Admin.RollbackVariant:input_type -> crossgate.admin.v1.RollbackVariantRequest
 	19, // 24: crossgate.admin.v1.Admin.ResetVariant:input_type -> crossgate.admin.v1.ResetVariantRequest
-	21, // 25: crossgate.admin.v1.Admin.GetStatus:input_type -> crossgate.admin.v1.GetStatusRequest
-	22, // 26: crossgate.admin.v1.Admin.Reload:input_type -> crossgate.admin.v1.ReloadRequest
-	0,  // 27: crossgate.admin.v1.Admin.CreateDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
-	7,  // 28: crossgate.admin.v1.Admin.ListDescriptorSets:output_type -> crossgate.admin.v1.ListDescriptorSetsResponse
-	0,  // 29: crossgate.admin.v1.Admin.GetDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
-	4,  // 30: crossgate.admin.v1.Admin.ListDescriptorSetVersions:output_type -> crossgate.admin.v1.ListDescriptorSetVersionsResponse
-	0,  // 31: crossgate.admin.v1.Admin.RollbackDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
-	26, // 32: crossgate.admin.v1.Admin.DeleteDescriptorSet:output_type -> google.protobuf.Empty
-	11, // 33: crossgate.admin.v1.Admin.ListRoutes:output_type -> crossgate.admin.v1.ListRoutesResponse
-	27, // 34: crossgate.admin.v1.Admin.GetOpenAPI:output_type -> google.api.HttpBody
-	14, // 35: crossgate.admin.v1.Admin.ListReleases:output_type -> crossgate.admin.v1.ListReleasesResponse
-	16, // 36: crossgate.admin.v1.Admin.RollbackVariant:output_type -> crossgate.admin.v1.Variant
-	16, // 37: crossgate.admin.v1.Admin.ResetVariant:output_type -> crossgate.admin.v1.Variant
-	23, // 38: crossgate.admin.v1.Admin.GetStatus:output_type -> crossgate.admin.v1.Status
-	23, // 39: crossgate.admin.v1.Admin.Reload:output_type -> crossgate.admin.v1.Status
-	27, // [27:40] is the sub-list for method output_type
-	14, // [14:27] is the sub-list for method input_type
+	23, // 25: crossgate.admin.v1.Admin.GetStatus:input_type -> crossgate.admin.v1.GetStatusRequest
+	21, // 26: crossgate.admin.v1.Admin.PurgeCache:input_type -> crossgate.admin.v1.PurgeCacheRequest
+	24, // 27: crossgate.admin.v1.Admin.Reload:input_type -> crossgate.admin.v1.ReloadRequest
+	0,  // 28: crossgate.admin.v1.Admin.CreateDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
+	7,  // 29: crossgate.admin.v1.Admin.ListDescriptorSets:output_type -> crossgate.admin.v1.ListDescriptorSetsResponse
+	0,  // 30: crossgate.admin.v1.Admin.GetDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
+	4,  // 31: crossgate.admin.v1.Admin.ListDescriptorSetVersions:output_type -> crossgate.admin.v1.ListDescriptorSetVersionsResponse
+	0,  // 32: crossgate.admin.v1.Admin.RollbackDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
+	28, // 33: crossgate.admin.v1.Admin.DeleteDescriptorSet:output_type -> google.protobuf.Empty
+	11, // 34: crossgate.admin.v1.Admin.ListRoutes:output_type -> crossgate.admin.v1.ListRoutesResponse
+	29, // 35: crossgate.admin.v1.Admin.GetOpenAPI:output_type -> google.api.HttpBody
+	14, // 36: crossgate.admin.v1.Admin.ListReleases:output_type -> crossgate.admin.v1.ListReleasesResponse
+	16, // 37: crossgate.admin.v1.Admin.RollbackVariant:output_type -> crossgate.admin.v1.Variant
+	16, // 38: crossgate.admin.v1.Admin.ResetVariant:output_type -> crossgate.admin.v1.Variant
+	25, // 39: crossgate.admin.v1.Admin.GetStatus:output_type -> crossgate.admin.v1.Status
+	22, // 40: crossgate.admin.v1.Admin.PurgeCache:output_type -> crossgate.admin.v1.PurgeCacheResponse
+	25, // 41: crossgate.admin.v1.Admin.Reload:output_type -> crossgate.admin.v1.Status
+	28, // [28:42] is the sub-list for method output_type
+	14, // [14:28] is the sub-list for method input_type
 	14, // [14:14] is the sub-list for extension type_name
 	14, // [14:14] is the sub-list for extension extendee
 	0,  // [0:14] is the sub-list for field type_name
@@ -1632,7 +1766,7 @@ func file_crossgate_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_crossgate_admin_v1_admin_proto_rawDesc), len(file_crossgate_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -35,6 +35,7 @@ const (
 	Admin_RollbackVariant_FullMethodName           = "/crossgate.admin.v1.Admin/RollbackVariant"
 	Admin_ResetVariant_FullMethodName              = "/crossgate.admin.v1.Admin/ResetVariant"
 	Admin_GetStatus_FullMethodName                 = "/crossgate.admin.v1.Admin/GetStatus"
+	Admin_PurgeCache_FullMethodName                = "/crossgate.admin.v1.Admin/PurgeCache"
 	Admin_Reload_FullMethodName                    = "/crossgate.admin.v1.Admin/Reload"
 )
 
@@ -71,6 +72,8 @@ type AdminClient interface {
 	ResetVariant(ctx context.Context, in *ResetVariantRequest, opts ...grpc.CallOption) (*Variant, error)
 	// Returns what this node is doing.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*Status, error)
+	// Forgets answers that the cache keeps, on every node that shares the Redis.
+	PurgeCache(ctx context.Context, in *PurgeCacheRequest, opts ...grpc.CallOption) (*PurgeCacheResponse, error)
 	// Reads the configuration again and installs it, as SIGHUP does. When it does not compile, the one in force stays, and
 	// the error names each place.
 	Reload(ctx context.Context, in *ReloadRequest, opts ...grpc.CallOption) (*Status, error)
@@ -204,6 +207,16 @@ func (c *adminClient) GetStatus(ctx context.Context, in *GetStatusRequest, opts 
 	return out, nil
 }
 
+func (c *adminClient) PurgeCache(ctx context.Context, in *PurgeCacheRequest, opts ...grpc.CallOption) (*PurgeCacheResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PurgeCacheResponse)
+	err := c.cc.Invoke(ctx, Admin_PurgeCache_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminClient) Reload(ctx context.Context, in *ReloadRequest, opts ...grpc.CallOption) (*Status, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Status)
@@ -247,6 +260,8 @@ type AdminServer interface {
 	ResetVariant(context.Context, *ResetVariantRequest) (*Variant, error)
 	// Returns what this node is doing.
 	GetStatus(context.Context, *GetStatusRequest) (*Status, error)
+	// Forgets answers that the cache keeps, on every node that shares the Redis.
+	PurgeCache(context.Context, *PurgeCacheRequest) (*PurgeCacheResponse, error)
 	// Reads the configuration again and installs it, as SIGHUP does. When it does not compile, the one in force stays, and
 	// the error names each place.
 	Reload(context.Context, *ReloadRequest) (*Status, error)
@@ -295,6 +310,9 @@ func (UnimplementedAdminServer) ResetVariant(context.Context, *ResetVariantReque
 }
 func (UnimplementedAdminServer) GetStatus(context.Context, *GetStatusRequest) (*Status, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetStatus not implemented")
+}
+func (UnimplementedAdminServer) PurgeCache(context.Context, *PurgeCacheRequest) (*PurgeCacheResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PurgeCache not implemented")
 }
 func (UnimplementedAdminServer) Reload(context.Context, *ReloadRequest) (*Status, error) {
 	return nil, status.Error(codes.Unimplemented, "method Reload not implemented")
@@ -536,6 +554,24 @@ func _Admin_GetStatus_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_PurgeCache_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PurgeCacheRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).PurgeCache(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_PurgeCache_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).PurgeCache(ctx, req.(*PurgeCacheRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Admin_Reload_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReloadRequest)
 	if err := dec(in); err != nil {
@@ -608,6 +644,10 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetStatus",
 			Handler:    _Admin_GetStatus_Handler,
+		},
+		{
+			MethodName: "PurgeCache",
+			Handler:    _Admin_PurgeCache_Handler,
 		},
 		{
 			MethodName: "Reload",
