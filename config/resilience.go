@@ -22,7 +22,7 @@ type Retry struct {
 }
 
 // Hedge sends an idempotent request that takes long to a second endpoint too, and takes the answer that comes first: unary
-// calls from REST/JSON, and HTTP requests without a body.
+// calls of gRPC by whatever protocol, of which native ones must fit into retry's buffer, and HTTP requests without a body.
 type Hedge struct {
 	Pos Position `yaml:"-"`
 

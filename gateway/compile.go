@@ -356,11 +356,12 @@ func (g *grpcRoute) service(s *descriptors.Service) {
 
 // backend returns what a method's calls go to in a pool.
 func (g *grpcRoute) backend(m *descriptors.Method, p *upstream.Pool) upstream.Backend {
-	b := p.For(g.cfg, idempotent(m))
 	if streams(m) {
-		return b
+		once := *g.cfg
+		once.Hedge = nil // a stream goes to one endpoint
+		return p.For(&once, idempotent(m))
 	}
-	return g.mirror.Over(b)
+	return g.mirror.Over(p.For(g.cfg, idempotent(m)))
 }
 
 // streams reports whether a method is more than one message each way.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/bits"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 )
 
@@ -77,10 +78,26 @@ type turn struct {
 	fresh bool // the view is not the first one any more
 
 	limited bool // what the try may take is less than what the caller would wait
+
+	at    *atomic.Pointer[endpoint] // says where the request is, where another try of it is to be elsewhere
+	avoid *endpoint                 // where another try of it is
 }
 
 // spent reports whether the request has been to all endpoints.
 func (t *turn) spent() bool { return t.n >= len(t.view.endpoints) }
+
+// apart begins two tries of a request: the one under way, and what makes another one elsewhere.
+func (t *turn) apart() (one turn, other func() turn) {
+	one = *t
+	one.at = new(atomic.Pointer[endpoint])
+	t.skip()
+	return one, func() turn {
+		another := *t
+		another.avoid = one.at.Load()
+		t.skip()
+		return another
+	}
+}
 
 // skip leaves the next endpoint to another try of the same request.
 func (t *turn) skip() {
@@ -116,6 +133,20 @@ func (t *turn) choose(ctx context.Context) {
 // next returns the endpoint to try next, nil when there is none left, and whether it is to be tried even if it is not
 // connected.
 func (t *turn) next(ctx context.Context) (e *endpoint, anyway bool) {
+	for {
+		e, anyway = t.following(ctx)
+		if e != nil && e == t.avoid && len(t.view.endpoints) > 1 {
+			continue
+		}
+		if t.at != nil {
+			t.at.Store(e)
+		}
+		return e, anyway
+	}
+}
+
+// following is next, whatever is to be avoided.
+func (t *turn) following(ctx context.Context) (e *endpoint, anyway bool) {
 	size := len(t.view.endpoints)
 	if t.n == 2*size {
 		// Those that it knows may all have gone meanwhile.

@@ -33,6 +33,9 @@ func (p *Pool) For(r *config.Route, idempotent bool) Backend {
 	}
 	if r.Hedge != nil {
 		c.hedge = r.Hedge.After.Std()
+		if r.Retry == nil {
+			c.buffer = hedgeBuffer
+		}
 	}
 	return c
 }
@@ -51,6 +54,9 @@ type caller struct {
 	hedge      time.Duration // 0 for never
 	idle       time.Duration // 0 for any
 }
+
+// hedgeBuffer is how much of a call is kept for a second endpoint where retry does not say: as much as it would by default.
+const hedgeBuffer = 64 << 10
 
 // attempts is the tries of one request.
 type attempts struct {

@@ -239,13 +239,33 @@ func TestASlowRequestIsHedgedAndTheFirstAnswerCounts(t *testing.T) {
 	}
 	p := openSet(t, nil, withBudget(upstreamOf(slow.address, fast.address))).Pool("shop")
 	route := &config.Route{Hedge: &config.Hedge{After: ms(20)}}
-	for range 10 {
-		if err := ask(testContext(t), p.For(route, true), false, "x"); err != nil {
-			t.Fatal(err)
-		}
+	for _, native := range []bool{false, true} {
+		slow.calls.Store(0)
+		until(t, "the slow one to be asked", func() bool {
+			if err := ask(testContext(t), p.For(route, true), native, "x"); err != nil {
+				t.Fatal(err, native)
+			}
+			return slow.calls.Load() > 0
+		})
 	}
-	if slow.calls.Load() == 0 {
-		t.Error("the slow one was never asked")
+
+	// More than is kept goes to one endpoint, which is the slow one some time.
+	ctx, cancel := context.WithCancel(testContext(t))
+	before := slow.calls.Load()
+	ended := make(chan error, 1)
+	go func() {
+		for slow.calls.Load() == before {
+			if err := ask(ctx, p.For(route, true), true, strings.Repeat("x", hedgeBuffer)); err != nil {
+				ended <- err
+				return
+			}
+		}
+		ended <- nil
+	}()
+	until(t, "the slow one to be asked", func() bool { return slow.calls.Load() > before })
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("a call that is too large for a second endpoint ended with %v", err)
 	}
 
 	var calls atomic.Int32

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -47,6 +48,16 @@ func outcomeOfHTTP(status int) outcome {
 		return failed
 	}
 	return succeeded
+}
+
+// outcomeOfHeaders judges an answer of which there are only the headers: a call of gRPC may be nothing but a status.
+func outcomeOfHeaders(answer *http.Response) outcome {
+	if isGRPC(answer) {
+		if code, err := strconv.ParseUint(answer.Header.Get("Grpc-Status"), 10, 8); err == nil {
+			return outcomeOfCode(codes.Code(code))
+		}
+	}
+	return outcomeOfHTTP(answer.StatusCode)
 }
 
 // outcomeOf judges a call by its error. ctx is the caller's.

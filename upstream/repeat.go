@@ -24,7 +24,7 @@ func (c *caller) RoundTrip(r *http.Request) (*http.Response, error) {
 	var body *replay
 	if r.Body != nil && r.Body != http.NoBody {
 		body = &replay{source: r.Body, most: c.buffer}
-		if c.retries == 0 {
+		if c.retries == 0 && !c.hedges(r, body) {
 			body.settle()
 		}
 	}
@@ -70,8 +70,8 @@ func (c *caller) RoundTrip(r *http.Request) (*http.Response, error) {
 func (c *caller) try(ctx context.Context, t *turn, r *http.Request, body *replay) (*http.Response, verdict, error) {
 	var answer *http.Response
 	var err error
-	if c.hedge > 0 && body == nil && isIdempotent(r.Method) {
-		answer, err = c.hedgeRequest(ctx, t, r)
+	if c.hedges(r, body) {
+		answer, err = c.hedgeRequest(ctx, t, r, body)
 	} else {
 		answer, err = c.send(ctx, t, r, body)
 	}
@@ -133,75 +133,4 @@ func (b *lastBody) Close() error {
 	err := b.ReadCloser.Close()
 	b.cancel(nil)
 	return err
-}
-
-// sent is how one of several tries of a request ended.
-type sent struct {
-	index  int
-	answer *http.Response
-	err    error
-}
-
-// hedgeRequest makes a request without a body and, when it is not answered in time, once more at the next endpoint. The
-// first answer that is none of an endpoint that failed counts.
-func (c *caller) hedgeRequest(ctx context.Context, t *turn, r *http.Request) (*http.Response, error) {
-	results := make(chan sent, 2)
-	var cancels [2]context.CancelFunc
-	begun, running := 0, 0
-	begin := func() {
-		index, t := begun, *t
-		ctx, cancel := context.WithCancel(ctx)
-		cancels[index] = cancel
-		out := r.Clone(ctx) // each has a URL of its own
-		begun++
-		running++
-		go func() { // ends with the request, which cancel ends
-			answer, err := c.send(ctx, &t, out, nil)
-			results <- sent{index, answer, err}
-		}()
-	}
-	begin()
-	t.skip()
-	timer := time.NewTimer(c.hedge)
-	defer timer.Stop()
-	for {
-		select {
-		case s := <-results:
-			running--
-			if running > 0 && (s.err != nil || outcomeOfHTTP(s.answer.StatusCode) != succeeded) {
-				s.drop(cancels[s.index])
-				continue
-			}
-			if running > 0 {
-				other := cancels[1-s.index]
-				other()
-				go func() { // ends with the request that is given up
-					late := <-results
-					late.drop(other)
-				}()
-			}
-			cancel := cancels[s.index]
-			if s.err != nil {
-				cancel()
-				return nil, s.err
-			}
-			s.answer.Body = &lastBody{s.answer.Body, func(error) { cancel() }}
-			return s.answer, nil
-		case <-timer.C:
-			if c.pool.budget.take() {
-				defer c.pool.budget.give()
-				c.pool.metrics.Hedged()
-				begin()
-				t.skip()
-			}
-		}
-	}
-}
-
-// drop lets go of an answer that nobody wants.
-func (s sent) drop(cancel context.CancelFunc) {
-	if s.err == nil {
-		_ = s.answer.Body.Close()
-	}
-	cancel()
 }

@@ -36,6 +36,16 @@ func (r *replay) again() io.ReadCloser {
 	return &replayReader{replay: r}
 }
 
+// whole reports whether all of the body has come and is kept; so it is of none.
+func (r *replay) whole() bool {
+	if r == nil {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.read == len(r.kept) && errors.Is(r.err, io.EOF)
+}
+
 // settle says that the try under way is the last: from now on closing its body closes the caller's.
 func (r *replay) settle() {
 	if r != nil {
