@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -86,21 +87,27 @@ func TestWhatALimitRefusesIsCounted(t *testing.T) {
 	t.Run("messages over time, unless told otherwise", func(t *testing.T) {
 		g, _ := start(t, "")
 		c := g.dial(t, nil)
+		const sent, burst, rate = 8000, 5000, 1000
+		began := time.Now()
 		go func() {
-			for i := range 8000 {
+			for i := range sent {
 				if c.Write(t.Context(), websocket.MessageText, fmt.Appendf(nil, `{"id":%d,"type":"ping"}`, i)) != nil {
 					return
 				}
 			}
 		}()
-		for {
+		for passed := 0; passed < sent; passed++ {
 			_, frame, err := c.next()
-			if err != nil || frame == `{"id":7999,"type":"pong"}` {
-				t.Fatalf("%s, %v: more than the burst of the default passes", frame, err)
+			if err != nil {
+				t.Fatal(err)
 			}
 			if strings.Contains(frame, "resource_exhausted") {
-				break
+				return
 			}
+		}
+		// On a machine that took so long over them all of them may pass.
+		if allowed := burst + rate*time.Since(began).Seconds(); sent > allowed {
+			t.Errorf("%d messages pass, of which the default allows %.0f", sent, allowed)
 		}
 	})
 	t.Run("subscriptions", func(t *testing.T) {
@@ -113,7 +120,7 @@ func TestWhatALimitRefusesIsCounted(t *testing.T) {
 		wantLimited(t, g, "subscriptions")
 	})
 	t.Run("messages that wait for a reply", func(t *testing.T) {
-		g, rdb := start(t, "message_rate_limits: [{per: connection, rate: 100000/s}]")
+		g, rdb := start(t, "reply_timeout: 10m, message_rate_limits: [{per: connection, rate: 100000/s}]")
 		silent := rdb.Subscribe(t.Context(), "cg:in:chat")
 		defer silent.Close()
 		if _, err := silent.Receive(t.Context()); err != nil {
