@@ -56,6 +56,7 @@ type attendee struct {
 	info  json.RawMessage
 	epoch string        // in which Redis was told of it; empty before
 	told  chan struct{} // closed once Redis was told of it, or could not be; nil from then on
+	sent  bool          // Redis may know of it
 }
 
 // done has whoever waits go on. The caller holds the lock.
@@ -90,12 +91,14 @@ func (p *rolls) join(channel string, rule *presenceRule, connection, user string
 		p.rolls[channel] = l
 	}
 	l.rule = rule
+	_, sent := l.changed[connection] // where it is not a member, Redis is yet to be told that it has left
 	if before := l.members[connection]; before != nil {
 		before.done()
+		sent = before.sent
 	} else {
 		p.node.metrics.Present(1)
 	}
-	l.members[connection] = &attendee{user: user, info: info, told: told}
+	l.members[connection] = &attendee{user: user, info: info, told: told, sent: sent}
 	l.change(connection)
 	p.begin()
 	p.enqueue(l)
@@ -125,8 +128,13 @@ func (p *rolls) remove(l *roll, connection string) {
 	a.done()
 	p.node.metrics.Present(-1)
 	delete(l.members, connection)
-	l.change(connection)
+	if a.sent {
+		l.change(connection)
+	} else {
+		delete(l.changed, connection) // so that who comes and goes while Redis is away leaves nothing behind
+	}
 	p.enqueue(l)
+	p.drop(l)
 }
 
 // restore tells Redis of all who are in a channel, after the server that has it was away.
@@ -171,9 +179,7 @@ func (p *rolls) call() {
 		if p.callOne(l) {
 			l.queued = false
 			p.enqueue(l)
-			if len(l.members) == 0 && len(l.changed) == 0 && !l.queued {
-				p.drop(l)
-			}
+			p.drop(l)
 		} else {
 			p.stuck = append(p.stuck, l)
 		}
@@ -182,8 +188,11 @@ func (p *rolls) call() {
 	p.busy--
 }
 
-// drop forgets a roll that nobody is on. The caller holds the lock.
+// drop forgets a roll that nobody is on, once nothing of it is to be told. The caller holds the lock.
 func (p *rolls) drop(l *roll) {
+	if len(l.members) > 0 || len(l.changed) > 0 || l.queued {
+		return
+	}
 	delete(p.rolls, l.channel)
 	if l.held == p.name {
 		p.emptied = append(p.emptied, l.channel)
@@ -193,6 +202,9 @@ func (p *rolls) drop(l *roll) {
 // callOne tells Redis of some of what has changed in a roll, and reports false where it is to be told again after the next
 // beat. The caller holds the lock, which is not held meanwhile.
 func (p *rolls) callOne(l *roll) bool {
+	if len(l.changed) == 0 {
+		return true
+	}
 	hold := l.held != p.name && len(l.members) > 0
 	if !p.lives() || hold && p.dropping[l.channel] {
 		return false
@@ -255,6 +267,7 @@ func (l *roll) changes(node string) (changes []bus.PresenceChange, who []*attend
 		c := bus.PresenceChange{Change: bus.Leave, Connection: connection}
 		a := l.members[connection]
 		if a != nil {
+			a.sent = true
 			c.Change, c.Epoch = bus.Join, a.epoch
 			c.Entry = bus.AppendPresence(nil, node, l.rule.events, a.user, a.info)
 		}

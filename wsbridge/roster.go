@@ -1,6 +1,7 @@
 package wsbridge
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -91,20 +92,29 @@ func (p *rolls) beatOnce(first, sweep bool) (gone []bus.GoneNode, lives bool) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.expire(now)
 	if err != nil || !lives {
 		p.since = 0
+		p.stuck = slices.DeleteFunc(p.stuck, func(l *roll) bool {
+			settled := len(l.changed) == 0
+			if settled {
+				l.queued = false
+				p.drop(l)
+			}
+			return settled
+		})
 		return nil, false
 	}
 	if p.since == 0 || now-p.beat > patience/2 {
 		p.since = now
 	}
 	p.beat = now
-	p.expire(now)
 	stuck := p.stuck
 	p.stuck = nil
 	for _, l := range stuck {
 		l.queued = false
 		p.enqueue(l)
+		p.drop(l)
 	}
 	p.release()
 	return gone, true
