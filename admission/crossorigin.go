@@ -39,6 +39,9 @@ func named(origins []string) []string {
 	return slices.DeleteFunc(slices.Clone(origins), func(o string) bool { return o == "*" })
 }
 
+// Forged reports whether a page of another origin may have made a request that its cookies decide about.
+func (r *Request) Forged() bool { return r.forged(new(trusted)) }
+
 // forged reports whether a page of another origin may have made the browser send a request with its user's cookies. A request that
 // only reads is none: what it reads stays hidden from the page (the Fetch standard's CORS protocol).
 func (r *Request) forged(t *trusted) bool {

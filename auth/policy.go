@@ -19,6 +19,7 @@ type Policy struct {
 	roles     []string
 	scopes    []string
 	challenge string
+	login     *Login // of the first provider that has one
 }
 
 // source is one place to look for a credential, and the providers whose it may be.
@@ -52,6 +53,9 @@ func (p *Providers) Policy(cfg *config.RouteAuth) (*Policy, error) {
 		if one.kind == Certificate {
 			certificates = append(certificates, one)
 			continue
+		}
+		if policy.login == nil {
+			policy.login = one.login
 		}
 		policy.providers = append(policy.providers, one)
 		for _, from := range one.from {
@@ -93,6 +97,8 @@ func challenge(providers []*provider) string {
 		return bearer + ", " + basic
 	case bearer+basic != "":
 		return bearer + basic
+	case slices.ContainsFunc(providers, func(one *provider) bool { return one.kind == Session }):
+		return `Session realm="crossgate"` // nobody's standard: a browser logs in
 	case len(providers) == 0:
 		return `ClientCertificate realm="crossgate"` // nobody's standard either
 	}
@@ -126,6 +132,14 @@ func (p *Policy) Places() []Place {
 		}
 	}
 	return list
+}
+
+// Login returns how browsers without a session get one; nil for not at all.
+func (p *Policy) Login() *Login {
+	if p == nil {
+		return nil
+	}
+	return p.login
 }
 
 // Optional reports whether callers without a credential are let in.

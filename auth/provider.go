@@ -25,6 +25,7 @@ type provider struct {
 	config   config.AuthProvider
 	verifier verifier
 	kind     Kind
+	login    *Login // nil for none
 }
 
 // Kind is what a provider's credentials are.
@@ -37,6 +38,7 @@ const (
 	APIKey
 	Password
 	Certificate
+	Session
 )
 
 // verifier turns a credential into an identity. Its error says why not, and is safe to show.
@@ -114,6 +116,16 @@ func compileProvider(cfg *config.AuthProvider, o *Options) (*provider, error) {
 		} else {
 			p.verifier, err = newPasswords(cfg.Name, cfg.Basic, o)
 		}
+	case cfg.Login != nil:
+		p.kind = Session
+		var s *sessions
+		if prev != nil && config.Same(prev.config.Login, cfg.Login) {
+			s = again(prev.verifier.(*sessions))
+		} else if s, err = newSessions(cfg.Name, cfg.Login, o); err != nil {
+			return nil, err
+		}
+		p.verifier, p.login = s, newLogin(cfg.Login, s)
+		from = config.CredentialSource{Cookie: p.login.cookie}
 	case cfg.ClientCertificate != nil:
 		p.kind = Certificate
 		p.verifier = newCertificates(cfg.Name, cfg.ClientCertificate)
@@ -130,6 +142,14 @@ func (p *Providers) find(name string) *provider {
 		return nil
 	}
 	return p.byName[name]
+}
+
+// Login returns the login of a provider; nil where it has none.
+func (p *Providers) Login(name string) *Login {
+	if one := p.find(name); one != nil {
+		return one.login
+	}
+	return nil
 }
 
 // CredentialHeaders returns the names of the headers that credentials come in, in lower case: those of HTTP itself, and those

@@ -2,8 +2,8 @@ package config
 
 import "time"
 
-// AuthProvider is one named way to authenticate a caller. Exactly one of JWT, Introspection, APIKeys, Basic and
-// ClientCertificate is set.
+// AuthProvider is one named way to authenticate a caller. Exactly one of JWT, Introspection, APIKeys, Basic,
+// ClientCertificate and Login is set.
 type AuthProvider struct {
 	Pos Position `yaml:"-"`
 
@@ -19,6 +19,8 @@ type AuthProvider struct {
 	Basic *Basic `yaml:"basic"`
 	// Certificates that clients show.
 	ClientCertificate *ClientCertificate `yaml:"client_certificate"`
+	// Browsers' sessions, after a login at an OpenID provider.
+	Login *Login `yaml:"login"`
 	// Where the credential is looked for, in this order. Left out: for tokens the Authorization header with the Bearer scheme, for API keys the header X-API-Key, for passwords the Authorization header with the Basic scheme.
 	From []CredentialSource `yaml:"from"`
 }

@@ -1,6 +1,6 @@
 package config
 
-// Route is one thing served. Exactly one of GRPC, HTTP, WebSocket, Redirect, Respond, Docs and Client is set.
+// Route is one thing served. Exactly one of GRPC, HTTP, WebSocket, Redirect, Respond, Docs, Client and Login is set.
 type Route struct {
 	Pos Position `yaml:"-"`
 
@@ -22,6 +22,8 @@ type Route struct {
 	Docs *DocsRoute `yaml:"docs"`
 	// The browser client, crossgate.js.
 	Client *ClientRoute `yaml:"client"`
+	// The paths of a login at an OpenID provider.
+	Login *LoginRoute `yaml:"login"`
 
 	// The release that sends part of the requests to other upstreams. For grpc and http routes. Left out: none.
 	Release string `yaml:"release"`

@@ -18,7 +18,7 @@ func (v *validator) providers() {
 			continue
 		}
 		v.exactlyOne(p.Pos, "auth", choice{"jwt", p.JWT != nil}, choice{"introspection", p.Introspection != nil}, choice{"api_keys", p.APIKeys != nil},
-			choice{"basic", p.Basic != nil}, choice{"client_certificate", p.ClientCertificate != nil})
+			choice{"basic", p.Basic != nil}, choice{"client_certificate", p.ClientCertificate != nil}, choice{"login", p.Login != nil})
 		if p.JWT != nil {
 			v.jwt(p.JWT)
 		}
@@ -35,6 +35,12 @@ func (v *validator) providers() {
 			v.grantedUsers(c.Users)
 			if len(p.From) > 0 {
 				v.errorf(v.at(&p.From, p.Pos), "from: a certificate comes with the connection")
+			}
+		}
+		if p.Login != nil {
+			v.login(p.Login)
+			if len(p.From) > 0 {
+				v.errorf(v.at(&p.From, p.Pos), "from: a session comes in the login's own cookie")
 			}
 		}
 		for j := range p.From {

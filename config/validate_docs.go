@@ -7,15 +7,8 @@ import (
 )
 
 func (v *validator) docs(r *Route) {
-	d, m := r.Docs, &r.Match
-	for _, own := range []struct {
-		key   string
-		given bool
-	}{{"path", m.Path != ""}, {"path_prefix", m.PathPrefix != ""}, {"methods", len(m.Methods) > 0}} {
-		if own.given {
-			v.errorf(m.Pos, "match: a docs route has paths and a method of its own, and no %s", own.key)
-		}
-	}
+	d := r.Docs
+	v.ownPaths(&r.Match, "docs")
 	v.check(&d.OpenAPI, d.Pos, "openapi", checkPath(d.OpenAPI))
 	if d.Page != "off" {
 		v.check(&d.Page, d.Pos, "page", checkDocsPath(d.Page))
@@ -24,6 +17,18 @@ func (v *validator) docs(r *Route) {
 		}
 	}
 	v.words(d.Servers, d.Pos, "servers", checkServer)
+}
+
+// ownPaths refuses what a route whose kind has paths of its own cannot match.
+func (v *validator) ownPaths(m *Match, kind string) {
+	for _, own := range []struct {
+		key   string
+		given bool
+	}{{"path", m.Path != ""}, {"path_prefix", m.PathPrefix != ""}, {"methods", len(m.Methods) > 0}} {
+		if own.given {
+			v.errorf(m.Pos, "match: a %s route has paths and methods of its own, and no %s", kind, own.key)
+		}
+	}
 }
 
 func checkDocsPath(s string) error {

@@ -19,14 +19,14 @@ func (v *validator) routes() {
 		v.exactlyOne(r.Pos, "routes",
 			choice{"grpc", r.GRPC != nil}, choice{"http", r.HTTP != nil}, choice{"websocket", r.WebSocket != nil},
 			choice{"redirect", r.Redirect != nil}, choice{"respond", r.Respond != nil}, choice{"docs", r.Docs != nil},
-			choice{"client", r.Client != nil})
+			choice{"client", r.Client != nil}, choice{"login", r.Login != nil})
 		v.match(&r.Match)
 		if r.GRPC == nil && (r.HTTP != nil || r.WebSocket != nil || r.Redirect != nil || r.Respond != nil || r.Client != nil) &&
 			r.Match.Path == "" && r.Match.PathPrefix == "" && r.Match.Template == "" {
 			v.errorf(r.Match.Pos, "match: path, path_prefix or template is needed; only a grpc route can do without")
 		}
-		if r.Match.Template != "" && (r.GRPC != nil || r.Docs != nil) {
-			v.errorf(v.at(&r.Match.Template, r.Match.Pos), "template: is for routes of one path; a grpc route has the templates of its methods, a docs route its own paths")
+		if r.Match.Template != "" && (r.GRPC != nil || r.Docs != nil || r.Login != nil) {
+			v.errorf(v.at(&r.Match.Template, r.Match.Pos), "template: is for routes of one path; a grpc route has the templates of its methods, docs and login routes have their own paths")
 		}
 		if r.HTTP != nil {
 			v.http(r)
@@ -45,6 +45,9 @@ func (v *validator) routes() {
 		}
 		if r.Docs != nil {
 			v.docs(r)
+		}
+		if r.Login != nil {
+			v.loginRoute(r)
 		}
 		if r.CORS != nil {
 			v.cors(r.CORS)

@@ -225,7 +225,7 @@ auth:
   - {name: a}
   - {name: b, jwt: {key_file: k}, api_keys: {keys: [{id: a, sha256: ` + sum + `}]}}
 `, `
-c.yaml:2:5: auth: exactly one of jwt, introspection, api_keys, basic or client_certificate is needed
+c.yaml:2:5: auth: exactly one of jwt, introspection, api_keys, basic, client_certificate or login is needed
 c.yaml:3:5: auth: jwt and api_keys exclude each other; exactly one is needed
 `},
 		{"no key, or two", `
@@ -375,7 +375,7 @@ routes:
   - {name: b, match: {path: /b}, respond: {}, websocket: {service: b}}
   - {name: b, match: {path: /c}, respond: {}}
 `, `
-c.yaml:2:5: routes: exactly one of grpc, http, websocket, redirect, respond, docs or client is needed
+c.yaml:2:5: routes: exactly one of grpc, http, websocket, redirect, respond, docs, client or login is needed
 c.yaml:3:5: routes: websocket and respond exclude each other; exactly one is needed
 c.yaml:4:12: routes: the name "b" is taken, at c.yaml:3:12
 `},
@@ -391,6 +391,36 @@ c.yaml:3:22: match: path, path_prefix or template is needed; only a grpc route c
 c.yaml:4:22: match: path and path_prefix exclude each other
 c.yaml:5:5: match: path, path_prefix or template is needed; only a grpc route can do without
 `},
+		{"logins that cannot work", `
+auth:
+  - name: a
+    login: {issuer: "https://id", client_id: x, redirect_url: "http://app.example.com/cb", keys: [short], cookie: "a b", scopes: ["a b"], after_logout: "//evil", lifetime: 1h, idle_time: 2h}
+    from: [{cookie: x}]
+  - {name: b, login: {issuer: id, client_id: x, redirect_url: "https://app/?a=b", keys: ["0123456789abcdef0123456789abcdef"]}}
+  - {name: c, login: {client_id: x, redirect_url: "https://app/cb/", keys: []}}
+  - {name: d, login: {issuer: "https://id", client_id: x, redirect_url: "http://localhost:8080/cb", keys: ["0123456789abcdef0123456789abcdef"]}}
+  - {name: k, api_keys: {redis: true}}
+routes:
+  - {name: a, login: {provider: d}}
+  - {name: b, match: {path: /x}, auth: {require: [d]}, login: {provider: k}}
+  - {name: c, login: {provider: nobody}}
+`, `
+c.yaml:3:63: redirect_url: https is needed but on the machine itself
+c.yaml:3:98: keys: key 1 has 5 bytes; at least 32 are needed
+c.yaml:3:115: cookie: "a b" is not the name of a cookie; " " may not be in one
+c.yaml:3:131: scopes: "a b" is no scope
+c.yaml:3:153: after_logout: the URL cannot be read; expected https://host[:port]/path
+c.yaml:3:188: idle_time: it is longer than lifetime
+c.yaml:4:11: from: a session comes in the login's own cookie
+c.yaml:5:31: issuer: the URL cannot be read; expected https://host[:port]/path
+c.yaml:5:63: redirect_url: it has a query or a fragment
+c.yaml:6:22: login: issuer is missing
+c.yaml:6:76: keys: the list is empty; give it an element or leave the key out
+c.yaml:11:22: match: a login route has paths and methods of its own, and no path
+c.yaml:11:40: auth: whoever comes to a login route has not logged in yet
+c.yaml:11:74: provider: "k" is no auth provider with login
+c.yaml:12:33: provider: "nobody" is no auth provider with login
+`},
 		{"documentation with a path in match, of routes that have none, by servers that are none", `
 routes:
   - {name: a, match: {path: /a}, respond: {}}
@@ -399,8 +429,8 @@ routes:
   - {name: e, docs: {openapi: /e, page: /e}}
   - {name: f, docs: {page: "off"}}
 `, `
-c.yaml:3:22: match: a docs route has paths and a method of its own, and no path_prefix
-c.yaml:3:22: match: a docs route has paths and a method of its own, and no methods
+c.yaml:3:22: match: a docs route has paths and methods of its own, and no path_prefix
+c.yaml:3:22: match: a docs route has paths and methods of its own, and no methods
 c.yaml:3:74: routes: "a" is no grpc route, and has nothing to describe
 c.yaml:3:77: there is no route named "c"
 c.yaml:3:91: servers: "api.example.com" is no base URL; expected one as https://api.example.com/v1, or a path

@@ -21,6 +21,7 @@ const (
 	Unauthenticated
 	PermissionDenied
 	CrossOriginRefused
+	LoginFailed
 	IdentityUnavailable
 	RateLimitExceeded
 	LimitsUnavailable
@@ -74,6 +75,7 @@ var table = [reasons]struct {
 	Unauthenticated:           {"UNAUTHENTICATED", codes.Unauthenticated, http.StatusUnauthorized, "A valid credential is needed"},
 	PermissionDenied:          {"PERMISSION_DENIED", codes.PermissionDenied, http.StatusForbidden, "The caller may not do this"},
 	CrossOriginRefused:        {"CROSS_ORIGIN_REFUSED", codes.PermissionDenied, http.StatusForbidden, "A page of another origin may not do this"},
+	LoginFailed:               {"LOGIN_FAILED", codes.PermissionDenied, http.StatusForbidden, "The login failed"},
 	IdentityUnavailable:       {"IDENTITY_UNAVAILABLE", codes.Unavailable, http.StatusServiceUnavailable, "The caller cannot be identified now"},
 	RateLimitExceeded:         {"RATE_LIMIT_EXCEEDED", codes.ResourceExhausted, http.StatusTooManyRequests, "Too many requests"},
 	LimitsUnavailable:         {"LIMITS_UNAVAILABLE", codes.Unavailable, http.StatusServiceUnavailable, "The limits cannot be checked"},

@@ -109,7 +109,7 @@ func (c *compiler) route(cfg *config.Route) {
 		c.errs.Add(cfg.Pos, err)
 		return
 	}
-	r := &route{name: cfg.Name, cors: compileCORS(cfg.CORS), compression: compileCompression(&cfg.Compression), limits: limitPolicy(policy.Rules()), metrics: c.telemetry.Route(cfg.Name), security: c.security}
+	r := &route{name: cfg.Name, cors: compileCORS(cfg.CORS), compression: compileCompression(&cfg.Compression), limits: limitPolicy(policy.Rules()), metrics: c.telemetry.Route(cfg.Name), security: c.security, login: policy.Auth.Login()}
 	if cfg.SecurityHeaders != nil {
 		r.security = compileSecurityHeaders(cfg.SecurityHeaders)
 	}
@@ -126,6 +126,8 @@ func (c *compiler) route(cfg *config.Route) {
 		c.http(cfg, policy, r)
 	case cfg.Redirect != nil:
 		c.redirect(cfg, policy, r)
+	case cfg.Login != nil:
+		c.login(cfg, policy, r)
 	case cfg.Docs != nil:
 		c.docs(cfg, policy, r)
 	case cfg.Client != nil:

@@ -168,6 +168,9 @@ func (x *exchange) run() {
 	}
 	x.enter(x.ticket.Route.Target.(*target))
 	x.user, x.binding = x.ticket.Identity.User, x.ticket.Route.Binding
+	if l := x.target.route.login; l != nil {
+		hideCookies(x.r.Header, l.CookieName())
+	}
 	h := x.w.Header()
 	x.target.route.cors.decorate(h, x.r, x.protocol)
 	setLimits(h, x.target.route.limits, x.ticket.Limits...)

@@ -29,6 +29,9 @@ func (x *exchange) refuse() {
 	case admission.MethodNotAllowed:
 		h.Set("Allow", strings.Join(f.Allow, ", "))
 	case admission.Unauthenticated:
+		if x.logIn() {
+			return
+		}
 		if f.Challenge != "" {
 			h.Set("WWW-Authenticate", f.Challenge)
 		}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"net/http"
 
+	"github.com/crossgate/crossgate/auth"
 	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/release"
 	"github.com/crossgate/crossgate/routing"
@@ -18,7 +19,7 @@ type target struct {
 	serve func(x *exchange)
 
 	// For listings, logs and metrics.
-	kind     string // rest, rpc, grpc, websocket or respond
+	kind     string // rest, rpc, grpc, websocket, login or respond
 	protocol telemetry.Protocol
 	calls    string // the full gRPC method, or the service on the bus
 	upstream string
@@ -36,6 +37,7 @@ type route struct {
 	security    *securityHeaders
 	limits      []string // the RateLimit-Policy field
 	metrics     *telemetry.RouteMetrics
+	login       *auth.Login      // how browsers get a session; nil for not at all
 	release     *release.Release // nil for none
 	sides       []*upstream.Pool // of the release's variants; nil for the route's own
 }

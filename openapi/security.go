@@ -44,6 +44,7 @@ func (b *builder) scheme(place auth.Place) string {
 func schemeOf(place auth.Place) SecurityScheme {
 	what := map[auth.Kind]string{
 		auth.SignedToken: "A signed token (JWT)", auth.OpaqueToken: "A token", auth.APIKey: "An API key", auth.Password: "A user and a password",
+		auth.Session: "A session, after a login",
 	}[place.Kind]
 	switch {
 	case place.Cookie != "":

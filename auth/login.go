@@ -1,0 +1,256 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/crossgate/crossgate/config"
+)
+
+// Login logs browsers in at an OpenID provider (OpenID Connect Core 1.0 section 3.1, with PKCE, RFC 7636) and out again. Safe for concurrent use.
+type Login struct {
+	sessions *sessions
+	config   *config.Login
+	cookie   string // the session's
+	paths    LoginPaths
+}
+
+// LoginPaths are where a login is served.
+type LoginPaths struct{ Begin, Callback, Logout, BackChannel string }
+
+// Step is what a browser is told next: to go to a URL, or a path, and to keep cookies.
+type Step struct {
+	Location string
+	Cookies  []*http.Cookie
+}
+
+// LoginError is a refusal whose text is safe to show.
+type LoginError struct{ Reason string }
+
+func (e *LoginError) Error() string { return e.Reason }
+
+const (
+	// attemptTime is how long a browser may take at the provider.
+	attemptTime = 10 * time.Minute
+	// maxBack bounds the path that a browser comes back to; a longer one is /.
+	maxBack       = 2048
+	sealedAttempt = "attempt "
+)
+
+// attempt is a login that has begun. The browser itself keeps it, sealed: nothing is stored for whoever asks.
+type attempt struct {
+	State    string `json:"s"`
+	Nonce    string `json:"n"`
+	Verifier string `json:"v"`
+	Back     string `json:"b"`
+	Ends     int64  `json:"e"`
+}
+
+func newLogin(cfg *config.Login, s *sessions) *Login {
+	l := &Login{sessions: s, config: cfg, cookie: cfg.Cookie}
+	if cfg.Secure() {
+		l.cookie = "__Host-" + cfg.Cookie
+	}
+	if u, err := url.Parse(cfg.RedirectURL); err == nil {
+		beside := strings.TrimSuffix(path.Dir(u.EscapedPath()), "/")
+		l.paths = LoginPaths{Begin: beside + "/login", Callback: u.EscapedPath(), Logout: beside + "/logout", BackChannel: beside + "/backchannel-logout"}
+	}
+	return l
+}
+
+// Paths returns where the login is served.
+func (l *Login) Paths() LoginPaths { return l.paths }
+
+// CookieName is the session cookie's name.
+func (l *Login) CookieName() string { return l.cookie }
+
+// Begin sends a browser to the provider. It comes back to a path of this origin; what is none is "/". The error is an
+// *Error.
+func (l *Login) Begin(ctx context.Context, back string) (*Step, error) {
+	known, err := l.sessions.issuer.discover(ctx)
+	if err != nil {
+		return nil, &Error{Unavailable: true, Reason: err.Error()}
+	}
+	a := attempt{
+		State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), Back: ownPath(back),
+		Ends: l.sessions.now().Add(attemptTime).Unix(),
+	}
+	text, err := json.Marshal(a)
+	if err != nil {
+		return nil, err
+	}
+	sealed := l.sessions.store.keys.seal(sealedAttempt+a.State, text)
+	return &Step{
+		Location: known.oauth.AuthCodeURL(a.State, oauth2.S256ChallengeOption(a.Verifier), oauth2.SetAuthURLParam("nonce", a.Nonce)),
+		Cookies:  []*http.Cookie{l.keep(l.attemptCookie(a.State), base64.RawURLEncoding.EncodeToString(sealed), attemptTime)},
+	}, nil
+}
+
+// attemptCookie is a name of the attempt's own: a browser may have several, one for each tab.
+func (l *Login) attemptCookie(state string) string {
+	return l.cookie + "-" + state[:min(8, len(state))]
+}
+
+// keep makes a cookie; a time of 0 takes it away. SameSite is Lax, for a strict one would not come along when the provider
+// sends the browser back.
+func (l *Login) keep(name, value string, life time.Duration) *http.Cookie {
+	age := int(life.Seconds())
+	if life == 0 {
+		age = -1
+	}
+	return &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: age, Secure: l.config.Secure(), HttpOnly: true, SameSite: http.SameSiteLaxMode}
+}
+
+// ownPath returns back if it is a path of this origin, whatever reads it.
+func ownPath(back string) string {
+	if len(back) > maxBack || !strings.HasPrefix(back, "/") || strings.HasPrefix(back, "//") ||
+		strings.ContainsFunc(back, func(r rune) bool { return r <= ' ' || r == '\\' || r == 0x7f }) {
+		return "/"
+	}
+	return back
+}
+
+// Finish takes a browser back that comes from the provider with this query. The error is a *LoginError, or an *Error where
+// nothing can be told now.
+func (l *Login) Finish(ctx context.Context, query url.Values, cookie func(name string) string) (*Step, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.config.Timeout.Std())
+	defer cancel()
+	state := query.Get("state")
+	a, ok := l.attempt(state, cookie(l.attemptCookie(state)))
+	switch {
+	case !ok:
+		return nil, &LoginError{"this browser has begun no such login, or took too long; begin again"}
+	case query.Get("error") != "":
+		return nil, &LoginError{"the provider has refused the login: " + errorCode(query.Get("error"))}
+	case query.Has("iss") && query.Get("iss") != l.config.Issuer:
+		return nil, &LoginError{"the answer is another provider's"} // RFC 9207
+	case query.Get("code") == "":
+		return nil, &LoginError{"the provider has sent no code"}
+	}
+	t, err := l.sessions.issuer.exchange(ctx, query.Get("code"), a.Verifier)
+	if err != nil {
+		return nil, l.failed(err)
+	}
+	if !sameText(t.nonce, a.Nonce) {
+		return nil, &LoginError{"the ID token is of another login"}
+	}
+	// The session that the browser had ends: no id outlives a login.
+	if _, _, err := l.sessions.end(ctx, cookie(l.cookie)); err != nil {
+		return nil, l.failed(err)
+	}
+	value, err := l.sessions.begin(ctx, t)
+	if err != nil {
+		return nil, l.failed(err)
+	}
+	return &Step{Location: a.Back, Cookies: []*http.Cookie{
+		l.keep(l.cookie, value, l.config.Lifetime.Std()),
+		l.keep(l.attemptCookie(state), "", 0),
+	}}, nil
+}
+
+func (l *Login) attempt(state, cookie string) (attempt, bool) {
+	var a attempt
+	sealed, err := base64.RawURLEncoding.DecodeString(cookie)
+	if err != nil || state == "" {
+		return a, false
+	}
+	text, ok := l.sessions.store.keys.open(sealedAttempt+state, sealed)
+	if !ok || json.Unmarshal(text, &a) != nil {
+		return a, false
+	}
+	return a, subtle.ConstantTimeCompare([]byte(a.State), []byte(state)) == 1 && l.sessions.now().Unix() < a.Ends
+}
+
+// failed words what went wrong between the gateway and those it depends on.
+func (l *Login) failed(err error) error {
+	if _, ok := errors.AsType[*LoginError](err); ok {
+		return err
+	}
+	if bad, ok := errors.AsType[*badToken](err); ok {
+		return &LoginError{bad.reason}
+	}
+	if saidNo(err) {
+		return &LoginError{"the provider does not take the code"}
+	}
+	l.sessions.logger.Warn("a login failed", "error", withoutAnswer(err))
+	return &Error{Unavailable: true, Reason: "nobody can log in now"}
+}
+
+// errorCode returns an error of RFC 6749 section 4.1.2.1 or OpenID Connect Core 1.0 section 3.1.2.6, and not what anybody may
+// write into a link.
+func errorCode(s string) string {
+	if len(s) > 40 || strings.ContainsFunc(s, func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') }) {
+		return "unknown"
+	}
+	return s
+}
+
+// Logout ends the session of a cookie, and sends the browser on to the provider, to log out there. name is the session's
+// token id for [Revocations], "" where there was none. The error is an *Error.
+func (l *Login) Logout(ctx context.Context, cookie string) (step *Step, name string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, l.config.Timeout.Std())
+	defer cancel()
+	name, one, err := l.sessions.end(ctx, cookie)
+	if err != nil {
+		return nil, "", &Error{Unavailable: true, Reason: "the session cannot be ended now"}
+	}
+	step = &Step{Location: l.config.AfterLogout, Cookies: []*http.Cookie{l.keep(l.cookie, "", 0)}}
+	known, err := l.sessions.issuer.discover(ctx)
+	if one == nil || err != nil || known.endSession == "" {
+		return step, name, nil
+	}
+	if u, err := url.Parse(known.endSession); err == nil {
+		q := u.Query()
+		q.Set("id_token_hint", one.IDToken)
+		q.Set("client_id", l.config.ClientID)
+		if strings.HasPrefix(l.config.AfterLogout, "http") {
+			q.Set("post_logout_redirect_uri", l.config.AfterLogout)
+		}
+		u.RawQuery = q.Encode()
+		step.Location = u.String()
+	}
+	return step, name, nil
+}
+
+// LogoutElsewhere ends the sessions that a provider's logout token names (OpenID Connect Back-Channel Logout 1.0), and returns
+// their token ids. The error is a *LoginError, or an *Error where nothing can be told now.
+func (l *Login) LogoutElsewhere(ctx context.Context, token string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.config.Timeout.Std())
+	defer cancel()
+	t, err := l.sessions.issuer.readLogout(ctx, token)
+	if err != nil {
+		return nil, l.failed(err)
+	}
+	used := "logout:" + sessionName(t.ID)
+	if first, err := l.sessions.store.once(ctx, used, logoutTokenAge+l.config.ClockSkew.Std()); err != nil {
+		return nil, l.failed(err)
+	} else if !first {
+		return nil, &LoginError{"the logout token was used before"}
+	}
+	claim, value := "sub", t.Subject
+	if t.Session != "" {
+		claim, value = "sid", t.Session
+	}
+	names, err := l.sessions.store.removeOf(ctx, l.config.Issuer, claim, value)
+	if err != nil {
+		l.sessions.store.again(ctx, used)
+		return nil, l.failed(err)
+	}
+	return names, nil
+}
+
+// Forget is how long an ended session may be remembered anywhere: a revocation for that long is enough.
+func (l *Login) Forget() time.Duration {
+	return l.config.CacheTime.Std() + l.config.StaleTime.Std() + time.Minute
+}

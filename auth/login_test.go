@@ -1,0 +1,570 @@
+package auth
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/MicahParks/jwkset"
+	"github.com/alicebob/miniredis/v2"
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/crossgate/crossgate/config"
+)
+
+// openID is a provider that answers as a test tells it to.
+type openID struct {
+	*httptest.Server
+	key *ecdsa.PrivateKey
+
+	mu       sync.Mutex
+	nonce    string
+	claims   map[string]any // of ID tokens, in place of the usual; nil takes one away
+	answer   map[string]any // of the token endpoint, in place of the usual
+	status   int            // of the token endpoint; 0 for 200
+	form     url.Values     // what the token endpoint was last sent
+	requests int            // to the token endpoint
+}
+
+func startOpenID(t *testing.T) *openID {
+	t.Helper()
+	p := new(openID)
+	var err error
+	if p.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	public, err := jwkset.NewJWKFromKey(p.key.Public(), jwkset.JWKOptions{Metadata: jwkset.JWKMetadataOptions{KID: "1", ALG: jwkset.AlgES256, USE: jwkset.UseSig}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	p.Server = httptest.NewServer(mux)
+	t.Cleanup(p.Close)
+	say := func(w http.ResponseWriter, status int, v any) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(v)
+	}
+	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
+		say(w, 200, map[string]any{
+			"issuer": p.URL, "authorization_endpoint": p.URL + "/auth", "token_endpoint": p.URL + "/token", "jwks_uri": p.URL + "/keys",
+			"end_session_endpoint": p.URL + "/end", "id_token_signing_alg_values_supported": []string{"ES256"},
+		})
+	})
+	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) {
+		say(w, 200, map[string]any{"keys": []any{public.Marshal()}})
+	})
+	mux.HandleFunc("/token", func(w http.ResponseWriter, r *http.Request) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		_ = r.ParseForm()
+		p.form = r.PostForm
+		p.requests++
+		answer := map[string]any{
+			"access_token": "access-secret", "token_type": "Bearer", "refresh_token": "refresh-secret", "expires_in": 3600,
+			"id_token": p.sign(p.with(map[string]any{"nonce": p.nonce, "sid": "s1", "roles": []string{"clerk"}})),
+		}
+		maps.Copy(answer, p.answer)
+		if p.status != 0 {
+			answer = map[string]any{"error": "invalid_grant", "error_description": "refresh-secret"}
+		}
+		say(w, max(p.status, 200), answer)
+	})
+	return p
+}
+
+// with returns claims that are good by now, changed by what the test says.
+func (p *openID) with(more map[string]any) map[string]any {
+	claims := map[string]any{"iss": p.URL, "aud": "gateway", "sub": "ann", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix()}
+	maps.Copy(claims, more)
+	maps.Copy(claims, p.claims)
+	maps.DeleteFunc(claims, func(_ string, v any) bool { return v == nil })
+	return claims
+}
+
+func (p *openID) sign(claims map[string]any) string { return p.signAs("JWT", p.key, claims) }
+
+func (p *openID) signAs(typ string, key *ecdsa.PrivateKey, claims map[string]any) string {
+	token := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims(claims))
+	token.Header["kid"], token.Header["typ"] = "1", typ
+	text, err := token.SignedString(key)
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+// told has the provider answer otherwise from now on.
+func (p *openID) told(change func(*openID)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change(p)
+}
+
+// loginTest is a browser that logs in.
+type loginTest struct {
+	*Login
+	policy  *Policy
+	openID  *openID
+	redis   *miniredis.Miniredis
+	cookies map[string]string
+}
+
+func startLogin(t *testing.T, change func(*config.Login)) *loginTest {
+	t.Helper()
+	s := &loginTest{openID: startOpenID(t), redis: miniredis.RunT(t), cookies: map[string]string{}}
+	cfg := &config.Login{
+		Issuer: s.openID.URL, ClientID: "gateway", ClientSecret: "client-secret", RedirectURL: "https://app.example.com/oauth2/callback",
+		Scopes: []string{"profile"}, Keys: []config.Secret{"0123456789abcdef0123456789abcdef"}, Cookie: "session",
+		Lifetime: config.Duration(12 * time.Hour), IdleTime: config.Duration(time.Hour), RefreshBefore: config.Duration(time.Minute),
+		Timeout: config.Duration(30 * time.Second), AfterLogout: "/", ClockSkew: config.Duration(30 * time.Second),
+		UserClaim: "sub", RolesClaim: "roles", ScopesClaim: "scope",
+	}
+	if change != nil {
+		change(cfg)
+	}
+	s.start(t, cfg)
+	return s
+}
+
+// start makes a gateway's side of the login.
+func (s *loginTest) start(t *testing.T, cfg *config.Login) {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: s.redis.Addr(), MaxRetries: -1})
+	t.Cleanup(func() { client.Close() })
+	providers, err := Compile([]config.AuthProvider{{Name: "staff", Login: cfg}}, Options{Redis: client, Prefix: "cg:"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(providers.Close)
+	if s.policy, err = providers.Policy(&config.RouteAuth{Require: []string{"staff"}}); err != nil {
+		t.Fatal(err)
+	}
+	s.Login = s.policy.Login()
+}
+
+// begin goes to the provider, and returns what it would bring back.
+func (s *loginTest) begin(t *testing.T, back string) url.Values {
+	t.Helper()
+	step, err := s.Begin(t.Context(), back)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(step.Location)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	if q.Get("code_challenge_method") != "S256" || q.Get("code_challenge") == "" || q.Get("response_type") != "code" || q.Get("scope") != "openid profile" {
+		t.Errorf("the provider is asked for %v", q)
+	}
+	s.openID.told(func(p *openID) { p.nonce = q.Get("nonce") })
+	s.keep(step)
+	return url.Values{"code": {"1"}, "state": {q.Get("state")}}
+}
+
+func (s *loginTest) keep(step *Step) {
+	for _, c := range step.Cookies {
+		if s.cookies[c.Name] = c.Value; c.MaxAge < 0 {
+			delete(s.cookies, c.Name)
+		}
+	}
+}
+
+func (s *loginTest) finish(t *testing.T, query url.Values) (*Step, error) {
+	t.Helper()
+	step, err := s.Finish(t.Context(), query, func(name string) string { return s.cookies[name] })
+	if err == nil {
+		s.keep(step)
+	}
+	return step, err
+}
+
+// logIn does all of it.
+func (s *loginTest) logIn(t *testing.T) {
+	t.Helper()
+	if _, err := s.finish(t, s.begin(t, "/")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *loginTest) who(t *testing.T) (*Identity, error) {
+	t.Helper()
+	id, _, err := s.policy.Authenticate(t.Context(), request{cookie: s.cookies})
+	return id, err
+}
+
+// after has time pass for the gateway.
+func (s *loginTest) after(d time.Duration) {
+	s.sessions.now = func() time.Time { return time.Now().Add(d) }
+}
+
+func TestALoginMakesASession(t *testing.T) {
+	s := startLogin(t, nil)
+	step, err := s.finish(t, s.begin(t, "/orders?page=2"))
+	if err != nil || step.Location != "/orders?page=2" {
+		t.Fatalf("%+v, %v", step, err)
+	}
+	if s.openID.form.Get("code_verifier") == "" {
+		t.Error("the code was exchanged without a verifier")
+	}
+	c := step.Cookies[0]
+	if c.Name != "__Host-session" || !c.HttpOnly || !c.Secure || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Domain != "" || c.MaxAge != 12*3600 {
+		t.Errorf("the cookie is %+v", c)
+	}
+	if len(s.cookies) != 1 {
+		t.Errorf("the browser is left with %v", s.cookies)
+	}
+	id, err := s.who(t)
+	if err != nil || id.User != "ann" || id.Provider != "staff" || !slices.Equal(id.Roles, []string{"clerk"}) {
+		t.Fatalf("%+v, %v", id, err)
+	}
+	if until := time.Until(id.Expires); until > 12*time.Hour || until < 11*time.Hour {
+		t.Errorf("the session ends in %v", until)
+	}
+	for _, key := range s.redis.Keys() {
+		value, _ := s.redis.Get(key)
+		for _, secret := range []string{"refresh-secret", "access-secret", "ann", strings.Split(c.Value, ".")[0]} {
+			if strings.Contains(key+value, secret) {
+				t.Errorf("Redis has %q in %s", secret, key)
+			}
+		}
+	}
+}
+
+func TestALoginThatIsNotOursEndsWithoutASession(t *testing.T) {
+	for name, c := range map[string]struct {
+		query  func(url.Values)
+		openID func(*openID)
+		cookie func(map[string]string)
+		want   string
+	}{
+		"another state":   {query: func(q url.Values) { q.Set("state", "x") }, want: "begun no such login"},
+		"no state":        {query: func(q url.Values) { q.Del("state") }, want: "begun no such login"},
+		"another browser": {cookie: func(c map[string]string) { clear(c) }, want: "begun no such login"},
+		"a changed cookie": {cookie: func(c map[string]string) {
+			for n := range c {
+				c[n] = "A" + c[n][1:]
+			}
+		}, want: "begun no such login"},
+		"no code":                     {query: func(q url.Values) { q.Del("code") }, want: "no code"},
+		"the provider's no":           {query: func(q url.Values) { q.Set("error", "access_denied") }, want: "access_denied"},
+		"words in place of an error":  {query: func(q url.Values) { q.Set("error", "<b>call us") }, want: "unknown"},
+		"another issuer":              {query: func(q url.Values) { q.Set("iss", "https://evil.example") }, want: "another provider's"},
+		"another nonce":               {openID: func(p *openID) { p.nonce = "x" }, want: "of another login"},
+		"no nonce":                    {openID: func(p *openID) { p.claims = map[string]any{"nonce": nil} }, want: "of another login"},
+		"an ID token for another":     {openID: func(p *openID) { p.claims = map[string]any{"aud": "other"} }, want: "not good"},
+		"an ID token of another":      {openID: func(p *openID) { p.claims = map[string]any{"iss": "https://evil.example"} }, want: "not good"},
+		"an ID token through another": {openID: func(p *openID) { p.claims = map[string]any{"aud": []string{"gateway", "b"}, "azp": "b"} }, want: "another client"},
+		"an ID token that is over":    {openID: func(p *openID) { p.claims = map[string]any{"exp": 1} }, want: "not good"},
+		"another access token":        {openID: func(p *openID) { p.claims = map[string]any{"at_hash": "x"} }, want: "not the ID token's"},
+		"no ID token":                 {openID: func(p *openID) { p.answer = map[string]any{"id_token": nil} }, want: "no ID token"},
+		"garbage for an ID token":     {openID: func(p *openID) { p.answer = map[string]any{"id_token": "x"} }, want: "not good"},
+		"a used code":                 {openID: func(p *openID) { p.status = 400 }, want: "does not take the code"},
+		"a user that is a number":     {openID: func(p *openID) { p.claims = map[string]any{"sub": 7} }, want: "not good"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := startLogin(t, nil)
+			q := s.begin(t, "/")
+			if c.query != nil {
+				c.query(q)
+			}
+			if c.openID != nil {
+				s.openID.told(c.openID)
+			}
+			if c.cookie != nil {
+				c.cookie(s.cookies)
+			}
+			_, err := s.finish(t, q)
+			if failed, ok := errors.AsType[*LoginError](err); !ok || !strings.Contains(failed.Reason, c.want) || strings.Contains(failed.Reason, "secret") {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+			if len(s.redis.Keys()) > 0 {
+				t.Errorf("Redis has %v", s.redis.Keys())
+			}
+		})
+	}
+}
+
+func TestALoginThatTookTooLongBeginsAgain(t *testing.T) {
+	s := startLogin(t, nil)
+	q := s.begin(t, "/")
+	s.after(attemptTime + time.Second)
+	if _, err := s.finish(t, q); err == nil {
+		t.Error("it has a session")
+	}
+}
+
+func TestABrowserComesBackToThisOriginOnly(t *testing.T) {
+	for back, want := range map[string]string{
+		"/a?b=c&d=/e": "/a?b=c&d=/e", "//evil.example": "/", `/\evil.example`: "/", "https://evil.example": "/", "": "/", "evil": "/",
+		"/a\r\nSet-Cookie: x": "/", "/\tevil": "/", "/" + strings.Repeat("a", maxBack): "/",
+	} {
+		if got := ownPath(back); got != want {
+			t.Errorf("%q: %q", back, got)
+		}
+	}
+}
+
+func TestASessionIsGoodWhileItIsOurs(t *testing.T) {
+	s := startLogin(t, nil)
+	s.logIn(t)
+	good := s.cookies["__Host-session"]
+	id, _, _ := strings.Cut(good, ".")
+	other, err := newKeyring([]config.Secret{"another key of thirty-two bytes!!"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, cookie := range map[string]string{
+		"without a signature": id, "with an empty one": id + ".", "with another": other.sign(id), "of another id": "x" + good,
+		"with more": good + "x", "that is none": "..", "of ours that never was": s.sessions.store.keys.sign("never"),
+	} {
+		_, _, err := s.policy.Authenticate(t.Context(), request{cookie: map[string]string{"__Host-session": cookie}})
+		if why, ok := errors.AsType[*Error](err); !ok || why.Denied || why.Unavailable {
+			t.Errorf("a cookie %s: %v", name, err)
+		}
+	}
+	// Who can write to Redis cannot make one session another.
+	keys := s.redis.Keys()
+	i := slices.IndexFunc(keys, func(k string) bool { return strings.HasPrefix(k, "cg:session:") })
+	value, _ := s.redis.Get(keys[i])
+	if err := s.redis.Set("cg:session:"+sessionName("mine"), value); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.policy.Authenticate(t.Context(), request{cookie: map[string]string{"__Host-session": s.sessions.store.keys.sign("mine")}}); err == nil {
+		t.Error("a copied session is good")
+	}
+	if _, err := s.who(t); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestKeysOfCookiesRotate(t *testing.T) {
+	first, second := config.Secret("0123456789abcdef0123456789abcdef"), config.Secret("fedcba9876543210fedcba9876543210")
+	var cfg *config.Login
+	s := startLogin(t, func(c *config.Login) { cfg = c })
+	s.logIn(t)
+	for _, c := range []struct {
+		keys []config.Secret
+		good bool
+	}{{[]config.Secret{second, first}, true}, {[]config.Secret{second}, false}} {
+		changed := *cfg
+		changed.Keys = c.keys
+		s.start(t, &changed)
+		if _, err := s.who(t); (err == nil) != c.good {
+			t.Errorf("with %d keys: %v", len(c.keys), err)
+		}
+	}
+}
+
+func TestASessionEnds(t *testing.T) {
+	t.Run("after its lifetime", func(t *testing.T) {
+		s := startLogin(t, nil)
+		s.logIn(t)
+		if _, err := s.who(t); err != nil {
+			t.Fatal(err)
+		}
+		s.after(12 * time.Hour)
+		if _, err := s.who(t); err == nil {
+			t.Error("it goes on")
+		}
+	})
+	t.Run("after its idle time", func(t *testing.T) {
+		s := startLogin(t, nil)
+		s.logIn(t)
+		s.redis.FastForward(50 * time.Minute)
+		if _, err := s.who(t); err != nil {
+			t.Fatal(err)
+		}
+		s.redis.FastForward(50 * time.Minute)
+		if _, err := s.who(t); err != nil {
+			t.Errorf("it ended though it was used: %v", err)
+		}
+		s.redis.FastForward(61 * time.Minute)
+		if _, err := s.who(t); err == nil {
+			t.Error("it goes on")
+		}
+	})
+	t.Run("with the next login of its browser", func(t *testing.T) {
+		s := startLogin(t, nil)
+		s.logIn(t)
+		old := maps.Clone(s.cookies)
+		s.logIn(t)
+		if _, _, err := s.policy.Authenticate(t.Context(), request{cookie: old}); err == nil {
+			t.Error("it goes on")
+		}
+		if _, err := s.who(t); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("by a logout", func(t *testing.T) {
+		s := startLogin(t, nil)
+		s.logIn(t)
+		id, err := s.who(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cookie := s.cookies["__Host-session"]
+		step, name, err := s.Logout(t.Context(), cookie)
+		if err != nil || name != id.Claims["jti"] || !strings.HasPrefix(step.Location, s.openID.URL+"/end?client_id=gateway&id_token_hint=ey") || step.Cookies[0].MaxAge >= 0 {
+			t.Errorf("%+v, %q, %v", step, name, err)
+		}
+		if _, err := s.who(t); err == nil {
+			t.Error("it goes on")
+		}
+		if step, name, err := s.Logout(t.Context(), cookie); err != nil || name != "" || step.Location != "/" {
+			t.Errorf("once more: %+v, %q, %v", step, name, err)
+		}
+	})
+}
+
+func TestASessionIsRefreshed(t *testing.T) {
+	soon := func(p *openID) { p.answer = map[string]any{"expires_in": 30} } // less than refresh_before
+	for name, c := range map[string]struct {
+		then  func(*openID)
+		good  bool
+		roles []string
+	}{
+		"with new claims":              {func(p *openID) { p.claims = map[string]any{"roles": []string{"chief"}, "nonce": nil}; p.answer = nil }, true, []string{"chief"}},
+		"without an ID token":          {func(p *openID) { p.answer = map[string]any{"id_token": nil} }, true, []string{"clerk"}},
+		"unless it is refused":         {func(p *openID) { p.status = 400 }, false, nil},
+		"not for another user":         {func(p *openID) { p.claims = map[string]any{"sub": "eve"} }, false, nil},
+		"not by a token for another":   {func(p *openID) { p.claims = map[string]any{"aud": "other"} }, false, nil},
+		"later, if there is no answer": {func(p *openID) { p.status = 503 }, true, []string{"clerk"}},
+		"later, if it asks too often":  {func(p *openID) { p.status = 429 }, true, []string{"clerk"}},
+		"later, if nobody listens":     {func(p *openID) { p.CloseClientConnections(); p.Listener.Close() }, true, []string{"clerk"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := startLogin(t, nil)
+			s.openID.told(soon)
+			s.logIn(t)
+			s.openID.told(c.then)
+			id, err := s.who(t)
+			if (err == nil) != c.good {
+				t.Fatalf("%v", err)
+			}
+			if c.good && !slices.Equal(id.Roles, c.roles) {
+				t.Errorf("roles %q", id.Roles)
+			}
+			if _, again := s.who(t); (again == nil) != c.good {
+				t.Errorf("afterwards: %v", again)
+			}
+			if s.openID.requests > 2 {
+				t.Errorf("the provider was asked %d times", s.openID.requests)
+			}
+		})
+	}
+}
+
+func TestALogoutElsewhereEndsTheSession(t *testing.T) {
+	good := func() map[string]any {
+		return map[string]any{"jti": rand.Text(), "sid": "s1", "events": map[string]any{backChannelLogout: map[string]any{}}}
+	}
+	for name, c := range map[string]struct {
+		change func(map[string]any)
+		typ    string
+		forged bool
+		good   bool
+	}{
+		"by session":                  {good: true},
+		"by user":                     {change: func(c map[string]any) { c["sid"] = nil }, good: true},
+		"with a type":                 {typ: "logout+jwt", good: true},
+		"of another session":          {change: func(c map[string]any) { c["sid"] = "s2" }},
+		"of another user":             {change: func(c map[string]any) { c["sid"], c["sub"] = nil, "eve" }},
+		"with an ID token":            {change: func(c map[string]any) { delete(c, "events") }},
+		"with another event":          {change: func(c map[string]any) { c["events"] = map[string]any{"http://other": map[string]any{}} }},
+		"with an event that is none":  {change: func(c map[string]any) { c["events"] = map[string]any{backChannelLogout: "x"} }},
+		"with a nonce":                {change: func(c map[string]any) { c["nonce"] = "x" }},
+		"for another client":          {change: func(c map[string]any) { c["aud"] = "other" }},
+		"of another provider":         {change: func(c map[string]any) { c["iss"] = "https://evil.example" }},
+		"without who":                 {change: func(c map[string]any) { c["sid"], c["sub"] = nil, nil }},
+		"without an id":               {change: func(c map[string]any) { delete(c, "jti") }},
+		"without a time":              {change: func(c map[string]any) { c["iat"] = nil }},
+		"of yesterday":                {change: func(c map[string]any) { c["iat"] = time.Now().Add(-24 * time.Hour).Unix() }},
+		"that is over":                {change: func(c map[string]any) { c["exp"] = time.Now().Add(-time.Hour).Unix() }},
+		"with a token of another use": {typ: "at+jwt"},
+		"that is forged":              {forged: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := startLogin(t, nil)
+			s.logIn(t)
+			id, err := s.who(t)
+			if err != nil {
+				t.Fatal(err)
+			}
+			claims := good()
+			if c.change != nil {
+				c.change(claims)
+			}
+			key := s.openID.key
+			if c.forged {
+				key, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+			}
+			typ := c.typ
+			if typ == "" {
+				typ = "JWT"
+			}
+			token := s.openID.signAs(typ, key, s.openID.with(claims))
+			names, err := s.LogoutElsewhere(t.Context(), token)
+			if c.good && (err != nil || !slices.Equal(names, []string{id.Claims["jti"].(string)})) || !c.good && len(names) > 0 {
+				t.Errorf("%v, %v", names, err)
+			}
+			if _, still := s.who(t); (still == nil) == c.good {
+				t.Errorf("the session: %v", still)
+			}
+			if c.good {
+				if _, err := s.LogoutElsewhere(t.Context(), token); err == nil {
+					t.Error("the token is good twice")
+				}
+			}
+		})
+	}
+}
+
+func TestWithoutRedisNobodyCanTell(t *testing.T) {
+	s := startLogin(t, nil)
+	s.logIn(t)
+	q := s.begin(t, "/")
+	s.redis.Close()
+	var errs []error
+	_, err := s.who(t)
+	errs = append(errs, err)
+	_, err = s.finish(t, q)
+	errs = append(errs, err)
+	_, _, err = s.Logout(t.Context(), s.cookies["__Host-session"])
+	errs = append(errs, err)
+	for i, err := range errs {
+		if why, ok := errors.AsType[*Error](err); !ok || !why.Unavailable {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+}
+
+func TestAProviderThatIsDownIsAskedAgain(t *testing.T) {
+	s := startLogin(t, nil)
+	known := *s.config
+	away := known
+	away.Issuer = "http://127.0.0.1:1"
+	s.start(t, &away)
+	if _, err := s.Begin(context.Background(), "/"); err == nil {
+		t.Fatal("nobody answers")
+	}
+	s.sessions.issuer.config = &known
+	s.sessions.issuer.failed = time.Time{}
+	if _, err := s.Begin(context.Background(), "/"); err != nil {
+		t.Error(err)
+	}
+}

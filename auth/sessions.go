@@ -1,0 +1,193 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/crossgate/crossgate/config"
+)
+
+// refreshLock is how long one node has for the refresh of a session, and how long it is left alone after one that failed.
+const refreshLock = 15 * time.Second
+
+// sessions turns the cookies of browsers that have logged in into identities.
+type sessions struct {
+	claimReader
+	held
+	lookup
+	config *config.Login
+	store  sessionStore
+	issuer *openIDProvider
+	logger *slog.Logger
+}
+
+func newSessions(provider string, cfg *config.Login, o *Options) (*sessions, error) {
+	keys, err := newKeyring(cfg.Keys)
+	if err != nil {
+		return nil, err
+	}
+	v := &sessions{
+		config: cfg, issuer: newOpenIDProvider(cfg), logger: o.Logger.With("provider", provider),
+		store: sessionStore{client: o.Redis, prefix: o.Prefix, keys: keys, idle: cfg.IdleTime.Std(), lifetime: cfg.Lifetime.Std()},
+		claimReader: claimReader{
+			provider: provider, user: cfg.UserClaim, roles: cfg.RolesClaim, scopes: cfg.ScopesClaim,
+			needed: cfg.RequiredClaims, stands: standing(cfg.RoleMap),
+		},
+	}
+	v.lookup.begin(lookupOptions{
+		find: v.find, known: cfg.CacheTime.Std(), refused: cfg.CacheTime.Std(), stale: cfg.StaleTime.Std(),
+		timeout: cfg.Timeout.Std(), concurrent: redisLookups, cannotTell: &outage{"the session cannot be looked up now"},
+	})
+	v.hold()
+	return v, nil
+}
+
+// verify looks up only what this gateway has signed.
+func (v *sessions) verify(ctx context.Context, d digest, cookie string) (*Identity, error) {
+	if _, ok := v.store.keys.verify(cookie); !ok {
+		return nil, errNoSession
+	}
+	return v.lookup.verify(ctx, d, cookie)
+}
+
+func (v *sessions) find(ctx context.Context, _ digest, cookie string) (*Identity, error) {
+	id, _ := v.store.keys.verify(cookie)
+	name := sessionName(id)
+	one, err := v.store.get(ctx, name)
+	if err == nil && v.now().Unix() >= one.Ends {
+		return nil, errNoSession
+	}
+	if err == nil && one.Due != 0 && v.now().Add(v.config.RefreshBefore.Std()).Unix() >= one.Due {
+		one, err = v.refresh(ctx, name, one)
+	}
+	switch {
+	case err == errNoSession:
+		return nil, err
+	case err != nil:
+		return nil, v.cannotTell
+	}
+	return v.identify(name, one)
+}
+
+// identify reads who a session is of. To revocations the session is a token that was issued at the login: a user whose
+// credentials are revoked has to log in again.
+func (v *sessions) identify(name string, one *storedSession) (*Identity, error) {
+	one.Claims["jti"] = name
+	one.Claims["iat"] = float64(one.Born)
+	one.Claims["exp"] = float64(one.Ends)
+	return v.identity(one.Claims)
+}
+
+// begin makes a session of a login, and returns its cookie.
+func (v *sessions) begin(ctx context.Context, t *tokens) (string, error) {
+	now := v.now()
+	one := &storedSession{Born: now.Unix(), Ends: now.Add(v.config.Lifetime.Std()).Unix()}
+	one.take(t)
+	id := rand.Text()
+	name := sessionName(id)
+	if _, err := v.identify(name, one); err != nil {
+		return "", &LoginError{err.Error()}
+	}
+	if err := v.store.create(ctx, name, one, v.config.Issuer); err != nil {
+		return "", err
+	}
+	return v.store.keys.sign(id), nil
+}
+
+// take puts what the provider has just said into a session. A refresh may leave out what has not changed (RFC 6749 section 6,
+// OpenID Connect Core 1.0 section 12.2).
+func (s *storedSession) take(t *tokens) {
+	if t.claims != nil {
+		s.Claims, s.IDToken = t.claims, t.id
+	}
+	if t.RefreshToken != "" {
+		s.Refresh = t.RefreshToken
+	}
+	if s.Due = 0; s.Refresh != "" && !t.Expiry.IsZero() {
+		s.Due = t.Expiry.Unix()
+	}
+}
+
+// refresh asks the provider whether the session may go on. One node asks at a time. While the provider cannot be reached
+// the session goes on to its end.
+func (v *sessions) refresh(ctx context.Context, name string, one *storedSession) (*storedSession, error) {
+	if mine, err := v.store.once(ctx, "session-refresh:"+name, refreshLock); err != nil || !mine {
+		return one, err
+	}
+	t, err := v.issuer.refresh(ctx, one.Refresh)
+	if err == nil && t.claims != nil && !sameText(t.claims["sub"], one.Claims["sub"]) {
+		err = errors.New("the provider has refreshed it for another user")
+	} else if err != nil && !saidNo(err) {
+		v.logger.Warn("a session could not be refreshed; it is tried again", "error", withoutAnswer(err))
+		return one, nil
+	}
+	if err != nil {
+		if err := v.store.remove(ctx, name); err != nil {
+			return nil, err
+		}
+		return nil, errNoSession
+	}
+	one.take(t)
+	if err := v.store.replace(ctx, name, one); err != nil {
+		return nil, err
+	}
+	return one, nil
+}
+
+// saidNo tells the provider's no from its silence (RFC 6749 section 5.2).
+func saidNo(err error) bool {
+	answer, ok := errors.AsType[*oauth2.RetrieveError](err)
+	if ok {
+		return answer.Response != nil && slices.Contains([]int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden}, answer.Response.StatusCode)
+	}
+	_, bad := errors.AsType[*badToken](err)
+	return bad
+}
+
+// withoutAnswer is an error of package oauth2 without the provider's answer, which may have secrets.
+func withoutAnswer(err error) string {
+	if answer, ok := errors.AsType[*oauth2.RetrieveError](err); ok && answer.Response != nil {
+		return fmt.Sprintf("the provider answered %s", answer.Response.Status)
+	}
+	return err.Error()
+}
+
+func sameText(a, b any) bool {
+	x, ok := a.(string)
+	y, also := b.(string)
+	return ok && also && subtle.ConstantTimeCompare([]byte(x), []byte(y)) == 1
+}
+
+// end ends the session of a cookie, and returns its name and what it was; "" for no session.
+func (v *sessions) end(ctx context.Context, cookie string) (string, *storedSession, error) {
+	id, ok := v.store.keys.verify(cookie)
+	if !ok {
+		return "", nil, nil
+	}
+	name := sessionName(id)
+	one, err := v.store.get(ctx, name)
+	if err == errNoSession {
+		return "", nil, nil
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	return name, one, v.store.remove(ctx, name)
+}
+
+// close gives up what is being looked up, once the last configuration with this provider has gone.
+func (v *sessions) close() {
+	if v.letGo() {
+		v.lookup.close()
+		v.issuer.client.CloseIdleConnections()
+	}
+}
