@@ -20,6 +20,7 @@ type capture struct {
 	answer
 	sent       http.Header // of the answer; nil until there is one
 	body       []byte
+	reserved   int64 // of what all answers that are being kept may take
 	keep       bool
 	unmodified bool // stale is good still
 	failed     bool // stale is to be given for it
@@ -77,18 +78,35 @@ func (c *capture) decide() {
 	if n, err := strconv.ParseInt(first(c.header["Content-Length"]), 10, 64); err == nil {
 		size = n
 	}
-	if c.keep = size <= int64(c.maxBody) && c.judge(&c.answer, c.request, c.request.Header, c.who); !c.keep {
-		if c.flight != nil && c.status < http.StatusInternalServerError {
-			c.store.giveUp(c.key, c.uri)
-		}
-		c.store.flights.land(c.flight, nil, false)
+	if size > int64(c.maxBody) || !c.judge(&c.answer, c.request, c.request.Header, c.who) || !c.reserve(max(0, size)) {
+		c.pass()
 		return
 	}
+	c.keep = true
 	// What is kept is the origin's; the client's is changed on its way.
 	c.answer.header = maps.Clone(c.header)
 	if size > 0 {
 		c.body = make([]byte, 0, size)
 	}
+}
+
+// pass notes that the answer is not kept, and lets those go who wait for it.
+func (c *capture) pass() {
+	c.keep, c.body = false, nil
+	if c.flight != nil && c.status < http.StatusInternalServerError {
+		c.store.giveUp(c.key, c.uri)
+	}
+	c.store.flights.land(c.flight, nil, false)
+}
+
+// reserve makes room for n bytes more. There is as much for what is on its way as for what is kept.
+func (c *capture) reserve(n int64) bool {
+	if c.store.filling.Add(n) > int64(c.store.memory.GetMaximum()) {
+		c.store.filling.Add(-n)
+		return false
+	}
+	c.reserved += n
+	return true
 }
 
 // begin passes the header on.
@@ -141,9 +159,8 @@ func (c *capture) Write(b []byte) (int, error) {
 		return 0, http.ErrBodyNotAllowed
 	}
 	if c.keep {
-		if len(c.body)+len(b) > c.maxBody {
-			c.keep, c.body = false, nil
-			c.store.flights.land(c.flight, nil, false)
+		if size := len(c.body) + len(b); size > c.maxBody || int64(size) > c.reserved && !c.reserve(int64(max(size, 2*cap(c.body)))-c.reserved) {
+			c.pass()
 		} else {
 			c.body = append(c.body, b...)
 		}
@@ -178,10 +195,16 @@ func (c *capture) end() {
 	if c.status == 0 {
 		c.WriteHeader(http.StatusOK)
 	}
+	if c.unmodified || c.failed {
+		return
+	}
 	announced := c.sent["Trailer"] != nil
 	for name, values := range c.sent {
 		if announced || strings.HasPrefix(name, http.TrailerPrefix) {
-			if c.keep = false; c.to != nil && !c.quiet {
+			if c.keep {
+				c.pass()
+			}
+			if c.to != nil && !c.quiet {
 				c.to.Header()[name] = values
 			}
 		}

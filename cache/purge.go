@@ -168,13 +168,20 @@ func (p *Policy) InvalidateReference(ctx context.Context, host, path, reference 
 type purgeLog struct {
 	mu     sync.Mutex
 	count  uint64
-	newest [256]purge // a ring
+	newest []purge // a ring, once it is full
 }
+
+// remembered is how many purges are.
+const remembered = 4096
 
 func (l *purgeLog) add(p purge) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.newest[l.count%uint64(len(l.newest))] = p
+	if len(l.newest) < remembered {
+		l.newest = append(l.newest, p)
+	} else {
+		l.newest[l.count%remembered] = p
+	}
 	l.count++
 }
 
@@ -189,11 +196,11 @@ func (l *purgeLog) now() uint64 {
 func (l *purgeLog) hit(since uint64, uri string, tags []string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.count-since > uint64(len(l.newest)) {
+	if l.count-since > remembered {
 		return true
 	}
 	for ; since < l.count; since++ {
-		if l.newest[since%uint64(len(l.newest))].covers(uri, tags) {
+		if l.newest[since%remembered].covers(uri, tags) {
 			return true
 		}
 	}

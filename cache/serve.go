@@ -225,6 +225,7 @@ func (l *lookup) fetch(w http.ResponseWriter, e *entry, f *flight, reason *forwa
 		r.Header["If-Modified-Since"] = []string{e.modified}
 		c.asking = true
 	}
+	defer func() { store.filling.Add(-c.reserved) }()
 	l.origin.Fetch(c, r)
 	c.end()
 	l.now = store.now()

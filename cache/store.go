@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -27,6 +28,7 @@ type Store struct {
 	shared  *shared // nil where nothing is shared
 	tier    *tier   // and so is this
 
+	filling    atomic.Int64 // bytes of bodies that are on their way
 	following  sync.Once
 	life       context.Context // ends with Close
 	end        context.CancelFunc

@@ -72,8 +72,9 @@ func TestTheCacheOfAnHTTPRoute(t *testing.T) {
 		{"another query is another thing", "GET", "/a?", nil, 200, 2, "crossgate; fwd=uri-miss; stored"},
 		{"what says nothing is not kept", "GET", "/plain", nil, 200, 3, "crossgate; fwd=uri-miss"},
 		{"and so fetched again", "GET", "/plain", nil, 200, 4, "crossgate; fwd=uri-miss"},
-		{"a change forgets", "DELETE", "/a", nil, 200, 5, ""},
-		{"and so it is fetched again", "GET", "/a", nil, 200, 6, "crossgate; fwd=uri-miss; stored"},
+		{"an upgrade is none of the cache's", "GET", "/a", []string{"Connection", "Upgrade", "Upgrade", "websocket"}, 200, 5, ""},
+		{"a change forgets", "DELETE", "/a", nil, 200, 6, ""},
+		{"and so it is fetched again", "GET", "/a", nil, 200, 7, "crossgate; fwd=uri-miss; stored"},
 	}
 	for _, step := range steps {
 		answer, body := ask(step.method, step.path, step.header...)
@@ -274,5 +275,82 @@ func TestWhatIsWrongInRedisIsAMiss(t *testing.T) {
 	}
 	if askAs(t, a, "/1", ""); asked.Load() != 4 {
 		t.Errorf("purged here all the same, the backend was asked %d times", asked.Load())
+	}
+}
+
+func TestTheCacheStandsBehindAdmission(t *testing.T) {
+	var asked atomic.Int64
+	address := httpBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "public, max-age=1000")
+		fmt.Fprintf(w, "%d for %q", asked.Add(1), r.Header.Get("X-User"))
+	})
+	g := rig.StartGateway(t, fmt.Sprintf(`
+listeners: [{address: "127.0.0.1:0"}]
+admin: {address: "off"}
+upstreams: [{name: app, protocol: http, endpoints: [%q]}]
+auth: [{name: keys, api_keys: {keys: [{id: ann, key: 0123456789abcdef0ann, user: ann}, {id: ben, key: 0123456789abcdef0ben, user: ben}]}, from: [{header: X-Key}]}]
+routes:
+  - {name: open, match: {path_prefix: /open/}, http: {upstream: app}, auth: {require: [keys]}, cache: {}}
+  - name: own
+    match: {path_prefix: /own/}
+    http: {upstream: app}
+    auth: {require: [keys]}
+    forward_identity: {headers: {X-User: user}}
+    cache: {key: {user: true}}
+  - {name: limited, match: {path_prefix: /limited/}, http: {upstream: app}, rate_limits: [{per: ip, rate: 1/h, burst: 2}], cache: {}}
+`, address))
+	const ann, ben = "0123456789abcdef0ann", "0123456789abcdef0ben"
+	for i, step := range []struct {
+		path, key string
+		status    int
+		body      string
+	}{
+		{"/open/a", ann, 200, `1 for ""`}, {"/open/a", ben, 200, `1 for ""`}, {"/open/a", "", 401, ""}, {"/open/a", "wrong", 401, ""},
+		{"/own/a", ann, 200, `2 for "ann"`}, {"/own/a", ben, 200, `3 for "ben"`}, {"/own/a", ann, 200, `2 for "ann"`}, {"/own/a", ben, 200, `3 for "ben"`}, {"/own/a", "", 401, ""},
+		{"/limited/a", "", 200, `4 for ""`}, {"/limited/a", "", 200, `4 for ""`}, {"/limited/a", "", 429, ""},
+	} {
+		answer, body := ask(t, "GET", g.URL+step.path, "", "X-Key", step.key)
+		if answer.StatusCode != step.status || step.status == 200 && body != step.body {
+			t.Errorf("%d, %s: %s %s, expected %d %s", i, step.path, answer.Status, body, step.status, step.body)
+		}
+	}
+}
+
+func TestStaleAnswersWhileTheBackendIsAskedAndWhileItIsGone(t *testing.T) {
+	var asked atomic.Int64
+	var failing atomic.Bool
+	address := httpBackend(t, func(w http.ResponseWriter, _ *http.Request) {
+		n := asked.Add(1)
+		if failing.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		w.Header().Set("Cache-Control", "max-age=0, stale-while-revalidate=1000, stale-if-error=1000")
+		fmt.Fprintf(w, "version %d", n)
+	})
+	g := httpGateway(t, address, "", `
+  - {name: shop, match: {template: "/{name=**}"}, http: {upstream: app, request_headers: {set: {X-Name: "{path.name}"}}}, cache: {}}
+`)
+	url := "http://" + g.Addresses()[0].String() + "/a"
+	if _, body := ask(t, "GET", url, ""); body != "version 1" {
+		t.Fatal(body)
+	}
+	answer, body := ask(t, "GET", url, "")
+	if body != "version 1" || !strings.HasPrefix(answer.Header.Get("Cache-Status"), "crossgate; hit; ttl=") {
+		t.Errorf("%s, %s", body, answer.Header.Get("Cache-Status"))
+	}
+	rig.Eventually(t, 60*time.Second, func() error {
+		if _, body := ask(t, "GET", url, ""); body == "version 1" {
+			return errors.New("the answer that was fetched in the background is not there yet")
+		}
+		return nil
+	})
+	failing.Store(true)
+	// With no-cache nothing is given before the backend was asked.
+	if answer, body := ask(t, "GET", url, "", "Cache-Control", "no-cache"); answer.StatusCode != 200 || answer.Header.Get("Cache-Status") != "crossgate; fwd=stale; detail=stale-if-error" {
+		t.Errorf("%s %s, %s", answer.Status, body, answer.Header.Get("Cache-Status"))
+	}
+	if answer, _ := ask(t, "GET", url+"/b", ""); answer.StatusCode != 503 {
+		t.Errorf("what was never there: %s", answer.Status)
 	}
 }
