@@ -200,6 +200,29 @@ func TestAVariantThatDoesWorseIsRolledBackForEveryProtocol(t *testing.T) {
 	}
 }
 
+func TestAClientIsGivenACookieThatKeepsItOnItsSide(t *testing.T) {
+	s := startSides(t)
+	g := s.gateway(t, "by: cookie:seat\n    issue_cookie: {ttl: 1h, secure: true, same_site: strict, path: /http/}", `percent: 50`, "")
+	for range 8 {
+		start := s.http[1].Load()
+		answer, _ := ask(t, "GET", g.URL+"/http/x", "")
+		side := s.http[1].Load() - start // how many of one request the canary has had
+		cookies := answer.Cookies()
+		if len(cookies) != 1 || cookies[0].Name != "seat" || cookies[0].MaxAge != 3600 || !cookies[0].HttpOnly || !cookies[0].Secure ||
+			cookies[0].SameSite != http.SameSiteStrictMode || cookies[0].Path != "/http/" {
+			t.Fatalf("it is given %v", cookies)
+		}
+		for range 4 {
+			if answer, _ := ask(t, "GET", g.URL+"/http/x", "", "Cookie", "seat="+cookies[0].Value); len(answer.Cookies()) != 0 {
+				t.Errorf("it is given %v again", answer.Cookies())
+			}
+		}
+		if n := s.http[1].Load() - start; n != 5*side {
+			t.Errorf("of 5 requests of a client the canary has had %d, and %d of its first", n, side)
+		}
+	}
+}
+
 func TestFailuresOfAVariantAreCountedWhateverTheProtocol(t *testing.T) {
 	fails := status.Error(codes.Unavailable, "broken")
 	s := startSides(t, grpc.ChainUnaryInterceptor(func(context.Context, any, *grpc.UnaryServerInfo, grpc.UnaryHandler) (any, error) { return nil, fails }),

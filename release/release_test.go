@@ -115,6 +115,18 @@ func TestARollbackMovesNobodyBetweenTheOthers(t *testing.T) {
 	}
 }
 
+// Another version of the gateway must not move callers from one side to the other.
+func TestACallersPointIsTheSameForEver(t *testing.T) {
+	for user, want := range map[string]uint64{"user-1": 595305680, "ann@example.com": 1860388435, "": 844752730} {
+		if got := point(hashOf("shop-2026-03"), hashOf(user)); got != want {
+			t.Errorf("%q is at %d, not at %d", user, got, want)
+		}
+	}
+	if got := point(hashOf("shop-2026-03"), hashOfAddr(netip.MustParseAddr("192.0.2.7"))); got != 1286211393 {
+		t.Errorf("the address is at %d", got)
+	}
+}
+
 func TestReleasesDivideCallersIndependently(t *testing.T) {
 	s, err := Compile(configOf(t, `releases:
   - {name: r, variants: [{name: canary, upstream: b, percent: 50}]}
