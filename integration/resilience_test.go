@@ -32,30 +32,30 @@ const (
 	hangingMood
 )
 
-func (m *moody) act(ctx context.Context) (ok bool) {
+func (m *moody) act(ctx context.Context) error {
 	m.calls.Add(1)
 	switch m.mood.Load() {
 	case failingMood:
-		return false
+		return status.Error(codes.Unavailable, "in a mood")
 	case hangingMood:
 		<-ctx.Done()
-		return false
+		return status.FromContextError(ctx.Err()).Err()
 	}
-	return true
+	return nil
 }
 
 func startMoody(t *testing.T) *moody {
 	t.Helper()
 	m := new(moody)
 	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !m.act(r.Context()) {
+		if m.act(r.Context()) != nil {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	}))
 	t.Cleanup(plain.Close)
 	server := testserver.Start(t, grpc.ChainUnaryInterceptor(func(ctx context.Context, r any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-		if !m.act(ctx) {
-			return nil, status.Error(codes.Unavailable, "in a mood")
+		if err := m.act(ctx); err != nil {
+			return nil, err
 		}
 		return next(ctx, r)
 	}))
