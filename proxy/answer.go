@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/crossgate/crossgate/fault"
@@ -78,33 +79,48 @@ func (x *exchange) merge(answer *http.Response) {
 
 // copy passes the body on. What comes piece by piece goes out piece by piece.
 func (x *exchange) copy(ctx context.Context, answer *http.Response) {
-	buf := transcoder.NewPiece()
+	piece := transcoder.NewPiece()
+	buf, large := piece[:], (*largePiece)(nil)
+	if answer.ContentLength > int64(len(piece)) {
+		large = largePieces.Get().(*largePiece)
+		buf = large[:]
+	}
 	defer func() {
-		if !x.lost { // else HTTP/2's server may still be reading what it could not write
-			buf.Release()
+		if x.lost { // HTTP/2's server may still be reading what it could not write
+			return
+		}
+		piece.Release()
+		if large != nil {
+			largePieces.Put(large)
 		}
 	}()
 	live := answer.ContentLength < 0
 	var rc *http.ResponseController
-	if live || answer.ContentLength > int64(len(buf)) {
+	if live || answer.ContentLength > int64(len(piece)) {
 		rc = http.NewResponseController(x.w)
 		defer transcoder.LimitWrites(ctx, rc)()
 	}
 	if live {
 		wait := flushSoon(rc, answer.Header)
-		n, err := answer.Body.Read(buf[:])
+		n, err := answer.Body.Read(buf)
 		wait()
 		if done := x.pass(rc, buf[:n], err, live); done {
 			return
 		}
 	}
 	for {
-		n, err := answer.Body.Read(buf[:])
+		n, err := answer.Body.Read(buf)
 		if done := x.pass(rc, buf[:n], err, live); done {
 			return
 		}
 	}
 }
+
+// largePiece is what is read at once of a body that is known to be long: half the system calls. What may come slowly and for
+// long, as it has no length, makes do with less.
+type largePiece [128 << 10]byte
+
+var largePieces = sync.Pool{New: func() any { return new(largePiece) }}
 
 // pass writes one piece and reports whether it was the last.
 func (x *exchange) pass(rc *http.ResponseController, piece []byte, err error, live bool) bool {
