@@ -8,7 +8,7 @@ type Mirror struct {
 	// The upstream that gets the copies, of the protocol of the route's own.
 	Upstream string `yaml:"upstream" required:"true"`
 	// How many of the requests are copied, in percent.
-	Percent int `yaml:"percent" default:"100" min:"0" max:"100"`
+	Percent Percent `yaml:"percent" default:"100" max:"100"`
 	// The largest body, or for gRPC message, of a copy. A larger one is not copied.
 	MaxBodySize Size `yaml:"max_body_size" default:"64KiB" min:"1" max:"16MiB"`
 	// How many copies are under way at a time.

@@ -50,6 +50,7 @@ func (g *Gateway) listenAdmin(ctx context.Context, cfg config.Admin) (*admin, er
 	mux.Handle("GET /metrics", g.telemetry.Handler())
 	mux.HandleFunc("GET /v1/status", a.status)
 	mux.HandleFunc("GET /v1/routes", a.routes)
+	mux.HandleFunc("GET /v1/upstreams", a.upstreams)
 	mux.HandleFunc("GET /v1/openapi", a.openAPI)
 	mux.HandleFunc("GET /v1/identity/jwks.json", a.identityKeys)
 	mux.HandleFunc("POST /v1/reload", guard.change(a.reload))

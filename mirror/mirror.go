@@ -17,7 +17,7 @@ import (
 // Mirror copies a route's requests. Its methods are safe for concurrent use. A nil one copies nothing.
 type Mirror struct {
 	to      upstream.Backend
-	percent int
+	share   config.Percent
 	most    int // bytes of a body
 	timeout time.Duration
 	without map[string]bool // headers that copies do not have, in lower case
@@ -51,7 +51,7 @@ type Options struct {
 // New returns a mirror. Nothing runs until there is something to copy.
 func New(cfg *config.Mirror, o Options) *Mirror {
 	m := &Mirror{
-		to: o.Backend, percent: cfg.Percent, most: int(cfg.MaxBodySize), timeout: cfg.Timeout.Std(), without: map[string]bool{},
+		to: o.Backend, share: cfg.Percent, most: int(cfg.MaxBodySize), timeout: cfg.Timeout.Std(), without: map[string]bool{},
 		room: int64(cfg.MaxConcurrent + cfg.MaxPending), idle: cfg.MaxConcurrent,
 	}
 	if cfg.Credentials == "strip" {
@@ -86,7 +86,7 @@ func (r result) String() string {
 // room for it, which add or giveUp takes.
 func (m *Mirror) reserve(size int64) bool {
 	switch {
-	case m.percent < 100 && rand.IntN(100) >= m.percent:
+	case m.share < config.Whole && rand.N(config.Whole) >= m.share:
 		return false
 	case size > int64(m.most):
 		m.counts[tooLarge].Inc()

@@ -47,9 +47,9 @@ func newView(all []*endpoint, cfg *config.Balancing, now time.Time) *view {
 	for i, e := range healthy {
 		weights[i] = float64(e.weight)
 		if cfg.SlowStart > 0 {
-			share := max(slowest, float64(now.Sub(e.since))/float64(cfg.SlowStart))
+			share := e.share(cfg.SlowStart.Std(), now)
 			v.ramping = v.ramping || share < 1
-			weights[i] *= min(share, 1)
+			weights[i] *= share
 		}
 	}
 	if cfg.Zone != "" && !panicking {
@@ -66,6 +66,14 @@ func newView(all []*endpoint, cfg *config.Balancing, now time.Time) *view {
 		}
 	}
 	return v
+}
+
+// share returns how much of its weight an endpoint has that starts slowly, 1 for all. The pool's mutex is held.
+func (e *endpoint) share(slowStart time.Duration, now time.Time) float64 {
+	if slowStart == 0 {
+		return 1
+	}
+	return min(1, max(slowest, float64(now.Sub(e.since))/float64(slowStart)))
 }
 
 // localize prefers the endpoints of a zone: it moves them to the front, and gives the others only what they cannot

@@ -27,6 +27,10 @@ func healthCommand() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&admin, "admin", "127.0.0.1:9901", "address of the admin listener")
+	adminFlag(cmd, &admin)
 	return cmd
+}
+
+func adminFlag(cmd *cobra.Command, admin *string) {
+	cmd.Flags().StringVar(admin, "admin", "127.0.0.1:9901", "address of the admin listener")
 }

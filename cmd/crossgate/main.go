@@ -27,7 +27,7 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serveCommand(), devCommand(), checkCommand(), routesCommand(), openapiCommand(), descriptorsCommand(),
+	root.AddCommand(serveCommand(), devCommand(), checkCommand(), routesCommand(), upstreamsCommand(), openapiCommand(), descriptorsCommand(),
 		schemaCommand(), demoCommand(), healthCommand(), keyCommand(), versionCommand())
 	return root
 }

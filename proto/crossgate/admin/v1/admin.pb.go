@@ -28,6 +28,57 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// What active checks say of a backend.
+type Endpoint_Health int32
+
+const (
+	// Nobody asks it.
+	Endpoint_HEALTH_UNSPECIFIED Endpoint_Health = 0
+	Endpoint_HEALTHY            Endpoint_Health = 1
+	Endpoint_UNHEALTHY          Endpoint_Health = 2
+)
+
+// Enum value maps for Endpoint_Health.
+var (
+	Endpoint_Health_name = map[int32]string{
+		0: "HEALTH_UNSPECIFIED",
+		1: "HEALTHY",
+		2: "UNHEALTHY",
+	}
+	Endpoint_Health_value = map[string]int32{
+		"HEALTH_UNSPECIFIED": 0,
+		"HEALTHY":            1,
+		"UNHEALTHY":          2,
+	}
+)
+
+func (x Endpoint_Health) Enum() *Endpoint_Health {
+	p := new(Endpoint_Health)
+	*p = x
+	return p
+}
+
+func (x Endpoint_Health) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Endpoint_Health) Descriptor() protoreflect.EnumDescriptor {
+	return file_crossgate_admin_v1_admin_proto_enumTypes[0].Descriptor()
+}
+
+func (Endpoint_Health) Type() protoreflect.EnumType {
+	return &file_crossgate_admin_v1_admin_proto_enumTypes[0]
+}
+
+func (x Endpoint_Health) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Endpoint_Health.Descriptor instead.
+func (Endpoint_Health) EnumDescriptor() ([]byte, []int) {
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{24, 0}
+}
+
 // A registered set of descriptors.
 type DescriptorSet struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1184,6 +1235,358 @@ func (x *ResetVariantRequest) GetName() string {
 	return ""
 }
 
+type ListUpstreamsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListUpstreamsRequest) Reset() {
+	*x = ListUpstreamsRequest{}
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListUpstreamsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListUpstreamsRequest) ProtoMessage() {}
+
+func (x *ListUpstreamsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListUpstreamsRequest.ProtoReflect.Descriptor instead.
+func (*ListUpstreamsRequest) Descriptor() ([]byte, []int) {
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{20}
+}
+
+type ListUpstreamsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ordered by name.
+	Upstreams     []*Upstream `protobuf:"bytes,1,rep,name=upstreams,proto3" json:"upstreams,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListUpstreamsResponse) Reset() {
+	*x = ListUpstreamsResponse{}
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListUpstreamsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListUpstreamsResponse) ProtoMessage() {}
+
+func (x *ListUpstreamsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListUpstreamsResponse.ProtoReflect.Descriptor instead.
+func (*ListUpstreamsResponse) Descriptor() ([]byte, []int) {
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ListUpstreamsResponse) GetUpstreams() []*Upstream {
+	if x != nil {
+		return x.Upstreams
+	}
+	return nil
+}
+
+// A named pool of backends.
+type Upstream struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// upstreams/{upstream}
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// grpc or http.
+	Protocol string `protobuf:"bytes,2,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	// Where its endpoints are from: configuration, dns:{name}, file:{path} or redis:{service}.
+	Source string `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
+	// The bound on its requests; left out where there is none.
+	Concurrency *Concurrency `protobuf:"bytes,4,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
+	// In the order in which they were learnt.
+	Endpoints     []*Endpoint `protobuf:"bytes,5,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Upstream) Reset() {
+	*x = Upstream{}
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Upstream) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Upstream) ProtoMessage() {}
+
+func (x *Upstream) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Upstream.ProtoReflect.Descriptor instead.
+func (*Upstream) Descriptor() ([]byte, []int) {
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Upstream) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Upstream) GetProtocol() string {
+	if x != nil {
+		return x.Protocol
+	}
+	return ""
+}
+
+func (x *Upstream) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Upstream) GetConcurrency() *Concurrency {
+	if x != nil {
+		return x.Concurrency
+	}
+	return nil
+}
+
+func (x *Upstream) GetEndpoints() []*Endpoint {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+// A bound on requests, the circuit breaker of an upstream.
+type Concurrency struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many may be under way at a time. An adaptive one changes.
+	Limit    int32 `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"`
+	Adaptive bool  `protobuf:"varint,2,opt,name=adaptive,proto3" json:"adaptive,omitempty"`
+	// How many are.
+	Active int32 `protobuf:"varint,3,opt,name=active,proto3" json:"active,omitempty"`
+	// How many wait for one of those to end.
+	Waiting       int32 `protobuf:"varint,4,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Concurrency) Reset() {
+	*x = Concurrency{}
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Concurrency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Concurrency) ProtoMessage() {}
+
+func (x *Concurrency) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Concurrency.ProtoReflect.Descriptor instead.
+func (*Concurrency) Descriptor() ([]byte, []int) {
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Concurrency) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *Concurrency) GetAdaptive() bool {
+	if x != nil {
+		return x.Adaptive
+	}
+	return false
+}
+
+func (x *Concurrency) GetActive() int32 {
+	if x != nil {
+		return x.Active
+	}
+	return 0
+}
+
+func (x *Concurrency) GetWaiting() int32 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+// One backend.
+type Endpoint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// host:port
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Where it is; empty where that is not known.
+	Zone string `protobuf:"bytes,2,opt,name=zone,proto3" json:"zone,omitempty"`
+	// Its share of requests, relative to the others'.
+	Weight int32 `protobuf:"varint,3,opt,name=weight,proto3" json:"weight,omitempty"`
+	// How much of that it has, below 100 while it starts slowly.
+	WeightPercent int32           `protobuf:"varint,4,opt,name=weight_percent,json=weightPercent,proto3" json:"weight_percent,omitempty"`
+	Health        Endpoint_Health `protobuf:"varint,5,opt,name=health,proto3,enum=crossgate.admin.v1.Endpoint_Health" json:"health,omitempty"`
+	// When an endpoint that is ejected for failing requests comes back; left out where it is not ejected.
+	EjectedUntilTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=ejected_until_time,json=ejectedUntilTime,proto3" json:"ejected_until_time,omitempty"`
+	// Until when it is passed over because it could not be connected to; left out where it was.
+	UnreachableUntilTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=unreachable_until_time,json=unreachableUntilTime,proto3" json:"unreachable_until_time,omitempty"`
+	// Whether it is among those that requests are sent to first: others are for the last resort, or for none.
+	Chosen bool `protobuf:"varint,8,opt,name=chosen,proto3" json:"chosen,omitempty"`
+	// Requests under way; left out in an upstream of one endpoint of which nothing needs to be counted.
+	ActiveRequests *int64 `protobuf:"varint,9,opt,name=active_requests,json=activeRequests,proto3,oneof" json:"active_requests,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Endpoint) Reset() {
+	*x = Endpoint{}
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Endpoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Endpoint) ProtoMessage() {}
+
+func (x *Endpoint) ProtoReflect() protoreflect.Message {
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
+func (*Endpoint) Descriptor() ([]byte, []int) {
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Endpoint) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Endpoint) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *Endpoint) GetWeight() int32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *Endpoint) GetWeightPercent() int32 {
+	if x != nil {
+		return x.WeightPercent
+	}
+	return 0
+}
+
+func (x *Endpoint) GetHealth() Endpoint_Health {
+	if x != nil {
+		return x.Health
+	}
+	return Endpoint_HEALTH_UNSPECIFIED
+}
+
+func (x *Endpoint) GetEjectedUntilTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EjectedUntilTime
+	}
+	return nil
+}
+
+func (x *Endpoint) GetUnreachableUntilTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UnreachableUntilTime
+	}
+	return nil
+}
+
+func (x *Endpoint) GetChosen() bool {
+	if x != nil {
+		return x.Chosen
+	}
+	return false
+}
+
+func (x *Endpoint) GetActiveRequests() int64 {
+	if x != nil && x.ActiveRequests != nil {
+		return *x.ActiveRequests
+	}
+	return 0
+}
+
 type GetOpenAPIRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only the routes that requests for this host reach; left out, all.
@@ -1194,7 +1597,7 @@ type GetOpenAPIRequest struct {
 
 func (x *GetOpenAPIRequest) Reset() {
 	*x = GetOpenAPIRequest{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1206,7 +1609,7 @@ func (x *GetOpenAPIRequest) String() string {
 func (*GetOpenAPIRequest) ProtoMessage() {}
 
 func (x *GetOpenAPIRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1219,7 +1622,7 @@ func (x *GetOpenAPIRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOpenAPIRequest.ProtoReflect.Descriptor instead.
 func (*GetOpenAPIRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetOpenAPIRequest) GetHost() string {
@@ -1247,7 +1650,7 @@ type PurgeCacheRequest struct {
 
 func (x *PurgeCacheRequest) Reset() {
 	*x = PurgeCacheRequest{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1259,7 +1662,7 @@ func (x *PurgeCacheRequest) String() string {
 func (*PurgeCacheRequest) ProtoMessage() {}
 
 func (x *PurgeCacheRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1272,7 +1675,7 @@ func (x *PurgeCacheRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeCacheRequest.ProtoReflect.Descriptor instead.
 func (*PurgeCacheRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PurgeCacheRequest) GetTags() []string {
@@ -1313,7 +1716,7 @@ type PurgeCacheResponse struct {
 
 func (x *PurgeCacheResponse) Reset() {
 	*x = PurgeCacheResponse{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1325,7 +1728,7 @@ func (x *PurgeCacheResponse) String() string {
 func (*PurgeCacheResponse) ProtoMessage() {}
 
 func (x *PurgeCacheResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1338,7 +1741,7 @@ func (x *PurgeCacheResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeCacheResponse.ProtoReflect.Descriptor instead.
 func (*PurgeCacheResponse) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PurgeCacheResponse) GetPurged() int64 {
@@ -1356,7 +1759,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[23]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1368,7 +1771,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[23]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1381,7 +1784,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{28}
 }
 
 type ReloadRequest struct {
@@ -1392,7 +1795,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[24]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1404,7 +1807,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[24]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1417,7 +1820,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{29}
 }
 
 // What a node is doing.
@@ -1447,7 +1850,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[25]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1459,7 +1862,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[25]
+	mi := &file_crossgate_admin_v1_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1472,7 +1875,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_crossgate_admin_v1_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Status) GetVersion() string {
@@ -1612,7 +2015,36 @@ const file_crossgate_admin_v1_admin_proto_rawDesc = "" +
 	"\x16RollbackVariantRequest\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name\".\n" +
 	"\x13ResetVariantRequest\x12\x17\n" +
-	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name\"'\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name\"\x16\n" +
+	"\x14ListUpstreamsRequest\"S\n" +
+	"\x15ListUpstreamsResponse\x12:\n" +
+	"\tupstreams\x18\x01 \x03(\v2\x1c.crossgate.admin.v1.UpstreamR\tupstreams\"\xd1\x01\n" +
+	"\bUpstream\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\bprotocol\x18\x02 \x01(\tR\bprotocol\x12\x16\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\x12A\n" +
+	"\vconcurrency\x18\x04 \x01(\v2\x1f.crossgate.admin.v1.ConcurrencyR\vconcurrency\x12:\n" +
+	"\tendpoints\x18\x05 \x03(\v2\x1c.crossgate.admin.v1.EndpointR\tendpoints\"q\n" +
+	"\vConcurrency\x12\x14\n" +
+	"\x05limit\x18\x01 \x01(\x05R\x05limit\x12\x1a\n" +
+	"\badaptive\x18\x02 \x01(\bR\badaptive\x12\x16\n" +
+	"\x06active\x18\x03 \x01(\x05R\x06active\x12\x18\n" +
+	"\awaiting\x18\x04 \x01(\x05R\awaiting\"\xe8\x03\n" +
+	"\bEndpoint\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
+	"\x04zone\x18\x02 \x01(\tR\x04zone\x12\x16\n" +
+	"\x06weight\x18\x03 \x01(\x05R\x06weight\x12%\n" +
+	"\x0eweight_percent\x18\x04 \x01(\x05R\rweightPercent\x12;\n" +
+	"\x06health\x18\x05 \x01(\x0e2#.crossgate.admin.v1.Endpoint.HealthR\x06health\x12H\n" +
+	"\x12ejected_until_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x10ejectedUntilTime\x12P\n" +
+	"\x16unreachable_until_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x14unreachableUntilTime\x12\x16\n" +
+	"\x06chosen\x18\b \x01(\bR\x06chosen\x12,\n" +
+	"\x0factive_requests\x18\t \x01(\x03H\x00R\x0eactiveRequests\x88\x01\x01\"<\n" +
+	"\x06Health\x12\x16\n" +
+	"\x12HEALTH_UNSPECIFIED\x10\x00\x12\v\n" +
+	"\aHEALTHY\x10\x01\x12\r\n" +
+	"\tUNHEALTHY\x10\x02B\x12\n" +
+	"\x10_active_requests\"'\n" +
 	"\x11GetOpenAPIRequest\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\"~\n" +
 	"\x11PurgeCacheRequest\x12\x12\n" +
@@ -1637,7 +2069,7 @@ const file_crossgate_admin_v1_admin_proto_rawDesc = "" +
 	"\rbus_connected\x18\x06 \x01(\bR\fbusConnected\x12,\n" +
 	"\x12requests_in_flight\x18\a \x01(\x03R\x10requestsInFlight\x12-\n" +
 	"\x12websocket_sessions\x18\b \x01(\x03R\x11websocketSessions\x12\x1a\n" +
-	"\bproblems\x18\t \x03(\tR\bproblems2\xbd\x0e\n" +
+	"\bproblems\x18\t \x03(\tR\bproblems2\xba\x0f\n" +
 	"\x05Admin\x12\x94\x01\n" +
 	"\x13CreateDescriptorSet\x12..crossgate.admin.v1.CreateDescriptorSetRequest\x1a!.crossgate.admin.v1.DescriptorSet\"*\x82\xd3\xe4\x93\x02$:\x0edescriptor_set\"\x12/v1/descriptorSets\x12\x8f\x01\n" +
 	"\x12ListDescriptorSets\x12-.crossgate.admin.v1.ListDescriptorSetsRequest\x1a..crossgate.admin.v1.ListDescriptorSetsResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/descriptorSets\x12\x87\x01\n" +
@@ -1647,7 +2079,8 @@ const file_crossgate_admin_v1_admin_proto_rawDesc = "" +
 	"\x13DeleteDescriptorSet\x12..crossgate.admin.v1.DeleteDescriptorSetRequest\x1a\x16.google.protobuf.Empty\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/{name=descriptorSets/*}\x12o\n" +
 	"\n" +
 	"ListRoutes\x12%.crossgate.admin.v1.ListRoutesRequest\x1a&.crossgate.admin.v1.ListRoutesResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
-	"/v1/routes\x12^\n" +
+	"/v1/routes\x12{\n" +
+	"\rListUpstreams\x12(.crossgate.admin.v1.ListUpstreamsRequest\x1a).crossgate.admin.v1.ListUpstreamsResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/upstreams\x12^\n" +
 	"\n" +
 	"GetOpenAPI\x12%.crossgate.admin.v1.GetOpenAPIRequest\x1a\x14.google.api.HttpBody\"\x13\x82\xd3\xe4\x93\x02\r\x12\v/v1/openapi\x12w\n" +
 	"\fListReleases\x12'.crossgate.admin.v1.ListReleasesRequest\x1a(.crossgate.admin.v1.ListReleasesResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/releases\x12\x90\x01\n" +
@@ -1672,87 +2105,102 @@ func file_crossgate_admin_v1_admin_proto_rawDescGZIP() []byte {
 	return file_crossgate_admin_v1_admin_proto_rawDescData
 }
 
-var file_crossgate_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_crossgate_admin_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_crossgate_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_crossgate_admin_v1_admin_proto_goTypes = []any{
-	(*DescriptorSet)(nil),                     // 0: crossgate.admin.v1.DescriptorSet
-	(*Break)(nil),                             // 1: crossgate.admin.v1.Break
-	(*CreateDescriptorSetRequest)(nil),        // 2: crossgate.admin.v1.CreateDescriptorSetRequest
-	(*ListDescriptorSetVersionsRequest)(nil),  // 3: crossgate.admin.v1.ListDescriptorSetVersionsRequest
-	(*ListDescriptorSetVersionsResponse)(nil), // 4: crossgate.admin.v1.ListDescriptorSetVersionsResponse
-	(*RollbackDescriptorSetRequest)(nil),      // 5: crossgate.admin.v1.RollbackDescriptorSetRequest
-	(*ListDescriptorSetsRequest)(nil),         // 6: crossgate.admin.v1.ListDescriptorSetsRequest
-	(*ListDescriptorSetsResponse)(nil),        // 7: crossgate.admin.v1.ListDescriptorSetsResponse
-	(*GetDescriptorSetRequest)(nil),           // 8: crossgate.admin.v1.GetDescriptorSetRequest
-	(*DeleteDescriptorSetRequest)(nil),        // 9: crossgate.admin.v1.DeleteDescriptorSetRequest
-	(*ListRoutesRequest)(nil),                 // 10: crossgate.admin.v1.ListRoutesRequest
-	(*ListRoutesResponse)(nil),                // 11: crossgate.admin.v1.ListRoutesResponse
-	(*Route)(nil),                             // 12: crossgate.admin.v1.Route
-	(*ListReleasesRequest)(nil),               // 13: crossgate.admin.v1.ListReleasesRequest
-	(*ListReleasesResponse)(nil),              // 14: crossgate.admin.v1.ListReleasesResponse
-	(*Release)(nil),                           // 15: crossgate.admin.v1.Release
-	(*Variant)(nil),                           // 16: crossgate.admin.v1.Variant
-	(*VariantRollback)(nil),                   // 17: crossgate.admin.v1.VariantRollback
-	(*RollbackVariantRequest)(nil),            // 18: crossgate.admin.v1.RollbackVariantRequest
-	(*ResetVariantRequest)(nil),               // 19: crossgate.admin.v1.ResetVariantRequest
-	(*GetOpenAPIRequest)(nil),                 // 20: crossgate.admin.v1.GetOpenAPIRequest
-	(*PurgeCacheRequest)(nil),                 // 21: crossgate.admin.v1.PurgeCacheRequest
-	(*PurgeCacheResponse)(nil),                // 22: crossgate.admin.v1.PurgeCacheResponse
-	(*GetStatusRequest)(nil),                  // 23: crossgate.admin.v1.GetStatusRequest
-	(*ReloadRequest)(nil),                     // 24: crossgate.admin.v1.ReloadRequest
-	(*Status)(nil),                            // 25: crossgate.admin.v1.Status
-	(*timestamppb.Timestamp)(nil),             // 26: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),               // 27: google.protobuf.Duration
-	(*emptypb.Empty)(nil),                     // 28: google.protobuf.Empty
-	(*httpbody.HttpBody)(nil),                 // 29: google.api.HttpBody
+	(Endpoint_Health)(0),                      // 0: crossgate.admin.v1.Endpoint.Health
+	(*DescriptorSet)(nil),                     // 1: crossgate.admin.v1.DescriptorSet
+	(*Break)(nil),                             // 2: crossgate.admin.v1.Break
+	(*CreateDescriptorSetRequest)(nil),        // 3: crossgate.admin.v1.CreateDescriptorSetRequest
+	(*ListDescriptorSetVersionsRequest)(nil),  // 4: crossgate.admin.v1.ListDescriptorSetVersionsRequest
+	(*ListDescriptorSetVersionsResponse)(nil), // 5: crossgate.admin.v1.ListDescriptorSetVersionsResponse
+	(*RollbackDescriptorSetRequest)(nil),      // 6: crossgate.admin.v1.RollbackDescriptorSetRequest
+	(*ListDescriptorSetsRequest)(nil),         // 7: crossgate.admin.v1.ListDescriptorSetsRequest
+	(*ListDescriptorSetsResponse)(nil),        // 8: crossgate.admin.v1.ListDescriptorSetsResponse
+	(*GetDescriptorSetRequest)(nil),           // 9: crossgate.admin.v1.GetDescriptorSetRequest
+	(*DeleteDescriptorSetRequest)(nil),        // 10: crossgate.admin.v1.DeleteDescriptorSetRequest
+	(*ListRoutesRequest)(nil),                 // 11: crossgate.admin.v1.ListRoutesRequest
+	(*ListRoutesResponse)(nil),                // 12: crossgate.admin.v1.ListRoutesResponse
+	(*Route)(nil),                             // 13: crossgate.admin.v1.Route
+	(*ListReleasesRequest)(nil),               // 14: crossgate.admin.v1.ListReleasesRequest
+	(*ListReleasesResponse)(nil),              // 15: crossgate.admin.v1.ListReleasesResponse
+	(*Release)(nil),                           // 16: crossgate.admin.v1.Release
+	(*Variant)(nil),                           // 17: crossgate.admin.v1.Variant
+	(*VariantRollback)(nil),                   // 18: crossgate.admin.v1.VariantRollback
+	(*RollbackVariantRequest)(nil),            // 19: crossgate.admin.v1.RollbackVariantRequest
+	(*ResetVariantRequest)(nil),               // 20: crossgate.admin.v1.ResetVariantRequest
+	(*ListUpstreamsRequest)(nil),              // 21: crossgate.admin.v1.ListUpstreamsRequest
+	(*ListUpstreamsResponse)(nil),             // 22: crossgate.admin.v1.ListUpstreamsResponse
+	(*Upstream)(nil),                          // 23: crossgate.admin.v1.Upstream
+	(*Concurrency)(nil),                       // 24: crossgate.admin.v1.Concurrency
+	(*Endpoint)(nil),                          // 25: crossgate.admin.v1.Endpoint
+	(*GetOpenAPIRequest)(nil),                 // 26: crossgate.admin.v1.GetOpenAPIRequest
+	(*PurgeCacheRequest)(nil),                 // 27: crossgate.admin.v1.PurgeCacheRequest
+	(*PurgeCacheResponse)(nil),                // 28: crossgate.admin.v1.PurgeCacheResponse
+	(*GetStatusRequest)(nil),                  // 29: crossgate.admin.v1.GetStatusRequest
+	(*ReloadRequest)(nil),                     // 30: crossgate.admin.v1.ReloadRequest
+	(*Status)(nil),                            // 31: crossgate.admin.v1.Status
+	(*timestamppb.Timestamp)(nil),             // 32: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),               // 33: google.protobuf.Duration
+	(*emptypb.Empty)(nil),                     // 34: google.protobuf.Empty
+	(*httpbody.HttpBody)(nil),                 // 35: google.api.HttpBody
 }
 var file_crossgate_admin_v1_admin_proto_depIdxs = []int32{
-	26, // 0: crossgate.admin.v1.DescriptorSet.create_time:type_name -> google.protobuf.Timestamp
-	1,  // 1: crossgate.admin.v1.DescriptorSet.breaks:type_name -> crossgate.admin.v1.Break
-	0,  // 2: crossgate.admin.v1.CreateDescriptorSetRequest.descriptor_set:type_name -> crossgate.admin.v1.DescriptorSet
-	0,  // 3: crossgate.admin.v1.ListDescriptorSetVersionsResponse.versions:type_name -> crossgate.admin.v1.DescriptorSet
-	0,  // 4: crossgate.admin.v1.ListDescriptorSetsResponse.descriptor_sets:type_name -> crossgate.admin.v1.DescriptorSet
-	12, // 5: crossgate.admin.v1.ListRoutesResponse.routes:type_name -> crossgate.admin.v1.Route
-	15, // 6: crossgate.admin.v1.ListReleasesResponse.releases:type_name -> crossgate.admin.v1.Release
-	16, // 7: crossgate.admin.v1.Release.variants:type_name -> crossgate.admin.v1.Variant
-	27, // 8: crossgate.admin.v1.Variant.p99:type_name -> google.protobuf.Duration
-	26, // 9: crossgate.admin.v1.Variant.first_seen_time:type_name -> google.protobuf.Timestamp
-	17, // 10: crossgate.admin.v1.Variant.rollback:type_name -> crossgate.admin.v1.VariantRollback
-	26, // 11: crossgate.admin.v1.VariantRollback.time:type_name -> google.protobuf.Timestamp
-	26, // 12: crossgate.admin.v1.Status.start_time:type_name -> google.protobuf.Timestamp
-	26, // 13: crossgate.admin.v1.Status.config_time:type_name -> google.protobuf.Timestamp
-	2,  // 14: crossgate.admin.v1.Admin.CreateDescriptorSet:input_type -> crossgate.admin.v1.CreateDescriptorSetRequest
-	6,  // 15: crossgate.admin.v1.Admin.ListDescriptorSets:input_type -> crossgate.admin.v1.ListDescriptorSetsRequest
-	8,  // 16: crossgate.admin.v1.Admin.GetDescriptorSet:input_type -> crossgate.admin.v1.GetDescriptorSetRequest
-	3,  // 17: crossgate.admin.v1.Admin.ListDescriptorSetVersions:input_type -> crossgate.admin.v1.ListDescriptorSetVersionsRequest
-	5,  // 18: crossgate.admin.v1.Admin.RollbackDescriptorSet:input_type -> crossgate.admin.v1.RollbackDescriptorSetRequest
-	9,  // 19: crossgate.admin.v1.Admin.DeleteDescriptorSet:input_type -> crossgate.admin.v1.DeleteDescriptorSetRequest
-	10, // 20: crossgate.admin.v1.Admin.ListRoutes:input_type -> crossgate.admin.v1.ListRoutesRequest
-	20, // 21: crossgate.admin.v1.Admin.GetOpenAPI:input_type -> crossgate.admin.v1.GetOpenAPIRequest
-	13, // 22: crossgate.admin.v1.Admin.ListReleases:input_type -> crossgate.admin.v1.ListReleasesRequest
-	18, // 23: crossgate.admin.v1.Admin.RollbackVariant:input_type -> crossgate.admin.v1.RollbackVariantRequest
-	19, // 24: crossgate.admin.v1.Admin.ResetVariant:input_type -> crossgate.admin.v1.ResetVariantRequest
-	23, // 25: crossgate.admin.v1.Admin.GetStatus:input_type -> crossgate.admin.v1.GetStatusRequest
-	21, // 26: crossgate.admin.v1.Admin.PurgeCache:input_type -> crossgate.admin.v1.PurgeCacheRequest
-	24, // 27: crossgate.admin.v1.Admin.Reload:input_type -> crossgate.admin.v1.ReloadRequest
-	0,  // 28: crossgate.admin.v1.Admin.CreateDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
-	7,  // 29: crossgate.admin.v1.Admin.ListDescriptorSets:output_type -> crossgate.admin.v1.ListDescriptorSetsResponse
-	0,  // 30: crossgate.admin.v1.Admin.GetDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
-	4,  // 31: crossgate.admin.v1.Admin.ListDescriptorSetVersions:output_type -> crossgate.admin.v1.ListDescriptorSetVersionsResponse
-	0,  // 32: crossgate.admin.v1.Admin.RollbackDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
-	28, // 33: crossgate.admin.v1.Admin.DeleteDescriptorSet:output_type -> google.protobuf.Empty
-	11, // 34: crossgate.admin.v1.Admin.ListRoutes:output_type -> crossgate.admin.v1.ListRoutesResponse
-	29, // 35: crossgate.admin.v1.Admin.GetOpenAPI:output_type -> google.api.HttpBody
-	14, // 36: crossgate.admin.v1.Admin.ListReleases:output_type -> crossgate.admin.v1.ListReleasesResponse
-	16, // 37: crossgate.admin.v1.Admin.RollbackVariant:output_type -> crossgate.admin.v1.Variant
-	16, // 38: crossgate.admin.v1.Admin.ResetVariant:output_type -> crossgate.admin.v1.Variant
-	25, // 39: crossgate.admin.v1.Admin.GetStatus:output_type -> crossgate.admin.v1.Status
-	22, // 40: crossgate.admin.v1.Admin.PurgeCache:output_type -> crossgate.admin.v1.PurgeCacheResponse
-	25, // 41: crossgate.admin.v1.Admin.Reload:output_type -> crossgate.admin.v1.Status
-	28, // [28:42] is the sub-list for method output_type
-	14, // [14:28] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	32, // 0: crossgate.admin.v1.DescriptorSet.create_time:type_name -> google.protobuf.Timestamp
+	2,  // 1: crossgate.admin.v1.DescriptorSet.breaks:type_name -> crossgate.admin.v1.Break
+	1,  // 2: crossgate.admin.v1.CreateDescriptorSetRequest.descriptor_set:type_name -> crossgate.admin.v1.DescriptorSet
+	1,  // 3: crossgate.admin.v1.ListDescriptorSetVersionsResponse.versions:type_name -> crossgate.admin.v1.DescriptorSet
+	1,  // 4: crossgate.admin.v1.ListDescriptorSetsResponse.descriptor_sets:type_name -> crossgate.admin.v1.DescriptorSet
+	13, // 5: crossgate.admin.v1.ListRoutesResponse.routes:type_name -> crossgate.admin.v1.Route
+	16, // 6: crossgate.admin.v1.ListReleasesResponse.releases:type_name -> crossgate.admin.v1.Release
+	17, // 7: crossgate.admin.v1.Release.variants:type_name -> crossgate.admin.v1.Variant
+	33, // 8: crossgate.admin.v1.Variant.p99:type_name -> google.protobuf.Duration
+	32, // 9: crossgate.admin.v1.Variant.first_seen_time:type_name -> google.protobuf.Timestamp
+	18, // 10: crossgate.admin.v1.Variant.rollback:type_name -> crossgate.admin.v1.VariantRollback
+	32, // 11: crossgate.admin.v1.VariantRollback.time:type_name -> google.protobuf.Timestamp
+	23, // 12: crossgate.admin.v1.ListUpstreamsResponse.upstreams:type_name -> crossgate.admin.v1.Upstream
+	24, // 13: crossgate.admin.v1.Upstream.concurrency:type_name -> crossgate.admin.v1.Concurrency
+	25, // 14: crossgate.admin.v1.Upstream.endpoints:type_name -> crossgate.admin.v1.Endpoint
+	0,  // 15: crossgate.admin.v1.Endpoint.health:type_name -> crossgate.admin.v1.Endpoint.Health
+	32, // 16: crossgate.admin.v1.Endpoint.ejected_until_time:type_name -> google.protobuf.Timestamp
+	32, // 17: crossgate.admin.v1.Endpoint.unreachable_until_time:type_name -> google.protobuf.Timestamp
+	32, // 18: crossgate.admin.v1.Status.start_time:type_name -> google.protobuf.Timestamp
+	32, // 19: crossgate.admin.v1.Status.config_time:type_name -> google.protobuf.Timestamp
+	3,  // 20: crossgate.admin.v1.Admin.CreateDescriptorSet:input_type -> crossgate.admin.v1.CreateDescriptorSetRequest
+	7,  // 21: crossgate.admin.v1.Admin.ListDescriptorSets:input_type -> crossgate.admin.v1.ListDescriptorSetsRequest
+	9,  // 22: crossgate.admin.v1.Admin.GetDescriptorSet:input_type -> crossgate.admin.v1.GetDescriptorSetRequest
+	4,  // 23: crossgate.admin.v1.Admin.ListDescriptorSetVersions:input_type -> crossgate.admin.v1.ListDescriptorSetVersionsRequest
+	6,  // 24: crossgate.admin.v1.Admin.RollbackDescriptorSet:input_type -> crossgate.admin.v1.RollbackDescriptorSetRequest
+	10, // 25: crossgate.admin.v1.Admin.DeleteDescriptorSet:input_type -> crossgate.admin.v1.DeleteDescriptorSetRequest
+	11, // 26: crossgate.admin.v1.Admin.ListRoutes:input_type -> crossgate.admin.v1.ListRoutesRequest
+	21, // 27: crossgate.admin.v1.Admin.ListUpstreams:input_type -> crossgate.admin.v1.ListUpstreamsRequest
+	26, // 28: crossgate.admin.v1.Admin.GetOpenAPI:input_type -> crossgate.admin.v1.GetOpenAPIRequest
+	14, // 29: crossgate.admin.v1.Admin.ListReleases:input_type -> crossgate.admin.v1.ListReleasesRequest
+	19, // 30: crossgate.admin.v1.Admin.RollbackVariant:input_type -> crossgate.admin.v1.RollbackVariantRequest
+	20, // 31: crossgate.admin.v1.Admin.ResetVariant:input_type -> crossgate.admin.v1.ResetVariantRequest
+	29, // 32: crossgate.admin.v1.Admin.GetStatus:input_type -> crossgate.admin.v1.GetStatusRequest
+	27, // 33: crossgate.admin.v1.Admin.PurgeCache:input_type -> crossgate.admin.v1.PurgeCacheRequest
+	30, // 34: crossgate.admin.v1.Admin.Reload:input_type -> crossgate.admin.v1.ReloadRequest
+	1,  // 35: crossgate.admin.v1.Admin.CreateDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
+	8,  // 36: crossgate.admin.v1.Admin.ListDescriptorSets:output_type -> crossgate.admin.v1.ListDescriptorSetsResponse
+	1,  // 37: crossgate.admin.v1.Admin.GetDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
+	5,  // 38: crossgate.admin.v1.Admin.ListDescriptorSetVersions:output_type -> crossgate.admin.v1.ListDescriptorSetVersionsResponse
+	1,  // 39: crossgate.admin.v1.Admin.RollbackDescriptorSet:output_type -> crossgate.admin.v1.DescriptorSet
+	34, // 40: crossgate.admin.v1.Admin.DeleteDescriptorSet:output_type -> google.protobuf.Empty
+	12, // 41: crossgate.admin.v1.Admin.ListRoutes:output_type -> crossgate.admin.v1.ListRoutesResponse
+	22, // 42: crossgate.admin.v1.Admin.ListUpstreams:output_type -> crossgate.admin.v1.ListUpstreamsResponse
+	35, // 43: crossgate.admin.v1.Admin.GetOpenAPI:output_type -> google.api.HttpBody
+	15, // 44: crossgate.admin.v1.Admin.ListReleases:output_type -> crossgate.admin.v1.ListReleasesResponse
+	17, // 45: crossgate.admin.v1.Admin.RollbackVariant:output_type -> crossgate.admin.v1.Variant
+	17, // 46: crossgate.admin.v1.Admin.ResetVariant:output_type -> crossgate.admin.v1.Variant
+	31, // 47: crossgate.admin.v1.Admin.GetStatus:output_type -> crossgate.admin.v1.Status
+	28, // 48: crossgate.admin.v1.Admin.PurgeCache:output_type -> crossgate.admin.v1.PurgeCacheResponse
+	31, // 49: crossgate.admin.v1.Admin.Reload:output_type -> crossgate.admin.v1.Status
+	35, // [35:50] is the sub-list for method output_type
+	20, // [20:35] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_crossgate_admin_v1_admin_proto_init() }
@@ -1760,18 +2208,20 @@ func file_crossgate_admin_v1_admin_proto_init() {
 	if File_crossgate_admin_v1_admin_proto != nil {
 		return
 	}
+	file_crossgate_admin_v1_admin_proto_msgTypes[24].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_crossgate_admin_v1_admin_proto_rawDesc), len(file_crossgate_admin_v1_admin_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   26,
+			NumEnums:      1,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_crossgate_admin_v1_admin_proto_goTypes,
 		DependencyIndexes: file_crossgate_admin_v1_admin_proto_depIdxs,
+		EnumInfos:         file_crossgate_admin_v1_admin_proto_enumTypes,
 		MessageInfos:      file_crossgate_admin_v1_admin_proto_msgTypes,
 	}.Build()
 	File_crossgate_admin_v1_admin_proto = out.File

@@ -30,6 +30,7 @@ const (
 	Admin_RollbackDescriptorSet_FullMethodName     = "/crossgate.admin.v1.Admin/RollbackDescriptorSet"
 	Admin_DeleteDescriptorSet_FullMethodName       = "/crossgate.admin.v1.Admin/DeleteDescriptorSet"
 	Admin_ListRoutes_FullMethodName                = "/crossgate.admin.v1.Admin/ListRoutes"
+	Admin_ListUpstreams_FullMethodName             = "/crossgate.admin.v1.Admin/ListUpstreams"
 	Admin_GetOpenAPI_FullMethodName                = "/crossgate.admin.v1.Admin/GetOpenAPI"
 	Admin_ListReleases_FullMethodName              = "/crossgate.admin.v1.Admin/ListReleases"
 	Admin_RollbackVariant_FullMethodName           = "/crossgate.admin.v1.Admin/RollbackVariant"
@@ -62,6 +63,8 @@ type AdminClient interface {
 	DeleteDescriptorSet(ctx context.Context, in *DeleteDescriptorSetRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Lists what the gateway serves, in the order it is matched.
 	ListRoutes(ctx context.Context, in *ListRoutesRequest, opts ...grpc.CallOption) (*ListRoutesResponse, error)
+	// Lists the upstreams and their endpoints as this node finds them.
+	ListUpstreams(ctx context.Context, in *ListUpstreamsRequest, opts ...grpc.CallOption) (*ListUpstreamsResponse, error)
 	// Returns the OpenAPI 3.1 document of the gRPC routes' REST side, as JSON.
 	GetOpenAPI(ctx context.Context, in *GetOpenAPIRequest, opts ...grpc.CallOption) (*httpbody.HttpBody, error)
 	// Lists the releases of the configuration and how they stand, by name. Counts are this node's own.
@@ -151,6 +154,16 @@ func (c *adminClient) ListRoutes(ctx context.Context, in *ListRoutesRequest, opt
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListRoutesResponse)
 	err := c.cc.Invoke(ctx, Admin_ListRoutes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminClient) ListUpstreams(ctx context.Context, in *ListUpstreamsRequest, opts ...grpc.CallOption) (*ListUpstreamsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListUpstreamsResponse)
+	err := c.cc.Invoke(ctx, Admin_ListUpstreams_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -250,6 +263,8 @@ type AdminServer interface {
 	DeleteDescriptorSet(context.Context, *DeleteDescriptorSetRequest) (*emptypb.Empty, error)
 	// Lists what the gateway serves, in the order it is matched.
 	ListRoutes(context.Context, *ListRoutesRequest) (*ListRoutesResponse, error)
+	// Lists the upstreams and their endpoints as this node finds them.
+	ListUpstreams(context.Context, *ListUpstreamsRequest) (*ListUpstreamsResponse, error)
 	// Returns the OpenAPI 3.1 document of the gRPC routes' REST side, as JSON.
 	GetOpenAPI(context.Context, *GetOpenAPIRequest) (*httpbody.HttpBody, error)
 	// Lists the releases of the configuration and how they stand, by name. Counts are this node's own.
@@ -295,6 +310,9 @@ func (UnimplementedAdminServer) DeleteDescriptorSet(context.Context, *DeleteDesc
 }
 func (UnimplementedAdminServer) ListRoutes(context.Context, *ListRoutesRequest) (*ListRoutesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRoutes not implemented")
+}
+func (UnimplementedAdminServer) ListUpstreams(context.Context, *ListUpstreamsRequest) (*ListUpstreamsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListUpstreams not implemented")
 }
 func (UnimplementedAdminServer) GetOpenAPI(context.Context, *GetOpenAPIRequest) (*httpbody.HttpBody, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetOpenAPI not implemented")
@@ -464,6 +482,24 @@ func _Admin_ListRoutes_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_ListUpstreams_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListUpstreamsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).ListUpstreams(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_ListUpstreams_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).ListUpstreams(ctx, req.(*ListUpstreamsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Admin_GetOpenAPI_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetOpenAPIRequest)
 	if err := dec(in); err != nil {
@@ -624,6 +660,10 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListRoutes",
 			Handler:    _Admin_ListRoutes_Handler,
+		},
+		{
+			MethodName: "ListUpstreams",
+			Handler:    _Admin_ListUpstreams_Handler,
 		},
 		{
 			MethodName: "GetOpenAPI",
