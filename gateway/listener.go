@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -49,7 +48,7 @@ func (g *Gateway) listen(ctx context.Context, cfg config.Listener) (*listener, e
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: cfg.MaxConcurrentStreams, MaxReadFrameSize: maxReadFrameSize, WriteByteTimeout: cfg.WriteTimeout.Std()},
 		ConnContext:       l.withConnection,
 		ConnState:         l.fresh.follow,
-		ErrorLog:          slog.NewLogLogger(g.telemetry.Logger.Handler(), slog.LevelDebug),
+		ErrorLog:          newServerLog(g.telemetry.Logger),
 	}
 	if cfg.TLS == nil {
 		protocols.SetUnencryptedHTTP2(true)
