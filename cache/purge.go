@@ -114,7 +114,7 @@ func (s *Store) Purge(ctx context.Context, p Purge) (int, error) {
 		n += s.forget(list[i])
 	}
 	s.metrics.CachePurges.Add(float64(n))
-	return n, s.shared.tell(ctx, list...)
+	return n, s.shared.tell(ctx, purgeTimeout, list...)
 }
 
 // forget drops what a purge covers from memory, also what is being fetched.
@@ -149,7 +149,7 @@ func (p *Policy) Invalidate(ctx context.Context, host, path, query string) {
 	one := purge{ofURI, uri(host, path, query)}
 	p.store.forget(one)
 	if p.inRedis {
-		_ = p.store.shared.tell(ctx, one) // where that fails nobody reads what is there either
+		_ = p.store.shared.tell(ctx, tellTimeout, one) // the answers' own lifetime is what is left where that fails
 	}
 }
 

@@ -56,8 +56,9 @@ const (
 	streamBlock = 500 * time.Millisecond
 	// streamRetry is how soon a stream that could not be read is asked for again.
 	streamRetry = time.Second
-	// tellTimeout bounds telling the others.
-	tellTimeout = 2 * time.Second
+	// tellTimeout bounds telling the others while a client waits for its answer, and purgeTimeout while somebody wants to know.
+	tellTimeout  = 2 * time.Second
+	purgeTimeout = 10 * time.Second
 )
 
 // Share has the store tell purges to those who share a Redis, and hear of theirs once a route keeps something.
@@ -205,11 +206,11 @@ func (c *shared) hit(since position, uri string, tags []string) bool {
 }
 
 // tell puts purges into the stream.
-func (c *shared) tell(ctx context.Context, list ...purge) error {
+func (c *shared) tell(ctx context.Context, limit time.Duration, list ...purge) error {
 	if c == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	answers, err := c.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i := range list {

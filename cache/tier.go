@@ -162,7 +162,7 @@ func (t *tier) write() {
 			if time.Now().UnixNano() < t.down.Load() {
 				continue
 			}
-			ctx, cancel := context.WithTimeout(t.store.life, tellTimeout)
+			ctx, cancel := context.WithTimeout(t.store.life, max(tellTimeout, t.limits.Load().Timeout.Std()))
 			_, err := t.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 				p.Set(ctx, s.key, s.value, s.ttl)
 				if s.marker != "" {

@@ -62,7 +62,7 @@ type CacheRedis struct {
 	Pos Position `yaml:"-"`
 
 	// How long Redis may take to answer before the backend is asked.
-	Timeout Duration `yaml:"timeout" default:"50ms" min:"1ms" max:"5s"`
+	Timeout Duration `yaml:"timeout" default:"50ms" min:"1ms" max:"1m"`
 	// Larger answers are kept in memory alone.
 	MaxEntrySize Size `yaml:"max_entry_size" default:"256KiB" min:"1"`
 	// The longest that an answer is kept.

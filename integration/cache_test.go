@@ -138,7 +138,7 @@ func cacheNodes(t *testing.T, redis *rig.Redis) (a, b *rig.Gateway, asked *atomi
 listeners: [{address: "127.0.0.1:0"}]
 admin: {address: "127.0.0.1:0", token: admin-token}
 redis: {url: %q}
-cache: {redis: {timeout: 5s}}
+cache: {redis: {timeout: 1m}}
 upstreams: [{name: app, protocol: http, endpoints: [%q]}]
 routes:
   - {name: shared, match: {path_prefix: /}, http: {upstream: app}, cache: {redis: true, tags: strip}}
