@@ -324,7 +324,7 @@ func TestASessionIsGoodWhileItIsOurs(t *testing.T) {
 	s.logIn(t)
 	good := s.cookies["__Host-session"]
 	id, _, _ := strings.Cut(good, ".")
-	other, err := newKeyring([]config.Secret{"another key of thirty-two bytes!!"})
+	other, err := newKeyring("staff", []config.Secret{"another key of thirty-two bytes!!"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -566,5 +566,45 @@ func TestAProviderThatIsDownIsAskedAgain(t *testing.T) {
 	s.sessions.issuer.failed = time.Time{}
 	if _, err := s.Begin(context.Background(), "/"); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestASessionIsOneProviders(t *testing.T) {
+	s := startLogin(t, nil)
+	s.logIn(t)
+	cfg := *s.config
+	client := redis.NewClient(&redis.Options{Addr: s.redis.Addr(), MaxRetries: -1})
+	t.Cleanup(func() { client.Close() })
+	providers, err := Compile([]config.AuthProvider{{Name: "staff", Login: &cfg}, {Name: "customers", Login: &cfg}}, Options{Redis: client, Prefix: "cg:"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(providers.Close)
+	for name, good := range map[string]bool{"staff": true, "customers": false} {
+		p, err := providers.Policy(&config.RouteAuth{Require: []string{name}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := p.Authenticate(t.Context(), request{cookie: s.cookies}); (err == nil) != good {
+			t.Errorf("a session of staff is good for %s: %v", name, err == nil)
+		}
+	}
+}
+
+func TestAnEndedSessionIsAsGoodAsNoneWhereCallersNeedNone(t *testing.T) {
+	s := startLogin(t, nil)
+	s.logIn(t)
+	s.policy.optional = true
+	if id, err := s.who(t); err != nil || id.User != "ann" {
+		t.Fatalf("%v, %v", id, err)
+	}
+	s.after(13 * time.Hour)
+	if id, err := s.who(t); err != nil || id != Anonymous {
+		t.Errorf("after the session: %v, %v", id, err)
+	}
+	s.redis.Close()
+	s.cookies["__Host-session"] = s.sessions.store.keys.sign("another")
+	if _, err := s.who(t); err == nil {
+		t.Error("without Redis it is not known whether it has ended")
 	}
 }

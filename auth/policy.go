@@ -287,6 +287,9 @@ func (p *Policy) refuse(err error) (*Identity, error) {
 		}
 		return nil, &Error{Reason: "a credential is needed", Challenge: p.challenge}
 	}
+	if err == errNoSession && p.optional {
+		return Anonymous, nil // a browser has the cookie for longer than the session lasts
+	}
 	if _, ok := err.(*outage); ok {
 		return nil, &Error{Unavailable: true, Reason: err.Error()}
 	}

@@ -144,6 +144,17 @@ func (p *Providers) find(name string) *provider {
 	return p.byName[name]
 }
 
+// SessionCookies returns the names that the cookies of logins begin with: no backend is to have them.
+func (p *Providers) SessionCookies() []string {
+	var names []string
+	for _, one := range p.list {
+		if one.login != nil {
+			names = append(names, one.login.cookie)
+		}
+	}
+	return names
+}
+
 // Login returns the login of a provider; nil where it has none.
 func (p *Providers) Login(name string) *Login {
 	if one := p.find(name); one != nil {

@@ -31,7 +31,7 @@ type sessions struct {
 }
 
 func newSessions(provider string, cfg *config.Login, o *Options) (*sessions, error) {
-	keys, err := newKeyring(cfg.Keys)
+	keys, err := newKeyring(provider, cfg.Keys)
 	if err != nil {
 		return nil, err
 	}

@@ -98,7 +98,7 @@ func compile(p parts) (*Snapshot, error) {
 	return &Snapshot{
 		config: p.config, set: p.set, codec: p.codec, upstreams: p.upstreams, releases: p.releases, auth: p.auth, signer: p.stores.Signer, table: table, admitter: admission.New(table),
 		caches: c.caches, bindings: c.bindings, described: c.described, names: names, bridged: c.bridged, mirrors: c.mirrors, installed: time.Now(),
-		security: c.security,
+		security: c.security, loginCookies: c.auth.SessionCookies(),
 		warnings: slices.Concat(c.warnings, p.set.Warnings, p.set.Pending),
 	}, nil
 }

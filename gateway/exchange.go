@@ -168,8 +168,10 @@ func (x *exchange) run() {
 	}
 	x.enter(x.ticket.Route.Target.(*target))
 	x.user, x.binding = x.ticket.Identity.User, x.ticket.Route.Binding
-	if l := x.target.route.login; l != nil {
-		hideCookies(x.r.Header, l.CookieName())
+	if x.snap.loginCookies != nil && x.target.kind != "login" {
+		for _, name := range x.snap.loginCookies {
+			hideCookies(x.r.Header, name)
+		}
 	}
 	h := x.w.Header()
 	x.target.route.cors.decorate(h, x.r, x.protocol)

@@ -39,6 +39,8 @@ type Snapshot struct {
 	mirrors   []*mirror.Mirror
 
 	security *securityHeaders // of answers without a route
+	// loginCookies are the names of sessions' cookies, which backends of no route get; nil without logins.
+	loginCookies []string
 
 	users [stripes]stripe
 }

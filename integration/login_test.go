@@ -50,6 +50,7 @@ auth:
 routes:
   - {name: login, login: {provider: staff}}
   - {name: app, match: {path_prefix: /app/}, http: {upstream: app}, auth: {require: [staff]}, forward_identity: {headers: {X-User: user}}}
+  - {name: free, match: {path_prefix: /free/}, http: {upstream: app}}
   - {name: open, match: {path: /open}, respond: {body: "open"}}
   - {name: ws, match: {path: /ws}, websocket: {service: chat}, auth: {require: [staff]}}
 `
@@ -118,6 +119,10 @@ func TestABrowserLogsInAndOut(t *testing.T) {
 	}
 	if strings.Contains(text, "crossgate-session") {
 		t.Errorf("the backend has the session's cookie:\n%s", text)
+	}
+
+	if _, text := visit(t, b, "GET", g.URL+"/free/", nil, page...); strings.Contains(text, "crossgate-session") {
+		t.Errorf("the backend of a route without a login has the session's cookie:\n%s", text)
 	}
 
 	try := func(method, address string, header ...string) int {
