@@ -31,7 +31,7 @@ build: ## Build bin/crossgate, a static binary (VERSION=v1.2.3 names it)
 	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/crossgate ./cmd/crossgate
 
 .PHONY: test
-test: install build lint check-generated unit race ## Install what tests need, then run every check and every test
+test: install build lint vulncheck check-generated unit race ## Install what tests need, then run every check and every test
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=3s
 	@echo 'everything passed'
 
@@ -54,6 +54,16 @@ lint: $(TOOLS)/staticcheck ## Check format, vet, staticcheck and that go.mod is 
 	go mod tidy -diff
 	go vet ./...
 	$(TOOLS)/staticcheck ./...
+
+GOVULNDB ?= https://vuln.go.dev
+
+.PHONY: vulncheck
+vulncheck: $(TOOLS)/govulncheck ## Look for known vulnerabilities that the code reaches (GOVULNDB names the database); says so where it gives no answer
+	@if $(TOOLS)/govulncheck -db '$(GOVULNDB)' -version | grep -q '^DB updated'; then
+		$(TOOLS)/govulncheck -db '$(GOVULNDB)' ./...
+	else
+		echo 'vulncheck: not checked, for $(GOVULNDB) gives no answer'
+	fi
 
 .PHONY: fmt
 fmt: ## Format all Go code
@@ -125,7 +135,7 @@ check-generated: ## Check that generated files are those that generating again w
 	done
 	go test ./config/internal/reference
 
-$(TOOLS)/staticcheck $(TOOLS)/protoc-gen-go: tools/go.mod tools/go.sum
+$(TOOLS)/staticcheck $(TOOLS)/govulncheck $(TOOLS)/protoc-gen-go: tools/go.mod tools/go.sum
 	@mkdir -p $(TOOLS)
 	GOBIN=$(CURDIR)/$(TOOLS) go install -modfile=tools/go.mod tool
 	touch $(TOOLS)/*

@@ -22,6 +22,8 @@ type Redis struct {
 	URLs []Secret `yaml:"urls"`
 	// The first part of every key and channel name.
 	Prefix string `yaml:"prefix" default:"cg:"`
+	// How long a request waits for the server's word on its limits before their on_failure applies.
+	LimitTimeout Duration `yaml:"limit_timeout" default:"100ms" min:"1ms" max:"10s"`
 }
 
 // Addresses returns the URLs, however they are given.

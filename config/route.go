@@ -126,6 +126,8 @@ type JSON struct {
 	Int64 string `yaml:"int64" default:"strings" enum:"strings,numbers"`
 	// Fields of a request body that the message does not have.
 	Unknown string `yaml:"unknown" default:"refuse" enum:"refuse,ignore"`
+	// How deeply messages may nest, in requests and in answers. Most protobuf libraries read 100.
+	MaxDepth int `yaml:"max_depth" default:"100" min:"1" max:"10000"`
 }
 
 // Streams says how the messages of a server stream stand in an HTTP answer. docs/streams.md shows each framing.

@@ -41,10 +41,10 @@ type parts struct {
 	auth      *auth.Providers
 	stores    admission.Stores
 	telemetry *telemetry.Telemetry
-	node      *wsbridge.Node // nil for a check
-	sockets   *sockets       // and so is this
-	cache     *cache.Store   // and this
-	codec     *codec.Wire    // of the snapshot before, where that has the same descriptors; nil for a new one
+	node      *wsbridge.Node      // nil for a check
+	sockets   *sockets            // and so is this
+	cache     *cache.Store        // and this
+	codecs    map[int]*codec.Wire // by depth; those of the snapshot before, where that has the same descriptors
 }
 
 // compiler turns routes into rules of one table.
@@ -71,8 +71,8 @@ type compiler struct {
 // compile makes a snapshot. Its errors are config.Errors: all of them, with the places of both where two routes clash.
 func compile(p parts) (*Snapshot, error) {
 	p.stores.Shared = p.config.Limits
-	if p.codec == nil {
-		p.codec = new(codec.Wire) // shared: a message type is compiled once for all routes with the same options
+	if p.codecs == nil {
+		p.codecs = map[int]*codec.Wire{}
 	}
 	c := &compiler{parts: p, validators: map[descriptors.Resolver]*validation.Compiler{}, brokenRules: map[string]bool{}}
 	c.security = compileSecurityHeaders(p.config.SecurityHeaders)
@@ -96,7 +96,7 @@ func compile(p parts) (*Snapshot, error) {
 		return cmp.Or(cmp.Compare(a.Route, b.Route), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Method, b.Method), slices.Compare(a.Hosts, b.Hosts))
 	})
 	return &Snapshot{
-		config: p.config, set: p.set, codec: p.codec, upstreams: p.upstreams, releases: p.releases, auth: p.auth, signer: p.stores.Signer, table: table, admitter: admission.New(table),
+		config: p.config, set: p.set, codecs: p.codecs, upstreams: p.upstreams, releases: p.releases, auth: p.auth, signer: p.stores.Signer, table: table, admitter: admission.New(table),
 		caches: c.caches, bindings: c.bindings, described: c.described, names: names, bridged: c.bridged, mirrors: c.mirrors, installed: time.Now(),
 		security: c.security, loginCookies: c.auth.SessionCookies(),
 		warnings: slices.Concat(c.warnings, p.set.Warnings, p.set.Pending),
@@ -211,7 +211,7 @@ func (c *compiler) grpc(cfg *config.Route, policy *admission.Policy, r *route) {
 	}
 	g := &grpcRoute{compiler: c, cfg: cfg, policy: policy, route: r, pool: pool, mirror: c.mirror(cfg),
 		options: transcoder.Options{
-			Codec: c.codec,
+			Codec: c.codec(cfg.GRPC.JSON.MaxDepth),
 			JSON: codec.Options{
 				ProtoNames:      cfg.GRPC.JSON.Names == "proto",
 				EmitUnpopulated: cfg.GRPC.JSON.Unpopulated == "emit",
@@ -245,6 +245,17 @@ func (c *compiler) grpc(cfg *config.Route, policy *admission.Policy, r *route) {
 	for _, pattern := range cfg.GRPC.Services {
 		g.pattern(pattern, seen)
 	}
+}
+
+// codec returns the codec of messages that nest at most so deeply, which is shared: a message type is compiled once for all routes
+// with the same options.
+func (c *compiler) codec(depth int) *codec.Wire {
+	w := c.codecs[depth]
+	if w == nil {
+		w = &codec.Wire{Limits: codec.Limits{Depth: depth}}
+		c.codecs[depth] = w
+	}
+	return w
 }
 
 var framings = map[string]transcoder.Framing{

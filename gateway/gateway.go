@@ -109,7 +109,7 @@ func (g *Gateway) start(ctx context.Context, cfg *config.Config) error {
 	g.cache.Share(g.redis.first(), g.redis.prefix)
 	g.registry = descriptors.NewRegistry(g.redis.first(), g.redis.prefix, cfg.Admin.DescriptorVersions)
 	memory := ratelimit.NewMemory()
-	g.limits = ratelimit.NewRedis(g.redis.first(), g.redis.prefix, 0)
+	g.limits = ratelimit.NewRedis(g.redis.first(), g.redis.prefix, g.redis.patience)
 	g.leases = ratelimit.NewLeased(g.limits, memory)
 	revocations := new(auth.Revocations)
 	g.stores = admission.Stores{

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/ratelimit"
 	"github.com/crossgate/crossgate/wsbridge/bus"
 )
 
@@ -24,7 +25,8 @@ func init() { logging.Disable() }
 type redisLink struct {
 	servers  *bus.Servers
 	prefix   string
-	embedded *embedded // nil when the server is somebody else's
+	patience time.Duration // of limits
+	embedded *embedded     // nil when the server is somebody else's
 }
 
 // openRedis makes clients for the configured servers, or starts the embedded one on a free loopback port, which
@@ -40,13 +42,13 @@ func openRedis(cfg *config.Redis) (*redisLink, error) {
 			server.close()
 			return nil, fmt.Errorf("gateway: embedded redis: %w", err)
 		}
-		return &redisLink{servers: servers, prefix: defaultPrefix, embedded: server}, nil
+		return &redisLink{servers: servers, prefix: defaultPrefix, patience: ratelimit.DefaultDeadline, embedded: server}, nil
 	}
 	servers, err := bus.Open(cfg.Addresses()...)
 	if err != nil {
 		return nil, config.Errorf(cfg.Pos, "redis: %w", err)
 	}
-	return &redisLink{servers: servers, prefix: cfg.Prefix}, nil
+	return &redisLink{servers: servers, prefix: cfg.Prefix, patience: cfg.LimitTimeout.Std()}, nil
 }
 
 // first is the client of what is neither a channel nor a stream: limits and registered descriptors. Of several servers

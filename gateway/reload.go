@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -191,7 +192,7 @@ func (p *parts) load(ctx context.Context, loader *descriptors.Loader, old *Snaps
 // reuse takes over what a snapshot has compiled of the same descriptors.
 func (p *parts) reuse(old *Snapshot) {
 	if old != nil && old.set == p.set {
-		p.codec = old.codec
+		p.codecs = maps.Clone(old.codecs)
 	}
 }
 

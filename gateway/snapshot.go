@@ -22,7 +22,7 @@ import (
 type Snapshot struct {
 	config    *config.Config
 	set       *descriptors.Set
-	codec     *codec.Wire // has compiled the set's message types
+	codecs    map[int]*codec.Wire // by depth; they have compiled the set's message types
 	upstreams *upstream.Set
 	releases  *release.Set
 	auth      *auth.Providers

@@ -621,3 +621,14 @@ func TestRESTForwardedForIsBelievedOfTrustedProxiesOnly(t *testing.T) {
 		try(t, g, "198.51.100.2, 203.0.113.1", 429)
 	})
 }
+
+func TestMessagesNestAHundredDeepAndNoDeeper(t *testing.T) {
+	g := oneRoute(t, testserver.Start(t).Address, "", "")
+	for depth, want := range map[int]int{1: 200, 100: 200, 101: 400, 5000: 400} {
+		body := strings.Repeat(`{"child":`, depth-1) + "{}" + strings.Repeat("}", depth-1)
+		answer, text := ask(t, "POST", g.URL+"/test/v1/recursive", body, "Content-Type", "application/json")
+		if answer.StatusCode != want {
+			t.Errorf("%d deep: %s %.200s", depth, answer.Status, text)
+		}
+	}
+}
