@@ -35,8 +35,16 @@ type Request struct {
 	ClientCertificate string
 	// ID and Protocol are what an authorisation service is told of the request: its id, and HTTP/1.1 or HTTP/2.
 	ID, Protocol string
+	// Body is the request's, for an authorisation service; nil for none.
+	Body Body
 
 	pages bool // the route is one whose clients may be unable to choose headers
+}
+
+// Body is a body that is looked at before who is to have it reads it, from its start.
+type Body interface {
+	// Peek returns the first bytes, at most most, and whether there are more. The error is a *fault.Error.
+	Peek(most int64) (start []byte, more bool, err error)
 }
 
 // Ticket is an admission. It is valid for the request, or the session, it was given to.
@@ -56,7 +64,8 @@ type Ticket struct {
 	// Decision is what was decided, and by which rule.
 	Decision Decision
 
-	method string // HTTP
+	method string         // HTTP
+	asked  *auth.Question // of a session that is asked about again; nil for none
 	header keyHeaders
 	held   []held
 	keys   []byte // of held
@@ -123,6 +132,9 @@ func (a *Admitter) Admit(ctx context.Context, r *Request, t *Ticket) *Refusal {
 			}
 			return f
 		}
+	}
+	if route.keeps {
+		t.keep(r)
 	}
 	t.header = route.messages.keep(r.Header)
 	early := len(t.Limits)

@@ -33,9 +33,11 @@ type Policy struct {
 
 	revoked  *auth.Revocations
 	rules    *auth.Rules     // nil for none
+	talk     *auth.Rules     // about messages of sessions; nil for none
 	external *auth.External  // nil for none
 	forward  *auth.Forwarder // and so is this
 	trusted  *trusted        // and so is this
+	keeps    bool            // sessions are asked about again
 	pages    bool            // credentials may be in the query: an EventSource cannot choose headers
 	overload *Overload
 	priority Priority
@@ -70,6 +72,12 @@ func CompilePolicy(r *config.Route, providers *auth.Providers, stores Stores) (*
 		} else {
 			errs.Add(e.Pos, fmt.Errorf("route %s: there is no upstream %q", r.Name, e.Upstream))
 		}
+	}
+	if w := r.WebSocket; w != nil {
+		if p.talk, err = auth.CompileMessageRules(r.Name, w.AuthorizeMessages); err != nil {
+			errs.Add(w.AuthorizeMessages.Pos, err)
+		}
+		p.keeps = p.rules != nil || p.external != nil || p.talk != nil
 	}
 	if stores.Memory == nil {
 		stores.Memory = ratelimit.NewMemory()

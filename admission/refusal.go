@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/crossgate/crossgate/auth"
+	"github.com/crossgate/crossgate/fault"
 )
 
 // Kind is why a request was refused.
@@ -19,6 +20,7 @@ const (
 	Unavailable // a dependency of the decision is down and the rule says deny
 	BadRequest
 	Overloaded          // the process is saturated
+	BodyRefused         // the body cannot be shown to the authorisation service: Fault says why
 	IdentityUnavailable // who the caller is, or what it may do, cannot be found out now
 	CrossOrigin         // a page of another origin may have made the request, with the user's cookie
 )
@@ -33,6 +35,8 @@ type Refusal struct {
 	Challenge string
 	// Answer is how an authorisation service has worded the refusal; nil for the gateway's own words.
 	Answer *auth.Denied
+	// Fault is what a BodyRefused amounts to.
+	Fault *fault.Error
 	// Allow are the methods the path has, of a MethodNotAllowed.
 	Allow []string
 	// Limit is the decision that refused, of a LimitExceeded.

@@ -25,7 +25,8 @@ func (t *Ticket) AdmitMessage(ctx context.Context, connection string) *Refusal {
 	return f
 }
 
-// Refresh verifies a new credential for the session, of the same user, and goes on with it.
+// Refresh verifies a new credential for the session, of the same user, asks the route's rules and its authorisation
+// service about the session's request with it, and goes on with it.
 func (t *Ticket) Refresh(ctx context.Context, token string) (*auth.Identity, *Refusal) {
 	id, err := t.Route.Auth.AuthenticateToken(ctx, token)
 	if err == nil {
@@ -36,6 +37,9 @@ func (t *Ticket) Refresh(ctx context.Context, token string) (*auth.Identity, *Re
 	}
 	if id.User != t.Identity.User || id.Provider != t.Identity.Provider {
 		return nil, &Refusal{Kind: PermissionDenied, Reason: "the new credential is another user's", Route: t.Route}
+	}
+	if f := t.authorizeAgain(ctx, id); f != nil {
+		return nil, f
 	}
 	t.Identity = id
 	return id, nil

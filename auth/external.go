@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/textproto"
+	"strconv"
 	"strings"
 	"time"
 
@@ -51,6 +52,18 @@ type Question struct {
 	Route    string
 	Binding  string
 	Calls    string // the gRPC method; "" for none
+	Message  Message
+	Body     []byte // its start, where a service is told it
+	Partial  bool   // and there is more
+}
+
+// Message is a frame of a session, for rules about messages.
+type Message struct {
+	Type    string // message, subscribe or presence
+	Route   string // of the service, of a message
+	Channel string
+	Data    []byte // JSON; nil for what is none
+	Size    int    // of the frame, in bytes
 }
 
 // External is the authorisation service of a route. It is immutable.
@@ -62,6 +75,15 @@ type External struct {
 	exact   map[string]bool
 	prefix  []string
 	context map[string]string
+	body    *config.ExternalBody // nil for none
+}
+
+// Body returns how much of a request's body the service is told, 0 for none, and whether it may be less than all.
+func (e *External) Body() (most int64, partial bool) {
+	if e == nil || e.body == nil {
+		return 0, false
+	}
+	return int64(e.body.MaxSize), e.body.AllowPartial
 }
 
 // Denied is how an authorisation service wants a refusal to look.
@@ -75,7 +97,7 @@ type Denied struct {
 func CompileExternal(route string, cfg *config.ExternalAuth, caller Caller) *External {
 	e := &External{
 		caller: caller, timeout: cfg.Timeout.Std(), open: cfg.OnFailure == "allow", all: len(cfg.Headers) == 0,
-		exact: map[string]bool{}, context: map[string]string{},
+		exact: map[string]bool{}, context: map[string]string{}, body: cfg.Body,
 	}
 	for _, name := range cfg.Headers {
 		if prefix, ok := strings.CutSuffix(name, "*"); ok {
@@ -140,6 +162,14 @@ func (e *External) request(q *Question) *authv3.CheckRequest {
 	}
 	if q.Query != "" {
 		http.Path += "?" + q.Query
+	}
+	if e.body != nil && q.Body != nil {
+		http.Headers["x-envoy-auth-partial-body"] = strconv.FormatBool(q.Partial) // a client's own is overwritten
+		if e.body.Raw {
+			http.RawBody = q.Body
+		} else {
+			http.Body = strings.ToValidUTF8(string(q.Body), "\uFFFD")
+		}
 	}
 	http.Path, http.Host = strings.ToValidUTF8(http.Path, "\uFFFD"), strings.ToValidUTF8(http.Host, "\uFFFD")
 	source := &authv3.AttributeContext_Peer{Principal: q.Identity.User}

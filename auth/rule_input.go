@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"encoding/json"
 	"net/textproto"
 	"net/url"
 	"reflect"
@@ -83,8 +84,27 @@ func (in *input) ResolveName(name string) (any, bool) {
 		return types.String(q.Calls), true
 	case "vars":
 		return &in.vars, true
+	case "message.type":
+		return types.String(q.Message.Type), true
+	case "message.route":
+		return types.String(q.Message.Route), true
+	case "message.channel":
+		return types.String(q.Message.Channel), true
+	case "message.size":
+		return types.Int(q.Message.Size), true
+	case "message.data":
+		return q.Message.value(), true
 	}
 	return q.Identity.resolve(name)
+}
+
+// value is the message's data, null where that is not JSON.
+func (m *Message) value() ref.Val {
+	var v any
+	if m.Data == nil || json.Unmarshal(m.Data, &v) != nil {
+		return types.NullValue
+	}
+	return valueOf(v)
 }
 
 // identityValues are an identity's as expressions have them. They are made once for each.

@@ -62,12 +62,34 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewEnv(options...)
 })
 
-// CompileRules compiles a route's rules; nil stays nil. Errors are config.Errors that say where in which expression.
+// messageEnvironment is what expressions about messages may name besides.
+var messageEnvironment = sync.OnceValues(func() (*cel.Env, error) {
+	env, err := environment()
+	if err != nil {
+		return nil, err
+	}
+	return env.Extend(
+		cel.Variable("message.type", cel.StringType), cel.Variable("message.route", cel.StringType), cel.Variable("message.channel", cel.StringType),
+		cel.Variable("message.size", cel.IntType), cel.Variable("message.data", cel.DynType),
+	)
+})
+
+// CompileRules compiles a route's rules about requests; nil stays nil. Errors are config.Errors that say where in which
+// expression.
 func CompileRules(route string, cfg *config.Authorize) (*Rules, error) {
+	return compileRules(environment, route+": authorize", cfg)
+}
+
+// CompileMessageRules compiles a route's rules about the messages of its sessions; nil stays nil.
+func CompileMessageRules(route string, cfg *config.Authorize) (*Rules, error) {
+	return compileRules(messageEnvironment, route+": authorize_messages", cfg)
+}
+
+func compileRules(names func() (*cel.Env, error), where string, cfg *config.Authorize) (*Rules, error) {
 	if cfg == nil {
 		return nil, nil
 	}
-	env, err := environment()
+	env, err := names()
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +103,7 @@ func CompileRules(route string, cfg *config.Authorize) (*Rules, error) {
 		}
 		program, err := compileExpression(env, text)
 		if err != nil {
-			errs.Add(one.Pos, fmt.Errorf("route %s: authorize: rule %s: %s:%w", route, one.Name, key, err))
+			errs.Add(one.Pos, fmt.Errorf("route %s: rule %s: %s:%w", where, one.Name, key, err))
 			continue
 		}
 		r.list = append(r.list, rule{name: one.Name, program: program, deny: one.Deny != "", dryRun: one.DryRun})

@@ -271,6 +271,22 @@ type ExternalAuth struct {
 	OnFailure string `yaml:"on_failure" default:"deny" enum:"deny,allow"`
 	// The request headers that the service is told; "*" at the end of a name is a wildcard. Left out: all.
 	Headers []string `yaml:"headers"`
+	// The start of the request's body, which the service is told then. Left out: nothing of it.
+	Body *ExternalBody `yaml:"body"`
 	// What the service is told besides, as context_extensions. The key route is always the route's name.
 	Context map[string]string `yaml:"context"`
+}
+
+// ExternalBody is how an authorisation service is told a request's body. It is read before the service is asked, and so before a
+// backend sees the request: for routes whose clients wait for answers before they have sent all, as streams may, that is
+// no option. Upgrades have none.
+type ExternalBody struct {
+	Pos Position `yaml:"-"`
+
+	// The most that is read for it and kept in memory meanwhile.
+	MaxSize Size `yaml:"max_size" default:"8KiB" min:"1" max:"16MiB"`
+	// What happens to a request whose body is larger: it is refused with 413, or the service gets the start of the body and a header x-envoy-auth-partial-body: true.
+	AllowPartial bool `yaml:"allow_partial" default:"false"`
+	// Whether the service gets the body as bytes (raw_body), and not as text (body), in which what is no UTF-8 is replaced.
+	Raw bool `yaml:"raw" default:"false"`
 }

@@ -13,6 +13,23 @@ func (v *validator) webSocket(w *WebSocketRoute) {
 	}
 	v.words(w.Subscribe, w.Pos, "subscribe", checkChannelName)
 	v.rateLimits(w.MessageRateLimits, ofMessages)
+	v.authorizeMessages(w.AuthorizeMessages)
+}
+
+func (v *validator) authorizeMessages(a *Authorize) {
+	if a == nil {
+		return
+	}
+	v.authorize(a)
+	const silent = "dry_run: what it would have denied of messages is reported nowhere"
+	if a.DryRun {
+		v.errorf(v.at(&a.DryRun, a.Pos), silent)
+	}
+	for i := range a.Rules {
+		if r := &a.Rules[i]; r.DryRun {
+			v.errorf(v.at(&r.DryRun, r.Pos), silent)
+		}
+	}
 }
 
 func (v *validator) channel(c *Channel, before []Channel) {

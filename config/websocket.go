@@ -30,6 +30,8 @@ type WebSocketRoute struct {
 	Connect *Connect `yaml:"connect"`
 	// How often a client may send. Every rule must have room for the message; per connection is a key here too. Left out: 1000/s per connection, with a burst of 5000.
 	MessageRateLimits []RateLimit `yaml:"message_rate_limits"`
+	// Rules about messages, subscriptions and questions about presence, each by itself, over the names of authorize and message.type, route, channel, size and data. Left out: whoever may connect may send.
+	AuthorizeMessages *Authorize `yaml:"authorize_messages"`
 	// The largest message from a client.
 	MaxMessageSize Size `yaml:"max_message_size" default:"64KiB" min:"1" max:"64MiB"`
 	// The most subscriptions of a connection.

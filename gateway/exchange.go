@@ -106,6 +106,9 @@ func (x *exchange) begin(l *listener, w http.ResponseWriter, r *http.Request) {
 
 		ClientCertificate: l.setTLS(r),
 	}
+	if !upgrade && r.Body != nil && r.Body != http.NoBody {
+		x.request.Body = x
+	}
 	x.w.overTLS = r.TLS != nil
 	x.secure(x.snap.security)
 }

@@ -46,6 +46,9 @@ func (x *exchange) refuse() {
 
 // faultOf is a refusal as an error.
 func faultOf(f *admission.Refusal) *fault.Error {
+	if f.Fault != nil {
+		return f.Fault
+	}
 	e := fault.New(reasonOf(f.Kind), f.Reason)
 	if f.RetryAfter > 0 {
 		e.Details = append(e.Details, &errdetails.RetryInfo{RetryDelay: durationpb.New(f.RetryAfter)})
@@ -111,7 +114,7 @@ func refusalOf(k admission.Kind) telemetry.Refusal {
 		return telemetry.RefusedLimit
 	case admission.Overloaded:
 		return telemetry.RefusedOverloaded
-	case admission.BadRequest:
+	case admission.BadRequest, admission.BodyRefused:
 		return telemetry.RefusedBadRequest
 	case admission.CrossOrigin:
 		return telemetry.RefusedCrossOrigin

@@ -7,6 +7,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/crossgate/crossgate/admission"
+	"github.com/crossgate/crossgate/auth"
 	"github.com/crossgate/crossgate/wsbridge/bus"
 )
 
@@ -19,6 +20,10 @@ func (s *session) handle(ctx context.Context, data []byte) {
 	}
 	if err != nil {
 		s.refuse(r.ID, codeInvalidArgument, err.Error())
+		return
+	}
+	if f := s.allows(&r, len(data)); f != nil {
+		s.refused(r.ID, f)
 		return
 	}
 	switch r.Type {
@@ -46,6 +51,15 @@ func (s *session) admit(ctx context.Context) *admission.Refusal {
 		s.metrics.Noted(s.ticket.Limits)
 	}
 	return f
+}
+
+// allows asks the route's rules about what reaches a service or a channel by a frame of some size.
+func (s *session) allows(r *request, size int) *admission.Refusal {
+	switch r.Type {
+	case "message", "subscribe", "presence":
+		return s.ticket.AuthorizeMessage(auth.Message{Type: r.Type, Route: r.Route, Channel: r.Channel, Data: r.Data, Size: size})
+	}
+	return nil
 }
 
 func (s *session) refuse(id json.RawMessage, code, message string) {
@@ -95,8 +109,17 @@ func (s *session) rawMessage(ctx context.Context, kind websocket.MessageType, da
 		s.refused(nil, f)
 		return
 	}
+	text := kind == websocket.MessageText && json.Valid(data)
+	asked := auth.Message{Type: "message", Size: len(data)}
+	if text {
+		asked.Data = data
+	}
+	if f := s.ticket.AuthorizeMessage(asked); f != nil {
+		s.refused(nil, f)
+		return
+	}
 	m := s.envelope(bus.Message)
-	if kind == websocket.MessageText && json.Valid(data) {
+	if text {
 		m.Data = data
 	} else {
 		m.DataBase64 = data
