@@ -146,7 +146,7 @@ func (l *Login) Finish(ctx context.Context, query url.Values, cookie func(name s
 		return nil, &LoginError{"the ID token is of another login"}
 	}
 	// The session that the browser had ends: no id outlives a login.
-	if _, _, err := l.sessions.end(ctx, cookie(l.cookie)); err != nil {
+	if _, err := l.sessions.end(ctx, cookie(l.cookie)); err != nil {
 		return nil, l.failed(err)
 	}
 	value, err := l.sessions.begin(ctx, t)
@@ -196,19 +196,18 @@ func errorCode(s string) string {
 	return s
 }
 
-// Logout ends the session of a cookie, and sends the browser on to the provider, to log out there. name is the session's
-// token id for [Revocations], "" where there was none. The error is an *Error.
-func (l *Login) Logout(ctx context.Context, cookie string) (step *Step, name string, err error) {
+// Logout ends the session of a cookie, and sends the browser on to the provider, to log out there. The error is an *Error.
+func (l *Login) Logout(ctx context.Context, cookie string) (*Step, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.config.Timeout.Std())
 	defer cancel()
-	name, one, err := l.sessions.end(ctx, cookie)
+	one, err := l.sessions.end(ctx, cookie)
 	if err != nil {
-		return nil, "", &Error{Unavailable: true, Reason: "the session cannot be ended now"}
+		return nil, &Error{Unavailable: true, Reason: "the session cannot be ended now"}
 	}
-	step = &Step{Location: l.config.AfterLogout, Cookies: []*http.Cookie{l.keep(l.cookie, "", 0)}}
+	step := &Step{Location: l.config.AfterLogout, Cookies: []*http.Cookie{l.keep(l.cookie, "", 0)}}
 	known, err := l.sessions.issuer.discover(ctx)
 	if one == nil || err != nil || known.endSession == "" {
-		return step, name, nil
+		return step, nil
 	}
 	if u, err := url.Parse(known.endSession); err == nil {
 		q := u.Query()
@@ -220,23 +219,23 @@ func (l *Login) Logout(ctx context.Context, cookie string) (step *Step, name str
 		u.RawQuery = q.Encode()
 		step.Location = u.String()
 	}
-	return step, name, nil
+	return step, nil
 }
 
-// LogoutElsewhere ends the sessions that a provider's logout token names (OpenID Connect Back-Channel Logout 1.0), and returns
-// their token ids. The error is a *LoginError, or an *Error where nothing can be told now.
-func (l *Login) LogoutElsewhere(ctx context.Context, token string) ([]string, error) {
+// LogoutElsewhere ends the sessions that a provider's logout token names (OpenID Connect Back-Channel Logout 1.0).
+// The error is a *LoginError, or an *Error where nothing can be told now.
+func (l *Login) LogoutElsewhere(ctx context.Context, token string) error {
 	ctx, cancel := context.WithTimeout(ctx, l.config.Timeout.Std())
 	defer cancel()
 	t, err := l.sessions.issuer.readLogout(ctx, token)
 	if err != nil {
-		return nil, l.failed(err)
+		return l.failed(err)
 	}
 	used := "logout:" + sessionName(t.ID)
 	if first, err := l.sessions.store.once(ctx, used, logoutTokenAge+l.config.ClockSkew.Std()); err != nil {
-		return nil, l.failed(err)
+		return l.failed(err)
 	} else if !first {
-		return nil, &LoginError{"the logout token was used before"}
+		return &LoginError{"the logout token was used before"}
 	}
 	claim, value := "sub", t.Subject
 	if t.Session != "" {
@@ -245,12 +244,8 @@ func (l *Login) LogoutElsewhere(ctx context.Context, token string) ([]string, er
 	names, err := l.sessions.store.removeOf(ctx, l.config.Issuer, claim, value)
 	if err != nil {
 		l.sessions.store.again(ctx, used)
-		return nil, l.failed(err)
+		return l.failed(err)
 	}
-	return names, nil
-}
-
-// Forget is how long an ended session may be remembered anywhere: a revocation for that long is enough.
-func (l *Login) Forget() time.Duration {
-	return l.config.CacheTime.Std() + l.config.StaleTime.Std() + time.Minute
+	l.sessions.ended(names...)
+	return nil
 }

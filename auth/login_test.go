@@ -121,6 +121,15 @@ type loginTest struct {
 	openID  *openID
 	redis   *miniredis.Miniredis
 	cookies map[string]string
+	mu      sync.Mutex
+	ended   []string // names of sessions of which everybody was told
+}
+
+// told returns the names of sessions that have ended before their time.
+func (s *loginTest) told() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.ended)
 }
 
 func startLogin(t *testing.T, change func(*config.Login)) *loginTest {
@@ -145,7 +154,11 @@ func (s *loginTest) start(t *testing.T, cfg *config.Login) {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: s.redis.Addr(), MaxRetries: -1})
 	t.Cleanup(func() { client.Close() })
-	providers, err := Compile([]config.AuthProvider{{Name: "staff", Login: cfg}}, Options{Redis: client, Prefix: "cg:"})
+	providers, err := Compile([]config.AuthProvider{{Name: "staff", Login: cfg}}, Options{Redis: client, Prefix: "cg:", Revoke: func(one Revocation) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.ended = append(s.ended, one.TokenID)
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -418,15 +431,18 @@ func TestASessionEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		cookie := s.cookies["__Host-session"]
-		step, name, err := s.Logout(t.Context(), cookie)
-		if err != nil || name != id.Claims["jti"] || !strings.HasPrefix(step.Location, s.openID.URL+"/end?client_id=gateway&id_token_hint=ey") || step.Cookies[0].MaxAge >= 0 {
-			t.Errorf("%+v, %q, %v", step, name, err)
+		step, err := s.Logout(t.Context(), cookie)
+		if name := id.Claims["jti"].(string); !slices.Equal(s.told(), []string{name}) {
+			t.Errorf("nodes were told of %q, want %q", s.told(), name)
+		}
+		if err != nil || !strings.HasPrefix(step.Location, s.openID.URL+"/end?client_id=gateway&id_token_hint=ey") || step.Cookies[0].MaxAge >= 0 {
+			t.Errorf("%+v, %v", step, err)
 		}
 		if _, err := s.who(t); err == nil {
 			t.Error("it goes on")
 		}
-		if step, name, err := s.Logout(t.Context(), cookie); err != nil || name != "" || step.Location != "/" {
-			t.Errorf("once more: %+v, %q, %v", step, name, err)
+		if step, err := s.Logout(t.Context(), cookie); err != nil || len(s.told()) != 1 || step.Location != "/" {
+			t.Errorf("once more: %+v, %v", step, err)
 		}
 	})
 }
@@ -458,6 +474,9 @@ func TestASessionIsRefreshed(t *testing.T) {
 			}
 			if c.good && !slices.Equal(id.Roles, c.roles) {
 				t.Errorf("roles %q", id.Roles)
+			}
+			if ended := len(s.told()) == 1; ended == c.good {
+				t.Errorf("nodes were told that it ended: %v", ended)
 			}
 			if _, again := s.who(t); (again == nil) != c.good {
 				t.Errorf("afterwards: %v", again)
@@ -518,7 +537,8 @@ func TestALogoutElsewhereEndsTheSession(t *testing.T) {
 				typ = "JWT"
 			}
 			token := s.openID.signAs(typ, key, s.openID.with(claims))
-			names, err := s.LogoutElsewhere(t.Context(), token)
+			err = s.LogoutElsewhere(t.Context(), token)
+			names := s.told()
 			if c.good && (err != nil || !slices.Equal(names, []string{id.Claims["jti"].(string)})) || !c.good && len(names) > 0 {
 				t.Errorf("%v, %v", names, err)
 			}
@@ -526,7 +546,7 @@ func TestALogoutElsewhereEndsTheSession(t *testing.T) {
 				t.Errorf("the session: %v", still)
 			}
 			if c.good {
-				if _, err := s.LogoutElsewhere(t.Context(), token); err == nil {
+				if err := s.LogoutElsewhere(t.Context(), token); err == nil {
 					t.Error("the token is good twice")
 				}
 			}
@@ -544,7 +564,7 @@ func TestWithoutRedisNobodyCanTell(t *testing.T) {
 	errs = append(errs, err)
 	_, err = s.finish(t, q)
 	errs = append(errs, err)
-	_, _, err = s.Logout(t.Context(), s.cookies["__Host-session"])
+	_, err = s.Logout(t.Context(), s.cookies["__Host-session"])
 	errs = append(errs, err)
 	for i, err := range errs {
 		if why, ok := errors.AsType[*Error](err); !ok || !why.Unavailable {

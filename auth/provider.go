@@ -61,6 +61,8 @@ type Options struct {
 	// Redis has API keys, below Prefix; nil for none, as where a configuration is only checked.
 	Redis  redis.UniversalClient
 	Prefix string
+	// Revoke makes known that a session has ended before its time; nil for nobody.
+	Revoke func(Revocation)
 }
 
 // Compile makes the providers of a configuration. Key files are read here; what cannot be reached yet is no error.

@@ -28,6 +28,7 @@ type sessions struct {
 	store  sessionStore
 	issuer *openIDProvider
 	logger *slog.Logger
+	revoke func(Revocation)
 }
 
 func newSessions(provider string, cfg *config.Login, o *Options) (*sessions, error) {
@@ -36,7 +37,7 @@ func newSessions(provider string, cfg *config.Login, o *Options) (*sessions, err
 		return nil, err
 	}
 	v := &sessions{
-		config: cfg, issuer: newOpenIDProvider(cfg), logger: o.Logger.With("provider", provider),
+		config: cfg, issuer: newOpenIDProvider(cfg), logger: o.Logger.With("provider", provider), revoke: o.Revoke,
 		store: sessionStore{client: o.Redis, prefix: o.Prefix, keys: keys, idle: cfg.IdleTime.Std(), lifetime: cfg.Lifetime.Std()},
 		claimReader: claimReader{
 			provider: provider, user: cfg.UserClaim, roles: cfg.RolesClaim, scopes: cfg.ScopesClaim,
@@ -134,6 +135,7 @@ func (v *sessions) refresh(ctx context.Context, name string, one *storedSession)
 		if err := v.store.remove(ctx, name); err != nil {
 			return nil, err
 		}
+		v.ended(name)
 		return nil, errNoSession
 	}
 	one.take(t)
@@ -167,21 +169,36 @@ func sameText(a, b any) bool {
 	return ok && also && subtle.ConstantTimeCompare([]byte(x), []byte(y)) == 1
 }
 
-// end ends the session of a cookie, and returns its name and what it was; "" for no session.
-func (v *sessions) end(ctx context.Context, cookie string) (string, *storedSession, error) {
+// end ends the session of a cookie, and returns what it was; nil for no session.
+func (v *sessions) end(ctx context.Context, cookie string) (*storedSession, error) {
 	id, ok := v.store.keys.verify(cookie)
 	if !ok {
-		return "", nil, nil
+		return nil, nil
 	}
 	name := sessionName(id)
 	one, err := v.store.get(ctx, name)
 	if err == errNoSession {
-		return "", nil, nil
+		return nil, nil
+	}
+	if err == nil {
+		err = v.store.remove(ctx, name)
 	}
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	return name, one, v.store.remove(ctx, name)
+	v.ended(name)
+	return one, nil
+}
+
+// ended has every node forget a session, for as long as one may believe it without asking.
+func (v *sessions) ended(names ...string) {
+	if v.revoke == nil {
+		return
+	}
+	until := v.now().Add(v.config.CacheTime.Std() + v.config.StaleTime.Std() + time.Minute)
+	for _, name := range names {
+		v.revoke(Revocation{TokenID: name, Until: until})
+	}
 }
 
 // close gives up what is being looked up, once the last configuration with this provider has gone.

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,17 +16,13 @@ import (
 	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/telemetry"
 	"github.com/crossgate/crossgate/transcoder/rpc"
-	"github.com/crossgate/crossgate/wsbridge"
 )
 
 // maxLogoutToken bounds the form with a provider's logout token.
 const maxLogoutToken = 32 << 10
 
 // login is a route with the paths of one provider's login.
-type login struct {
-	*auth.Login
-	node *wsbridge.Node
-}
+type login struct{ *auth.Login }
 
 // login adds the rules of a login route.
 func (c *compiler) login(cfg *config.Route, policy *admission.Policy, r *route) {
@@ -36,7 +31,7 @@ func (c *compiler) login(cfg *config.Route, policy *admission.Policy, r *route) 
 		c.errs.Add(cfg.Login.Pos, fmt.Errorf("route %s: %q is no auth provider with login", cfg.Name, cfg.Login.Provider))
 		return
 	}
-	l, paths := &login{found, c.node}, found.Paths()
+	l, paths := login{found}, found.Paths()
 	for _, one := range []struct {
 		path, method, calls string
 		serve               func(*exchange)
@@ -95,12 +90,12 @@ func (x *exchange) step(s *auth.Step) {
 	x.w.WriteHeader(http.StatusSeeOther)
 }
 
-func (l *login) begin(x *exchange) {
+func (l login) begin(x *exchange) {
 	step, err := l.Begin(x.r.Context(), x.r.URL.Query().Get("back"))
 	l.answer(x, step, err)
 }
 
-func (l *login) callback(x *exchange) {
+func (l login) callback(x *exchange) {
 	query, err := url.ParseQuery(x.r.URL.RawQuery)
 	if err != nil {
 		x.fail(fault.New(fault.LoginFailed, "the query is malformed"))
@@ -110,20 +105,17 @@ func (l *login) callback(x *exchange) {
 	l.answer(x, step, err)
 }
 
-func (l *login) logout(x *exchange) {
+func (l login) logout(x *exchange) {
 	if x.request.Forged() {
 		x.fail(fault.New(fault.CrossOriginRefused, "neither Sec-Fetch-Site nor Origin says that a page of this origin asks for the logout"))
 		return
 	}
-	step, name, err := l.Logout(x.r.Context(), x.request.Cookie(l.CookieName()))
-	if err == nil && name != "" {
-		l.revoke(x.r.Context(), name)
-	}
+	step, err := l.Logout(x.r.Context(), x.request.Cookie(l.CookieName()))
 	l.answer(x, step, err)
 }
 
 // backChannel answers a provider (OpenID Connect Back-Channel Logout 1.0 section 2.8).
-func (l *login) backChannel(x *exchange) {
+func (l login) backChannel(x *exchange) {
 	body, err := io.ReadAll(io.LimitReader(x.r.Body, maxLogoutToken))
 	form, bad := url.ParseQuery(string(body))
 	if err != nil || bad != nil || form.Get("logout_token") == "" {
@@ -131,7 +123,7 @@ func (l *login) backChannel(x *exchange) {
 		return
 	}
 	x.w.Header().Set("Cache-Control", "no-store")
-	names, err := l.LogoutElsewhere(x.r.Context(), form.Get("logout_token"))
+	err = l.LogoutElsewhere(x.r.Context(), form.Get("logout_token"))
 	if wrong, ok := errors.AsType[*auth.LoginError](err); ok {
 		x.fail(fault.New(fault.InvalidRequest, wrong.Reason))
 		return
@@ -140,19 +132,10 @@ func (l *login) backChannel(x *exchange) {
 		l.answer(x, nil, err)
 		return
 	}
-	for _, name := range names {
-		l.revoke(x.r.Context(), name)
-	}
 	x.w.WriteHeader(http.StatusOK)
 }
 
-// revoke has every node forget a session that has ended, and close its WebSockets. Where that cannot be told they believe
-// it for cache_time longer.
-func (l *login) revoke(ctx context.Context, name string) {
-	_, _ = l.node.Revoke(context.WithoutCancel(ctx), auth.Revocation{TokenID: name, Until: time.Now().Add(l.Forget())})
-}
-
-func (l *login) answer(x *exchange, s *auth.Step, err error) {
+func (l login) answer(x *exchange, s *auth.Step, err error) {
 	if err == nil {
 		x.step(s)
 		return

@@ -159,7 +159,7 @@ func (g *Gateway) open(cfg *config.Config, old *Snapshot) (*parts, error) {
 		errs.Add(config.Position{}, err)
 	}
 	if p.auth, err = auth.Compile(cfg.Auth, auth.Options{
-		Previous: oldAuth, Logger: g.telemetry.Logger, Telemetry: g.telemetry, Redis: g.redis.first(), Prefix: g.redis.prefix,
+		Previous: oldAuth, Logger: g.telemetry.Logger, Telemetry: g.telemetry, Redis: g.redis.first(), Prefix: g.redis.prefix, Revoke: g.revoke,
 	}); err != nil {
 		errs.Add(config.Position{}, err)
 	}
@@ -168,6 +168,18 @@ func (g *Gateway) open(cfg *config.Config, old *Snapshot) (*parts, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// revokeTime is how long a revocation may take.
+const revokeTime = 5 * time.Second
+
+// revoke has every node refuse a credential, and close the WebSockets that were opened with it.
+func (g *Gateway) revoke(one auth.Revocation) {
+	ctx, cancel := context.WithTimeout(context.Background(), revokeTime)
+	defer cancel()
+	if _, err := g.node.Revoke(ctx, one); err != nil {
+		g.telemetry.Logger.Warn("nodes could not be told that a session has ended; they believe it for its cache_time", "error", err)
+	}
 }
 
 // pools is what upstreams need besides their configuration.
