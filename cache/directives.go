@@ -111,16 +111,14 @@ func seconds(s string) time.Duration {
 	if s == "" {
 		return 0
 	}
-	n := time.Duration(0)
+	n := int64(0)
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {
 			return 0
 		}
-		if n = n*10 + time.Duration(s[i]-'0')*time.Second; n > forever {
-			n = forever
-		}
+		n = min(n*10+int64(s[i]-'0'), int64(forever/time.Second))
 	}
-	return n
+	return time.Duration(n) * time.Second
 }
 
 // ofRequest reads what a request says. Pragma counts where there is no Cache-Control (RFC 9111 section 5.4).
