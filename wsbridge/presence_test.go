@@ -299,7 +299,8 @@ func TestANodeThatDiesIsSweptOnce(t *testing.T) {
 		left[p.Channel+p.Connection] = true
 	}
 	t.Logf("swept after %v", time.Since(began))
-	if time.Since(began) < 4*time.Second {
+	// Its time began when it was last heard of, which on a slow machine may be a while before it was cut off.
+	if time.Since(began) < time.Second {
 		t.Error("swept before its time")
 	}
 	seen.wantPresent("room:1", 2, 2)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -20,15 +21,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// FreeAddress returns a loopback address that nothing listened on a moment ago.
+// FreeAddress returns a loopback address that nothing listened on a moment ago. Its port is none of those that systems give to
+// connections (Linux: 32768 and above), of which one could take it meanwhile.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12_000+rand.IntN(20_000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // Process is a running server.
