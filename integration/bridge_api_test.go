@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -173,11 +174,18 @@ func TestTheBridgeAPIReachesConnectionsOfEveryNode(t *testing.T) {
 		t.Errorf("revoked are %v", revoked)
 	}
 	for _, g := range []*rig.Gateway{one, two} {
-		_, answer, err := websocket.Dial(ctx, g.URL+"/ws", &websocket.DialOptions{
-			HTTPHeader: map[string][]string{"Authorization": {"Bearer " + token(t, jwt.MapClaims{"sub": "ann"})}}})
-		if err == nil || answer == nil || answer.StatusCode != http.StatusUnauthorized {
-			t.Errorf("a revoked user connects: %v", err)
-		}
+		rig.Eventually(t, 10*time.Second, func() error {
+			conn, answer, err := websocket.Dial(ctx, g.URL+"/ws", &websocket.DialOptions{
+				HTTPHeader: map[string][]string{"Authorization": {"Bearer " + token(t, jwt.MapClaims{"sub": "ann"})}}})
+			if err == nil {
+				conn.CloseNow()
+				return errors.New("a revoked user connects")
+			}
+			if answer == nil || answer.StatusCode != http.StatusUnauthorized {
+				return err
+			}
+			return nil
+		})
 	}
 }
 

@@ -28,21 +28,27 @@ func (n *Node) Disconnect(ctx context.Context, connection, user string, code int
 // ValidCloseCode reports whether a session may be closed with a code by who is not the gateway itself (RFC 6455 section 7.4).
 func ValidCloseCode(code int) bool { return code == 1000 || code >= 3000 && code <= 4999 }
 
-// closeConnections obeys a Close and returns how many connections it closes.
+// closeConnections obeys a Close and returns how many connections it closes. Later commands find them no more.
 func (n *Node) closeConnections(c *bus.Control) int {
 	sessions := n.matching(c)
 	for _, s := range sessions {
+		s.closeCode.CompareAndSwap(0, int32(dismissal(c.Code)))
 		s.spawn(func() { s.dismiss(c.Code, c.Reason) })
 	}
 	return len(sessions)
 }
 
+// dismissal is the code with which a session closes that a service or an operator closes with a code.
+func dismissal(code int) websocket.StatusCode {
+	if !ValidCloseCode(code) {
+		return CloseDisconnected
+	}
+	return websocket.StatusCode(code)
+}
+
 // dismiss ends the session for a service or an operator.
 func (s *session) dismiss(code int, reason string) {
-	if !ValidCloseCode(code) {
-		code = int(CloseDisconnected)
-	}
-	s.end(websocket.StatusCode(code), closeReason(reason))
+	s.end(dismissal(code), closeReason(reason))
 }
 
 // dismissLater is dismiss once the client has what waits for it, or will not take it. It does not wait.
@@ -135,11 +141,12 @@ func (n *Node) describe(c *bus.Control) []bus.Connection {
 	return list
 }
 
-// matching returns the sessions of this node that a command is about. A Close or a Send that names nobody is about none.
+// matching returns the sessions of this node that a command is about, and that are not being closed. A Close or a Send that
+// names nobody is about none.
 func (n *Node) matching(c *bus.Control) []*session {
 	var found []*session
 	fits := func(s *session) bool {
-		return (c.Connection == "" || s.id == c.Connection) && (c.User == "" || s.user == c.User)
+		return s.closeCode.Load() == 0 && (c.Connection == "" || s.id == c.Connection) && (c.User == "" || s.user == c.User)
 	}
 	add := func(s *session) {
 		if fits(s) {

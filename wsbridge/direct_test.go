@@ -96,6 +96,10 @@ func TestConnectionsAreReachedThroughRedisAlone(t *testing.T) {
 	if n := count(command(t, rdb, `"type":"close","connection":"`+id+`","code":4400,"reason":"`+strings.Repeat("é", 100)+`"`)); n != 1 {
 		t.Errorf("%d are closed", n)
 	}
+	// Bob has not answered the close yet, but is gone to whoever asks.
+	if n := count(command(t, rdb, `"type":"close","user":"bob"`)); n != 0 || len(list(`,"limit":10`)) != 2 {
+		t.Errorf("%d are closed again, of %+v", n, list(`,"limit":10`))
+	}
 	bob.wantClose(4400)
 	if n := count(command(t, rdb, `"type":"close","user":"ann","code":1006`)); n != 2 {
 		t.Errorf("%d are closed", n)

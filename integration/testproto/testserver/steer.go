@@ -78,6 +78,10 @@ func wait(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
+		// grpc-go's server may cancel a call at its deadline before the context has noticed it.
+		if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+			return status.FromContextError(context.DeadlineExceeded).Err()
+		}
 		return status.FromContextError(ctx.Err()).Err()
 	}
 }
