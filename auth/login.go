@@ -33,10 +33,25 @@ type LoginPaths struct{ Begin, Callback, Logout, BackChannel string }
 type Step struct {
 	Location string
 	Cookies  []*http.Cookie
+	User     string // who has logged in; "" for nobody
 }
 
 // LoginError is a refusal whose text is safe to show.
-type LoginError struct{ Reason string }
+type LoginError struct {
+	Reason string
+	why    string // as it is counted
+}
+
+// What logins are counted by that have failed.
+const (
+	unknownAttempt   = "unknown_attempt"
+	refusedLogin     = "refused"
+	refusedCode      = "code_refused"
+	badAnswer        = "bad_answer"
+	tokenNotGood     = "bad_token"
+	claimsNotGood    = "not_accepted"
+	loginUnavailable = "unavailable"
+)
 
 func (e *LoginError) Error() string { return e.Reason }
 
@@ -80,7 +95,8 @@ func (l *Login) CookieName() string { return l.cookie }
 func (l *Login) Begin(ctx context.Context, back string) (*Step, error) {
 	known, err := l.sessions.issuer.discover(ctx)
 	if err != nil {
-		return nil, &Error{Unavailable: true, Reason: err.Error()}
+		l.sessions.metrics.Failed(loginUnavailable)
+		return nil, &Error{Unavailable: true, Reason: errIssuerDown.Error()}
 	}
 	a := attempt{
 		State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), Back: ownPath(back),
@@ -91,6 +107,7 @@ func (l *Login) Begin(ctx context.Context, back string) (*Step, error) {
 		return nil, err
 	}
 	sealed := l.sessions.store.keys.seal(sealedAttempt+a.State, text)
+	l.sessions.metrics.Begun()
 	return &Step{
 		Location: known.oauth.AuthCodeURL(a.State, oauth2.S256ChallengeOption(a.Verifier), oauth2.SetAuthURLParam("nonce", a.Nonce)),
 		Cookies:  []*http.Cookie{l.keep(l.attemptCookie(a.State), base64.RawURLEncoding.EncodeToString(sealed), attemptTime)},
@@ -124,36 +141,48 @@ func ownPath(back string) string {
 // Finish takes a browser back that comes from the provider with this query. The error is a *LoginError, or an *Error where
 // nothing can be told now.
 func (l *Login) Finish(ctx context.Context, query url.Values, cookie func(name string) string) (*Step, error) {
+	step, err := l.finish(ctx, query, cookie)
+	if failed, ok := errors.AsType[*LoginError](err); ok {
+		l.sessions.metrics.Failed(failed.why)
+	} else if err != nil {
+		l.sessions.metrics.Failed(loginUnavailable)
+	} else {
+		l.sessions.metrics.Completed()
+	}
+	return step, err
+}
+
+func (l *Login) finish(ctx context.Context, query url.Values, cookie func(name string) string) (*Step, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.config.Timeout.Std())
 	defer cancel()
 	state := query.Get("state")
 	a, ok := l.attempt(state, cookie(l.attemptCookie(state)))
 	switch {
 	case !ok:
-		return nil, &LoginError{"this browser has begun no such login, or took too long; begin again"}
+		return nil, &LoginError{"this browser has begun no such login, or took too long; begin again", unknownAttempt}
 	case query.Get("error") != "":
-		return nil, &LoginError{"the provider has refused the login: " + errorCode(query.Get("error"))}
+		return nil, &LoginError{"the provider has refused the login: " + errorCode(query.Get("error")), refusedLogin}
 	case query.Has("iss") && query.Get("iss") != l.config.Issuer:
-		return nil, &LoginError{"the answer is another provider's"} // RFC 9207
+		return nil, &LoginError{"the answer is another provider's", badAnswer} // RFC 9207
 	case query.Get("code") == "":
-		return nil, &LoginError{"the provider has sent no code"}
+		return nil, &LoginError{"the provider has sent no code", badAnswer}
 	}
 	t, err := l.sessions.issuer.exchange(ctx, query.Get("code"), a.Verifier)
 	if err != nil {
 		return nil, l.failed(err)
 	}
 	if !sameText(t.nonce, a.Nonce) {
-		return nil, &LoginError{"the ID token is of another login"}
+		return nil, &LoginError{"the ID token is of another login", tokenNotGood}
 	}
 	// The session that the browser had ends: no id outlives a login.
-	if _, err := l.sessions.end(ctx, cookie(l.cookie)); err != nil {
+	if _, err := l.sessions.end(ctx, cookie(l.cookie), byLogin); err != nil {
 		return nil, l.failed(err)
 	}
-	value, err := l.sessions.begin(ctx, t)
+	value, id, err := l.sessions.begin(ctx, t)
 	if err != nil {
 		return nil, l.failed(err)
 	}
-	return &Step{Location: a.Back, Cookies: []*http.Cookie{
+	return &Step{Location: a.Back, User: id.User, Cookies: []*http.Cookie{
 		l.keep(l.cookie, value, l.config.Lifetime.Std()),
 		l.keep(l.attemptCookie(state), "", 0),
 	}}, nil
@@ -178,12 +207,14 @@ func (l *Login) failed(err error) error {
 		return err
 	}
 	if bad, ok := errors.AsType[*badToken](err); ok {
-		return &LoginError{bad.reason}
+		return &LoginError{bad.reason, tokenNotGood}
 	}
 	if saidNo(err) {
-		return &LoginError{"the provider does not take the code"}
+		return &LoginError{"the provider does not take the code", refusedCode}
 	}
-	l.sessions.logger.Warn("a login failed", "error", withoutAnswer(err))
+	if _, counted := errors.AsType[*noAnswer](err); !counted {
+		l.sessions.logger.Warn("a login failed", "error", err)
+	}
 	return &Error{Unavailable: true, Reason: "nobody can log in now"}
 }
 
@@ -200,15 +231,20 @@ func errorCode(s string) string {
 func (l *Login) Logout(ctx context.Context, cookie string) (*Step, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.config.Timeout.Std())
 	defer cancel()
-	one, err := l.sessions.end(ctx, cookie)
+	one, err := l.sessions.end(ctx, cookie, byLogout)
 	if err != nil {
 		return nil, &Error{Unavailable: true, Reason: "the session cannot be ended now"}
 	}
 	step := &Step{Location: l.config.AfterLogout, Cookies: []*http.Cookie{l.keep(l.cookie, "", 0)}}
 	known, err := l.sessions.issuer.discover(ctx)
-	if one == nil || err != nil || known.endSession == "" {
+	if one == nil {
 		return step, nil
 	}
+	if err != nil || known.endSession == "" {
+		l.sessions.metrics.LoggedOut("here")
+		return step, nil
+	}
+	l.sessions.metrics.LoggedOut("provider")
 	if u, err := url.Parse(known.endSession); err == nil {
 		q := u.Query()
 		q.Set("id_token_hint", one.IDToken)
@@ -235,17 +271,18 @@ func (l *Login) LogoutElsewhere(ctx context.Context, token string) error {
 	if first, err := l.sessions.store.once(ctx, used, logoutTokenAge+l.config.ClockSkew.Std()); err != nil {
 		return l.failed(err)
 	} else if !first {
-		return &LoginError{"the logout token was used before"}
+		return &LoginError{"the logout token was used before", tokenNotGood}
 	}
 	claim, value := "sub", t.Subject
 	if t.Session != "" {
 		claim, value = "sid", t.Session
 	}
-	names, err := l.sessions.store.removeOf(ctx, l.config.Issuer, claim, value)
+	names, err := l.sessions.store.removeOf(ctx, claim, value)
 	if err != nil {
 		l.sessions.store.again(ctx, used)
 		return l.failed(err)
 	}
-	l.sessions.ended(names...)
+	l.sessions.metrics.LoggedOut("back_channel")
+	l.sessions.ended(byProvider, names...)
 	return nil
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/telemetry"
 )
 
 // openID is a provider that answers as a test tells it to.
@@ -121,6 +122,8 @@ type loginTest struct {
 	openID  *openID
 	redis   *miniredis.Miniredis
 	cookies map[string]string
+	tel     *telemetry.Telemetry
+	log     *lines
 	mu      sync.Mutex
 	ended   []string // names of sessions of which everybody was told
 }
@@ -134,7 +137,9 @@ func (s *loginTest) told() []string {
 
 func startLogin(t *testing.T, change func(*config.Login)) *loginTest {
 	t.Helper()
-	s := &loginTest{openID: startOpenID(t), redis: miniredis.RunT(t), cookies: map[string]string{}}
+	s := &loginTest{openID: startOpenID(t), redis: miniredis.RunT(t), cookies: map[string]string{}, log: new(lines)}
+	s.tel = telemetry.New(config.Log{Format: "json"}, s.log)
+	t.Cleanup(s.tel.Close)
 	cfg := &config.Login{
 		Issuer: s.openID.URL, ClientID: "gateway", ClientSecret: "client-secret", RedirectURL: "https://app.example.com/oauth2/callback",
 		Scopes: []string{"profile"}, Keys: []config.Secret{"0123456789abcdef0123456789abcdef"}, Cookie: "session",
@@ -154,7 +159,7 @@ func (s *loginTest) start(t *testing.T, cfg *config.Login) {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: s.redis.Addr(), MaxRetries: -1})
 	t.Cleanup(func() { client.Close() })
-	providers, err := Compile([]config.AuthProvider{{Name: "staff", Login: cfg}}, Options{Redis: client, Prefix: "cg:", Revoke: func(one Revocation) {
+	providers, err := Compile([]config.AuthProvider{{Name: "staff", Login: cfg}}, Options{Redis: client, Prefix: "cg:", Telemetry: s.tel, Revoke: func(one Revocation) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.ended = append(s.ended, one.TokenID)
@@ -626,5 +631,134 @@ func TestAnEndedSessionIsAsGoodAsNoneWhereCallersNeedNone(t *testing.T) {
 	s.cookies["__Host-session"] = s.sessions.store.keys.sign("another")
 	if _, err := s.who(t); err == nil {
 		t.Error("without Redis it is not known whether it has ended")
+	}
+}
+
+// counts returns the series of logins that are not 0, without their prefix.
+func (s *loginTest) counts() map[string]string {
+	w := httptest.NewRecorder()
+	s.tel.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	counts := map[string]string{}
+	for line := range strings.Lines(w.Body.String()) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if strings.Contains(name, `provider="staff"`) || strings.Contains(name, `kind="openid"`) {
+			counts[strings.TrimPrefix(name, "crossgate_")] = value
+		}
+	}
+	return counts
+}
+
+func TestWhatBecomesOfLoginsIsCounted(t *testing.T) {
+	s := startLogin(t, nil)
+	fail := func(change func(*openID), query ...string) {
+		t.Helper()
+		q := s.begin(t, "/")
+		for i := 0; i < len(query); i += 2 {
+			q.Set(query[i], query[i+1])
+		}
+		s.openID.told(func(p *openID) { p.claims, p.answer, p.status = nil, nil, 0 })
+		if change != nil {
+			s.openID.told(change)
+		}
+		if _, err := s.finish(t, q); err == nil {
+			t.Error("it has a session")
+		}
+		s.openID.told(func(p *openID) { p.claims, p.answer, p.status = nil, nil, 0 })
+	}
+	fail(nil, "state", "x")
+	fail(nil, "error", "access_denied")
+	fail(nil, "code", "")
+	fail(nil, "iss", "https://evil.example")
+	fail(func(p *openID) { p.status = 400 })
+	fail(func(p *openID) { p.status = 503 })
+	fail(func(p *openID) { p.claims = map[string]any{"aud": "other"} })
+	s.openID.told(func(p *openID) { p.answer = map[string]any{"expires_in": 30} })
+	s.logIn(t) // to be refreshed at once
+	s.logIn(t) // in place of the first
+	s.openID.told(func(p *openID) { p.answer = nil })
+	if _, err := s.who(t); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Logout(t.Context(), s.cookies["__Host-session"]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Logout(t.Context(), s.cookies["__Host-session"]); err != nil {
+		t.Fatal(err)
+	}
+	s.logIn(t)
+	if err := s.LogoutElsewhere(t.Context(), s.openID.sign(s.openID.with(map[string]any{"jti": "1", "sid": "s1", "events": map[string]any{backChannelLogout: map[string]any{}}}))); err != nil {
+		t.Fatal(err)
+	}
+	s.openID.told(func(p *openID) { p.answer = map[string]any{"expires_in": 30} })
+	s.logIn(t)
+	s.openID.told(func(p *openID) { p.status = 400 })
+	if _, err := s.who(t); err == nil {
+		t.Error("it goes on")
+	}
+	want := map[string]string{
+		`logins_total{provider="staff",result="begun"}`:                   "11",
+		`logins_total{provider="staff",result="completed"}`:               "4",
+		`login_failures_total{provider="staff",reason="unknown_attempt"}`: "1",
+		`login_failures_total{provider="staff",reason="refused"}`:         "1",
+		`login_failures_total{provider="staff",reason="bad_answer"}`:      "2",
+		`login_failures_total{provider="staff",reason="code_refused"}`:    "1",
+		`login_failures_total{provider="staff",reason="unavailable"}`:     "1",
+		`login_failures_total{provider="staff",reason="bad_token"}`:       "1",
+		`session_refreshes_total{provider="staff",result="refreshed"}`:    "1",
+		`session_refreshes_total{provider="staff",result="refused"}`:      "1",
+		`logouts_total{kind="provider",provider="staff"}`:                 "1",
+		`logouts_total{kind="back_channel",provider="staff"}`:             "1",
+		`sessions_ended_total{provider="staff",reason="login"}`:           "1",
+		`sessions_ended_total{provider="staff",reason="logout"}`:          "1",
+		`sessions_ended_total{provider="staff",reason="provider"}`:        "1",
+		`sessions_ended_total{provider="staff",reason="refresh"}`:         "1",
+		`source_failures_total{kind="openid",name="staff"}`:               "1",
+	}
+	if got := s.counts(); !maps.Equal(got, want) {
+		t.Errorf("%v\nwant %v", got, want)
+	}
+	if log := s.log.String(); !strings.Contains(log, "503") || strings.Contains(log, "secret") || strings.Contains(log, "ann") {
+		t.Errorf("logged %s", log)
+	}
+}
+
+func TestRedisKeepsNoNamesOfSessionsThatHaveEnded(t *testing.T) {
+	s := startLogin(t, nil)
+	names := func() int {
+		n := 0
+		for _, key := range s.redis.Keys() {
+			if strings.HasPrefix(key, "cg:sessions-of:") {
+				members, err := s.redis.ZMembers(key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				n = max(n, len(members))
+			}
+		}
+		return n
+	}
+	for range 3 {
+		s.logIn(t) // each ends the one before
+	}
+	if n := names(); n != 1 {
+		t.Errorf("after logins of one browser %d", n)
+	}
+	clear(s.cookies) // another browser
+	s.after(11 * time.Hour)
+	s.logIn(t)
+	if n := names(); n != 2 {
+		t.Errorf("of two browsers %d", n)
+	}
+	clear(s.cookies)
+	s.after(13 * time.Hour)
+	s.logIn(t)
+	if n := names(); n != 2 {
+		t.Errorf("after the end of the first %d", n)
+	}
+	if _, err := s.Logout(t.Context(), s.cookies["__Host-session"]); err != nil {
+		t.Fatal(err)
+	}
+	if n := names(); n != 1 {
+		t.Errorf("after a logout %d", n)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -16,12 +17,14 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/telemetry"
 )
 
 // openIDProvider is an OpenID provider. Its configuration is fetched when it is first needed, and again until that succeeds.
 type openIDProvider struct {
 	config *config.Login
 	client *http.Client
+	source *telemetry.Source
 	known  atomic.Pointer[knownIssuer]
 
 	mu     sync.Mutex
@@ -50,8 +53,30 @@ func (e *badToken) Error() string { return e.reason }
 
 var errIssuerDown = errors.New("the OpenID provider cannot be reached")
 
-func newOpenIDProvider(cfg *config.Login) *openIDProvider {
-	return &openIDProvider{config: cfg, client: newClient(cfg.Timeout.Std(), 4)}
+// noAnswer is said of a provider that cannot be reached, or is out of order. It has been counted and logged.
+type noAnswer struct{ cause error }
+
+func (e *noAnswer) Error() string { return errIssuerDown.Error() }
+func (e *noAnswer) Unwrap() error { return e.cause }
+
+func newOpenIDProvider(cfg *config.Login, source *telemetry.Source) *openIDProvider {
+	return &openIDProvider{config: cfg, client: newClient(cfg.Timeout.Std(), 4), source: source}
+}
+
+func (i *openIDProvider) close() {
+	i.client.CloseIdleConnections()
+	i.source.Close()
+}
+
+// unanswered counts an error that is not the provider's no.
+func (i *openIDProvider) unanswered(err error) error {
+	if saidNo(err) {
+		return err
+	}
+	if !errors.Is(err, context.Canceled) {
+		i.source.Failed(errors.New(withoutAnswer(err)))
+	}
+	return &noAnswer{err}
 }
 
 // discover returns what is known of the provider. Of callers that find it unknown one asks while the others wait.
@@ -65,7 +90,7 @@ func (i *openIDProvider) discover(ctx context.Context) (*knownIssuer, error) {
 		return known, nil
 	}
 	if time.Since(i.failed) < retryAfterFailure {
-		return nil, errIssuerDown
+		return nil, &noAnswer{errIssuerDown}
 	}
 	// Not the caller's context: others wait for the answer, and the provider keeps it to fetch its keys.
 	provider, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), i.client), i.config.Issuer)
@@ -77,7 +102,10 @@ func (i *openIDProvider) discover(ctx context.Context) (*knownIssuer, error) {
 	}
 	if err != nil {
 		i.failed = time.Now()
-		return nil, errIssuerDown
+		if _, ok := errors.AsType[*url.Error](err); !ok { // the text has what the provider has answered
+			err = errors.New("the provider's configuration is another's, malformed or an error")
+		}
+		return nil, i.unanswered(err)
 	}
 	scopes := []string{oidc.ScopeOpenID}
 	for _, scope := range i.config.Scopes {
@@ -107,7 +135,7 @@ func (i *openIDProvider) exchange(ctx context.Context, code, verifier string) (*
 	}
 	t, err := known.oauth.Exchange(oidc.ClientContext(ctx, i.client), code, oauth2.VerifierOption(verifier))
 	if err != nil {
-		return nil, err
+		return nil, i.unanswered(err)
 	}
 	return i.read(ctx, known, t, true)
 }
@@ -119,7 +147,7 @@ func (i *openIDProvider) refresh(ctx context.Context, refreshToken string) (*tok
 	}
 	t, err := known.oauth.TokenSource(oidc.ClientContext(ctx, i.client), &oauth2.Token{RefreshToken: refreshToken}).Token()
 	if err != nil {
-		return nil, err
+		return nil, i.unanswered(err)
 	}
 	return i.read(ctx, known, t, false)
 }

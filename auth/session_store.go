@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -22,11 +23,12 @@ type storedSession struct {
 }
 
 // sessionStore has sessions in Redis by the SHA-256 of their ids, so that who reads Redis can neither be a user nor read of
-// one. session:<name> is the session, session-of:<hash> the set of names of those of one subject or one session of the
-// provider's, by which it ends them.
+// one. session:<name> is the session, sessions-of:<hash> the names of those of one subject or one session of the
+// provider's, by which it ends them, sorted by when they end at the latest.
 type sessionStore struct {
 	client   redis.UniversalClient // nil where there is none
 	prefix   string
+	issuer   string
 	keys     keyring
 	idle     time.Duration
 	lifetime time.Duration
@@ -48,14 +50,25 @@ func sessionName(id string) string {
 
 func (s *sessionStore) key(name string) string { return s.prefix + "session:" + name }
 
-// ofKey is the set of sessions that have a claim, sub or sid.
-func (s *sessionStore) ofKey(issuer, claim, value string) string {
-	sum := sha256.Sum256([]byte(issuer + "\x00" + claim + "\x00" + value))
-	return s.prefix + "session-of:" + hex.EncodeToString(sum[:])
+// ofKey is where the names of the sessions are that have a claim, sub or sid.
+func (s *sessionStore) ofKey(claim, value string) string {
+	sum := sha256.Sum256([]byte(s.issuer + "\x00" + claim + "\x00" + value))
+	return s.prefix + "sessions-of:" + hex.EncodeToString(sum[:])
+}
+
+// ofKeys are all of them for one session.
+func (s *sessionStore) ofKeys(one *storedSession) []string {
+	var keys []string
+	for _, claim := range []string{"sub", "sid"} {
+		if value, ok := one.Claims[claim].(string); ok {
+			keys = append(keys, s.ofKey(claim, value))
+		}
+	}
+	return keys
 }
 
 // create stores a new session.
-func (s *sessionStore) create(ctx context.Context, name string, one *storedSession, issuer string) error {
+func (s *sessionStore) create(ctx context.Context, name string, one *storedSession) error {
 	if s.client == nil {
 		return errNoRedis
 	}
@@ -65,12 +78,10 @@ func (s *sessionStore) create(ctx context.Context, name string, one *storedSessi
 	}
 	pipe := s.client.Pipeline()
 	pipe.SetNX(ctx, s.key(name), sealed, s.idle)
-	for _, claim := range []string{"sub", "sid"} {
-		if value, ok := one.Claims[claim].(string); ok {
-			of := s.ofKey(issuer, claim, value)
-			pipe.SAdd(ctx, of, name)
-			pipe.Expire(ctx, of, s.lifetime)
-		}
+	for _, of := range s.ofKeys(one) {
+		pipe.ZRemRangeByScore(ctx, of, "-inf", strconv.FormatInt(one.Born, 10)) // of sessions that nobody has ended
+		pipe.ZAdd(ctx, of, redis.Z{Score: float64(one.Ends), Member: name})
+		pipe.Expire(ctx, of, s.lifetime)
 	}
 	_, err = pipe.Exec(ctx)
 	return err
@@ -114,25 +125,28 @@ func (s *sessionStore) get(ctx context.Context, name string) (*storedSession, er
 	return one, nil
 }
 
-func (s *sessionStore) remove(ctx context.Context, name string) error {
-	if s.client == nil {
-		return errNoRedis
+func (s *sessionStore) remove(ctx context.Context, name string, one *storedSession) error {
+	pipe := s.client.Pipeline()
+	pipe.Del(ctx, s.key(name))
+	for _, of := range s.ofKeys(one) {
+		pipe.ZRem(ctx, of, name)
 	}
-	return s.client.Del(ctx, s.key(name)).Err()
+	_, err := pipe.Exec(ctx)
+	return err
 }
 
 // removeOf ends the sessions that have a claim, and returns their names.
-func (s *sessionStore) removeOf(ctx context.Context, issuer, claim, value string) ([]string, error) {
+func (s *sessionStore) removeOf(ctx context.Context, claim, value string) ([]string, error) {
 	if s.client == nil {
 		return nil, errNoRedis
 	}
-	of := s.ofKey(issuer, claim, value)
-	names, err := s.client.SMembers(ctx, of).Result()
+	of := s.ofKey(claim, value)
+	names, err := s.client.ZRange(ctx, of, 0, -1).Result()
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range names {
-		if err := s.remove(ctx, name); err != nil {
+		if err := s.client.Del(ctx, s.key(name)).Err(); err != nil {
 			return nil, err
 		}
 	}

@@ -9,11 +9,13 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
 
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/telemetry"
 )
 
 // refreshLock is how long one node has for the refresh of a session, and how long it is left alone after one that failed.
@@ -24,11 +26,12 @@ type sessions struct {
 	claimReader
 	held
 	lookup
-	config *config.Login
-	store  sessionStore
-	issuer *openIDProvider
-	logger *slog.Logger
-	revoke func(Revocation)
+	config  *config.Login
+	store   sessionStore
+	issuer  *openIDProvider
+	logger  *slog.Logger
+	metrics *telemetry.LoginMetrics
+	revoke  func(Revocation)
 }
 
 func newSessions(provider string, cfg *config.Login, o *Options) (*sessions, error) {
@@ -37,8 +40,8 @@ func newSessions(provider string, cfg *config.Login, o *Options) (*sessions, err
 		return nil, err
 	}
 	v := &sessions{
-		config: cfg, issuer: newOpenIDProvider(cfg), logger: o.Logger.With("provider", provider), revoke: o.Revoke,
-		store: sessionStore{client: o.Redis, prefix: o.Prefix, keys: keys, idle: cfg.IdleTime.Std(), lifetime: cfg.Lifetime.Std()},
+		config: cfg, issuer: newOpenIDProvider(cfg, o.Telemetry.Source(telemetry.OpenID, provider)), metrics: o.Telemetry.Login(provider), logger: o.Logger.With("provider", provider), revoke: o.Revoke,
+		store: sessionStore{client: o.Redis, prefix: o.Prefix, issuer: cfg.Issuer, keys: keys, idle: cfg.IdleTime.Std(), lifetime: cfg.Lifetime.Std()},
 		claimReader: claimReader{
 			provider: provider, user: cfg.UserClaim, roles: cfg.RolesClaim, scopes: cfg.ScopesClaim,
 			needed: cfg.RequiredClaims, stands: standing(cfg.RoleMap),
@@ -60,8 +63,9 @@ func (v *sessions) verify(ctx context.Context, d digest, cookie string) (*Identi
 	return v.lookup.verify(ctx, d, cookie)
 }
 
+// find looks up what verify has let pass.
 func (v *sessions) find(ctx context.Context, _ digest, cookie string) (*Identity, error) {
-	id, _ := v.store.keys.verify(cookie)
+	id, _, _ := strings.Cut(cookie, ".")
 	name := sessionName(id)
 	one, err := v.store.get(ctx, name)
 	if err == nil && v.now().Unix() >= one.Ends {
@@ -88,20 +92,21 @@ func (v *sessions) identify(name string, one *storedSession) (*Identity, error) 
 	return v.identity(one.Claims)
 }
 
-// begin makes a session of a login, and returns its cookie.
-func (v *sessions) begin(ctx context.Context, t *tokens) (string, error) {
+// begin makes a session of a login, and returns its cookie and whose it is.
+func (v *sessions) begin(ctx context.Context, t *tokens) (string, *Identity, error) {
 	now := v.now()
 	one := &storedSession{Born: now.Unix(), Ends: now.Add(v.config.Lifetime.Std()).Unix()}
 	one.take(t)
 	id := rand.Text()
 	name := sessionName(id)
-	if _, err := v.identify(name, one); err != nil {
-		return "", &LoginError{err.Error()}
+	who, err := v.identify(name, one)
+	if err != nil {
+		return "", nil, &LoginError{err.Error(), claimsNotGood}
 	}
-	if err := v.store.create(ctx, name, one, v.config.Issuer); err != nil {
-		return "", err
+	if err := v.store.create(ctx, name, one); err != nil {
+		return "", nil, err
 	}
-	return v.store.keys.sign(id), nil
+	return v.store.keys.sign(id), who, nil
 }
 
 // take puts what the provider has just said into a session. A refresh may leave out what has not changed (RFC 6749 section 6,
@@ -128,16 +133,18 @@ func (v *sessions) refresh(ctx context.Context, name string, one *storedSession)
 	if err == nil && t.claims != nil && !sameText(t.claims["sub"], one.Claims["sub"]) {
 		err = errors.New("the provider has refreshed it for another user")
 	} else if err != nil && !saidNo(err) {
-		v.logger.Warn("a session could not be refreshed; it is tried again", "error", withoutAnswer(err))
+		v.metrics.Refreshed("failed")
 		return one, nil
 	}
 	if err != nil {
-		if err := v.store.remove(ctx, name); err != nil {
+		v.metrics.Refreshed("refused")
+		if err := v.store.remove(ctx, name, one); err != nil {
 			return nil, err
 		}
-		v.ended(name)
+		v.ended(byRefresh, name)
 		return nil, errNoSession
 	}
+	v.metrics.Refreshed("refreshed")
 	one.take(t)
 	if err := v.store.replace(ctx, name, one); err != nil {
 		return nil, err
@@ -169,8 +176,16 @@ func sameText(a, b any) bool {
 	return ok && also && subtle.ConstantTimeCompare([]byte(x), []byte(y)) == 1
 }
 
+// Why sessions end before their time, as it is counted.
+const (
+	byLogout   = "logout"
+	byProvider = "provider"
+	byRefresh  = "refresh"
+	byLogin    = "login"
+)
+
 // end ends the session of a cookie, and returns what it was; nil for no session.
-func (v *sessions) end(ctx context.Context, cookie string) (*storedSession, error) {
+func (v *sessions) end(ctx context.Context, cookie, why string) (*storedSession, error) {
 	id, ok := v.store.keys.verify(cookie)
 	if !ok {
 		return nil, nil
@@ -181,17 +196,18 @@ func (v *sessions) end(ctx context.Context, cookie string) (*storedSession, erro
 		return nil, nil
 	}
 	if err == nil {
-		err = v.store.remove(ctx, name)
+		err = v.store.remove(ctx, name, one)
 	}
 	if err != nil {
 		return nil, err
 	}
-	v.ended(name)
+	v.ended(why, name)
 	return one, nil
 }
 
 // ended has every node forget a session, for as long as one may believe it without asking.
-func (v *sessions) ended(names ...string) {
+func (v *sessions) ended(why string, names ...string) {
+	v.metrics.Ended(len(names), why)
 	if v.revoke == nil {
 		return
 	}
@@ -205,6 +221,7 @@ func (v *sessions) ended(names ...string) {
 func (v *sessions) close() {
 	if v.letGo() {
 		v.lookup.close()
-		v.issuer.client.CloseIdleConnections()
+		v.issuer.close()
+		v.metrics.Close()
 	}
 }

@@ -43,6 +43,7 @@ type exchange struct {
 	target   *target            // nil until routed
 	refusal  *admission.Refusal // nil when admitted
 	broken   bool               // the answer ends too early
+	why      string             // why a login failed
 	call     proxy.Call         // for routes of plain HTTP
 	hops     []netip.Addr       // of the call
 	events   bool               // it is part of a session without WebSocket
@@ -85,7 +86,7 @@ func (x *exchange) begin(l *listener, w http.ResponseWriter, r *http.Request) {
 	x.r, x.trusted = r, l.trusted
 	x.start = time.Now()
 	x.snap = l.gateway.acquire(x.stripe)
-	x.target, x.refusal, x.user, x.binding, x.dryRun, x.broken = nil, nil, "", "", "", false
+	x.target, x.refusal, x.user, x.binding, x.dryRun, x.why, x.broken = nil, nil, "", "", "", "", false
 	x.events, x.opened, x.closed = false, 0, 0
 	x.protocol, x.code = rpc.Detect(r), codes.OK
 	x.identify()
@@ -324,6 +325,9 @@ func (x *exchange) log(g *Gateway, protocol telemetry.Protocol, status int, late
 		if x.refusal.Limit.Rule != nil {
 			e.Limit = x.refusal.Limit.Name
 		}
+	}
+	if x.why != "" {
+		e.Reason = x.why
 	}
 	if x.broken {
 		e.Reason = "the answer was broken off"

@@ -125,6 +125,7 @@ func (l login) backChannel(x *exchange) {
 	x.w.Header().Set("Cache-Control", "no-store")
 	err = l.LogoutElsewhere(x.r.Context(), form.Get("logout_token"))
 	if wrong, ok := errors.AsType[*auth.LoginError](err); ok {
+		x.why = wrong.Reason
 		x.fail(fault.New(fault.InvalidRequest, wrong.Reason))
 		return
 	}
@@ -137,11 +138,13 @@ func (l login) backChannel(x *exchange) {
 
 func (l login) answer(x *exchange, s *auth.Step, err error) {
 	if err == nil {
+		x.user = s.User
 		x.step(s)
 		return
 	}
 	x.w.Header().Set("Cache-Control", "no-store")
 	if failed, ok := errors.AsType[*auth.LoginError](err); ok {
+		x.why = failed.Reason
 		x.fail(fault.New(fault.LoginFailed, failed.Reason))
 		return
 	}

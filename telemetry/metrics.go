@@ -38,6 +38,8 @@ type metrics struct {
 	// CacheEvictions and CachePurges count what the cache has let go of.
 	CacheEvictions, CachePurges prometheus.Counter
 
+	logins, loginFailures, refreshes, logouts, sessionsEnded *prometheus.CounterVec
+
 	retries, hedges, rejections *prometheus.CounterVec
 	concurrency                 *prometheus.GaugeVec
 }
@@ -95,6 +97,12 @@ func newMetrics() metrics {
 		releaseP99:        gauges("release_latency_seconds", "The 99th percentile of the time to an answer's headers, in the window by which variants are judged.", "release", "variant"),
 		releaseRolledBack: gauges("release_rolled_back", "1 while a variant is rolled back, else 0.", "release", "variant"),
 
+		logins:        counter("logins_total", "Logins of browsers that began, and those that made a session.", "provider", "result"),
+		loginFailures: counter("login_failures_total", "Logins that made no session, by why.", "provider", "reason"),
+		refreshes:     counter("session_refreshes_total", "Sessions that the OpenID provider was asked to go on with.", "provider", "result"),
+		logouts:       counter("logouts_total", "Logouts of browsers, by where they began and went.", "provider", "kind"),
+		sessionsEnded: counter("sessions_ended_total", "Sessions of browsers that ended before their time, by why.", "provider", "reason"),
+
 		retries:     counter("upstream_retries_total", "Requests tried again, or not for want of budget.", "upstream", "result"),
 		hedges:      counter("upstream_hedges_total", "Requests sent to a second endpoint because the first took long.", "upstream"),
 		rejections:  counter("upstream_rejections_total", "Requests turned away because too many were under way.", "upstream", "reason"),
@@ -110,6 +118,7 @@ func (m *metrics) all() []prometheus.Collector {
 		m.wsCloses, m.wsLimits, m.limits, m.mirrored, m.BusUp, m.BusBreaks, m.BusDrops, m.Present, m.PresenceSwept, m.PresenceFails, m.sources, m.reloads, m.reloadAt,
 		m.services, m.buildInfo,
 		m.releaseRequests, m.releaseRollbacks, m.releaseShare, m.releaseP99, m.releaseRolledBack,
+		m.logins, m.loginFailures, m.refreshes, m.logouts, m.sessionsEnded,
 		m.endpoints, m.ejections, m.retries, m.hedges, m.rejections, m.concurrency,
 	}
 }

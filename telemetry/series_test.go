@@ -88,6 +88,29 @@ func TestASourcesFailuresAreCountedAndLoggedNowAndThen(t *testing.T) {
 	none.Source(KeySets, "main").Close()
 }
 
+func TestALoginsSeriesLastWhileAConfigurationHasIt(t *testing.T) {
+	tel := start(t, config.Log{}, io.Discard)
+	old, next := tel.Login("staff"), tel.Login("staff")
+	old.Begun()
+	next.Completed()
+	next.Ended(0, "logout")
+	next.Ended(2, "logout")
+	old.Close()
+	got := scrape(t, tel)
+	for _, want := range []string{`logins_total{provider="staff",result="begun"} 1`, `logins_total{provider="staff",result="completed"} 1`, `sessions_ended_total{provider="staff",reason="logout"} 2`} {
+		if !strings.Contains(got, "crossgate_"+want+"\n") {
+			t.Errorf("no %s", want)
+		}
+	}
+	next.Close()
+	if strings.Contains(scrape(t, tel), `provider="staff"`) {
+		t.Error("series are left")
+	}
+	var none *Telemetry
+	none.Login("staff").Begun()
+	none.Login("staff").Close()
+}
+
 func TestRoutesAreObservedWhileTheyGo(t *testing.T) {
 	tel := start(t, config.Log{}, io.Discard)
 	var all sync.WaitGroup
@@ -149,6 +172,12 @@ func exercise(tel *Telemetry) {
 	u.Rejected("too_many_requests")
 	u.ConcurrencyLimit(20)
 	tel.BusDrops.WithLabelValues("malformed").Inc()
+	l := tel.Login("staff")
+	l.Begun()
+	l.Failed("bad_token")
+	l.Refreshed("refreshed")
+	l.LoggedOut("here")
+	l.Ended(2, "logout")
 	tel.Source(KeySets, "main").Failed(io.EOF)
 	tel.Reloaded(true)
 	tel.Reloaded(false)

@@ -15,6 +15,7 @@ type SourceKind string
 const (
 	KeySets       SourceKind = "jwks"          // the keys of an auth provider, and where they are
 	Introspection SourceKind = "introspection" // what an opaque token stands for
+	OpenID        SourceKind = "openid"        // a provider that browsers log in at
 	Discovery     SourceKind = "endpoints"     // the endpoints of an upstream
 	Certificates  SourceKind = "acme"          // a listener's certificates
 )

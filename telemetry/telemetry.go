@@ -32,11 +32,12 @@ type Telemetry struct {
 	upstreams map[string]int // how many have the series
 
 	sourceHolders map[sourceKey]int // and of a source
+	loginHolders  map[string]int    // and of a login provider
 }
 
 // New returns a Telemetry that logs to w, which must allow concurrent writes as os.Stderr does. Close flushes it.
 func New(cfg config.Log, w io.Writer) *Telemetry {
-	t := &Telemetry{registry: prometheus.NewRegistry(), routes: map[string]*RouteMetrics{}, upstreams: map[string]int{}, sourceHolders: map[sourceKey]int{}}
+	t := &Telemetry{registry: prometheus.NewRegistry(), routes: map[string]*RouteMetrics{}, upstreams: map[string]int{}, sourceHolders: map[sourceKey]int{}, loginHolders: map[string]int{}}
 	t.level.Set(levelOf(cfg.Level))
 	options := &slog.HandlerOptions{Level: &t.level}
 	if cfg.Format == "text" {
