@@ -2,9 +2,7 @@ package admission
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/crossgate/crossgate/auth"
 	"github.com/crossgate/crossgate/config"
@@ -61,13 +59,5 @@ func (r *Request) forged(t *trusted) bool {
 	// Browsers that send no Sec-Fetch-Site, and those that do not trust the connection, send Origin with what changes something,
 	// and with upgrades. Who has neither may not be taken for a page of this origin.
 	values := r.Request.Header["Origin"]
-	if len(values) != 1 {
-		return true
-	}
-	origin := strings.ToLower(values[0])
-	if origins.Has(origin) {
-		return false
-	}
-	u, err := url.Parse(origin)
-	return err != nil || u.Host == "" || !strings.EqualFold(u.Host, r.Authority)
+	return len(values) != 1 || !origins.covers(values[0], r.Authority)
 }

@@ -64,13 +64,15 @@ func (o *Origins) Allow(r *http.Request) bool {
 	if len(values) == 0 || o.any {
 		return true
 	}
-	if len(values) > 1 {
-		return false
-	}
-	origin := strings.ToLower(values[0])
+	return len(values) == 1 && o.covers(values[0], r.Host)
+}
+
+// covers reports whether an origin, as a header has it, is among them or is that of the authority itself, which a request went to.
+func (o *Origins) covers(origin, authority string) bool {
+	origin = strings.ToLower(origin)
 	if o.Has(origin) {
 		return true
 	}
 	u, err := url.Parse(origin)
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, authority)
 }
