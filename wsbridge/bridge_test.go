@@ -180,7 +180,7 @@ type client struct {
 
 func (g *gateway) dial(t *testing.T, o *websocket.DialOptions) *client {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), redistest.Patience)
 	defer cancel()
 	if o == nil {
 		o = &websocket.DialOptions{Subprotocols: []string{wsbridge.Subprotocol}}
@@ -211,7 +211,7 @@ func (c *client) send(frame string) {
 }
 
 func (c *client) next() (websocket.MessageType, string, error) {
-	ctx, cancel := context.WithTimeout(c.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(c.t.Context(), redistest.Patience)
 	defer cancel()
 	kind, frame, err := c.Read(ctx)
 	return kind, string(frame), err
@@ -307,7 +307,7 @@ func nextEnvelope(t *testing.T, from <-chan *bus.Inbound, kind string) *bus.Inbo
 			t.Fatalf("a %s comes, want a %s: %+v", m.Type, kind, m)
 		}
 		return m
-	case <-time.After(20 * time.Second):
+	case <-time.After(redistest.Patience):
 		t.Fatalf("no %s comes", kind)
 		return nil
 	}
@@ -358,7 +358,7 @@ func (g *gateway) shakeHands(t *testing.T, header, early string) (c *rawConn, an
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(redistest.Patience))
 	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: %s\r\n%s\r\n%s", wsbridge.Subprotocol, header, early)
 	var head []byte

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -26,7 +25,7 @@ func command(t *testing.T, client *redis.Client, command string) (answers []*bus
 		t.Fatalf("%d nodes are told, %v", nodes, err)
 	}
 	for range nodes {
-		m, err := pubsub.ReceiveTimeout(t.Context(), 20*time.Second)
+		m, err := pubsub.ReceiveTimeout(t.Context(), redistest.Patience)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -192,7 +192,7 @@ func TestAChannelMayBeFollowedWithHistoryAndWithout(t *testing.T) {
 // visit follows room:1 from where a client was, for at most stay messages or up to last, and returns where it is then. Every
 // message must be the next one; its data is its offset since begin.
 func (g *gateway) visit(t *testing.T, begin, at bus.Position, stay int, last uint64) (bus.Position, error) {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), redistest.Patience)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, g.server.URL, &websocket.DialOptions{Subprotocols: []string{wsbridge.Subprotocol}})
 	if err != nil {

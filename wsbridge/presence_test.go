@@ -537,7 +537,7 @@ func TestANodeThatBeginsGivesTheOthersTime(t *testing.T) {
 func TestWhoComesBackInTimeHasNotLeft(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	const section = `channels: [{pattern: "room:*", subscribe: anyone, presence: {events: users, grace: 3s, ttl: 5s}}]`
+	const section = `channels: [{pattern: "room:*", subscribe: anyone, presence: {events: users, grace: 10s, ttl: 10s}}]`
 	one, two := startNode(t, server.Client(), section), startNode(t, server.Client(), section)
 	watcher := one.as(t, "watcher")
 	watcher.enter("room:1")

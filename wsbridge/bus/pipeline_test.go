@@ -95,7 +95,7 @@ func TestACommandThatFailsFailsAlone(t *testing.T) {
 
 func TestACommandThatHasNotGoneCanBeWithdrawn(t *testing.T) {
 	server := redistest.Start(t)
-	client := redis.NewClient(&redis.Options{Addr: server.Address, MaxRetries: -1, ContextTimeoutEnabled: true})
+	client := redis.NewClient(&redis.Options{Addr: server.Address, MaxRetries: -1, ContextTimeoutEnabled: true, ReadTimeout: redistest.Patience})
 	defer client.Close()
 	p := &pipeline{client: client}
 	server.Hang()

@@ -261,13 +261,13 @@ func TestARedisThatHangsIsTakenForDead(t *testing.T) {
 	server.Hang()
 	defer server.Continue()
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), redistest.Patience)
 	defer cancel()
 	if _, err := b.Publish(ctx, "node", nil); !errors.Is(err, bus.ErrDown) {
 		t.Errorf("a publish to a Redis that hangs ends in %v", err)
 	}
 	redistest.Eventually(t, "the bus is down", func() bool { return !box.up() })
-	if took := time.Since(began); took > 15*time.Second {
+	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("it took %v to notice", took)
 	}
 	server.Continue()
@@ -283,7 +283,7 @@ func TestABusWithoutRedisClosesAtOnce(t *testing.T) {
 	}
 	began := time.Now()
 	b.Close()
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("Close took %v", took)
 	}
 }

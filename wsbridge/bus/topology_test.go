@@ -52,10 +52,7 @@ func TestASlotThatMovesTakesItsSubscriptionsAlong(t *testing.T) {
 		n, err := b.Publish(t.Context(), moving, []byte("after"))
 		return n == 1 && err == nil
 	})
-	redistest.Eventually(t, "the bus is up", box.up)
-	if n := standing(t, b, 50); n != 50 {
-		t.Errorf("%d of 50 subscriptions stand", n)
-	}
+	redistest.Eventually(t, "the bus is up and all subscriptions stand", func() bool { return box.up() && standing(t, b, 50) == 50 })
 	if !b.Standing(moving).Load() {
 		t.Error("it is not known that the subscription stands")
 	}
@@ -79,11 +76,8 @@ func TestAMasterOfAClusterThatDiesTakesNoSubscriptionAlong(t *testing.T) {
 	if n := standing(t, b, channels); n < channels-theirs {
 		t.Errorf("%d subscriptions stand, want the %d of the other masters", n, channels-theirs)
 	}
-	redistest.Eventually(t, "the bus is up again", box.up)
+	redistest.Eventually(t, "the bus is up again and all subscriptions stand", func() bool { return box.up() && standing(t, b, channels) == channels })
 	t.Logf("the %d subscriptions of the master that died were back after %v", theirs, time.Since(began).Round(time.Millisecond))
-	if n := standing(t, b, channels); n != channels {
-		t.Errorf("%d of %d subscriptions stand", n, channels)
-	}
 	for i := range channels {
 		if n := box.count("c" + strconv.Itoa(i)); n < 2 && cluster.MasterOf("c"+strconv.Itoa(i)) == killed {
 			t.Errorf("c%d was subscribed to %d times, want again after the failover", i, n)
@@ -269,7 +263,7 @@ func TestALinkReadsWhateverItsSizeIs(t *testing.T) {
 			if n != min(size, bus.MaxPayload+1) {
 				t.Errorf("of %d bytes %d come", size, n)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(redistest.Patience):
 			t.Fatalf("%d bytes do not come", size)
 		}
 	}

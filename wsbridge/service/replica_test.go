@@ -34,7 +34,7 @@ func TestWhatADeadReplicaHadIsTakenOver(t *testing.T) {
 		if id != "1" {
 			t.Errorf("message %s is taken over", id)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(redistest.Patience):
 		t.Error("nobody takes it over")
 	}
 	redistest.Eventually(t, "it is acknowledged", func() bool { return pending(t, client) == 0 })

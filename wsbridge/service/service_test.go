@@ -90,7 +90,7 @@ func listen(t *testing.T, client *redis.Client, channels ...string) *redis.PubSu
 // want reads the next payload, which must be exactly this.
 func want(t *testing.T, from *redis.PubSub, channel, payload string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), redistest.Patience)
 	defer cancel()
 	select {
 	case m := <-from.Channel():

@@ -72,7 +72,7 @@ func (s *Server) Replicated() {
 	conn := s.Client().Conn()
 	defer conn.Close()
 	_ = conn.Publish(context.Background(), "replicated", "").Err()
-	if n, err := conn.Wait(context.Background(), 1, 10*time.Second).Result(); n != 1 || err != nil {
+	if n, err := conn.Wait(context.Background(), 1, Patience/2).Result(); n != 1 || err != nil {
 		s.t.Fatalf("%d replicas of %s have all, %v", n, s.Address, err)
 	}
 }
@@ -96,10 +96,13 @@ func (s *Server) Client() *redis.Client {
 	return s.client
 }
 
+// Patience is how long a test waits for what is to come. A machine that is busy may take seconds over anything.
+const Patience = time.Minute
+
 // Eventually waits until ok is true, and fails the test when it is not in time.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); {
+	for deadline := time.Now().Add(Patience); !ok(); {
 		if time.Now().After(deadline) {
 			t.Fatalf("not in time: %s", what)
 		}
