@@ -118,7 +118,7 @@ func (t *Ticket) Holds(c *auth.Condition, r *Request) bool {
 func (t *Ticket) question(r *Request) *auth.Question {
 	q := questions.Get().(*auth.Question)
 	*q = auth.Question{
-		ID: r.ID, Method: r.Method, Host: r.Host, Path: r.Path, Query: r.RawQuery, Protocol: r.Protocol, Upgrade: r.Upgrade,
+		ID: r.ID, Method: r.Method, Host: r.Host, Path: normal(r.Path), Query: r.RawQuery, Protocol: r.Protocol, Upgrade: r.Upgrade,
 		Header: r.Header, Client: r.Client, Identity: t.Identity, Vars: t.Vars,
 		Route: t.Route.Name, Binding: t.Route.Binding, Calls: t.Route.method,
 	}

@@ -19,8 +19,9 @@ type certificates struct {
 }
 
 var (
-	errNoCertificate = &notMine{"the client's certificate cannot be read"}
-	errNoUser        = &notMine{"the client's certificate names no user"}
+	errNoCertificate    = &notMine{"the client's certificate cannot be read"}
+	errCertificateEnded = &notMine{"the client's certificate has expired"}
+	errNoUser           = &notMine{"the client's certificate names no user"}
 )
 
 func newCertificates(provider string, cfg *config.ClientCertificate) *certificates {
@@ -39,6 +40,9 @@ func (v *certificates) verify(_ context.Context, d digest, der string) (*Identit
 	c, err := x509.ParseCertificate([]byte(der))
 	if err != nil {
 		return nil, errNoCertificate
+	}
+	if !time.Now().Before(c.NotAfter) {
+		return nil, errCertificateEnded // since the connection was opened
 	}
 	id := &Identity{Provider: v.provider, User: v.user(c), Roles: v.config.Roles, Scopes: v.config.Scopes, Claims: claimsOf(c), Expires: c.NotAfter}
 	if id.User == "" {

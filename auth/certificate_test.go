@@ -21,7 +21,10 @@ func certificateOf(t *testing.T, template *x509.Certificate) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template.SerialNumber, template.NotAfter = big.NewInt(255), time.Now().Add(time.Hour)
+	template.SerialNumber = big.NewInt(255)
+	if template.NotAfter.IsZero() {
+		template.NotAfter = time.Now().Add(time.Hour)
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -35,6 +38,11 @@ func TestACertificateNamesItsUser(t *testing.T) {
 		EmailAddresses: []string{"a@example.com"}, URIs: []*url.URL{{Scheme: "spiffe", Host: "example.com", Path: "/orders"}},
 	})
 	bare := certificateOf(t, &x509.Certificate{})
+	names := &x509.Certificate{
+		Subject: pkix.Name{CommonName: "common"}, DNSNames: []string{"a.example"}, EmailAddresses: []string{"a@example.com"},
+		URIs: []*url.URL{{Scheme: "spiffe", Host: "example.com"}}, NotAfter: time.Now().Add(-time.Minute),
+	}
+	ended := certificateOf(t, names) // while its connection was open
 	for kind, want := range map[string]string{"uri": "spiffe://example.com/orders", "dns": "a.example", "email": "a@example.com", "common_name": "common"} {
 		providers, err := Compile([]config.AuthProvider{{Name: "mesh", ClientCertificate: &config.ClientCertificate{
 			User: kind, Roles: []string{"guest"}, Users: []config.BasicUser{{Name: "a.example", Roles: []string{"writer"}}},
@@ -58,7 +66,7 @@ func TestACertificateNamesItsUser(t *testing.T) {
 				t.Errorf("serial %v", serial)
 			}
 		}
-		for name, c := range map[string]request{"none": {}, "no names": {certificate: bare}, "no certificate": {certificate: "nonsense"}} {
+		for name, c := range map[string]request{"none": {}, "no names": {certificate: bare}, "expired": {certificate: ended}, "no certificate": {certificate: "nonsense"}} {
 			if id, _, err := p.Authenticate(t.Context(), c); err == nil {
 				t.Errorf("%s, %s: %+v", kind, name, id)
 			}

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,6 +66,19 @@ func (r *claimReader) check(claims jwt.MapClaims) error {
 		}
 		if len(c.Values) > 0 && !oneOf(value, c.Values) {
 			return fmt.Errorf("the token's %s claim is not accepted", c.Claim)
+		}
+	}
+	return nil
+}
+
+// latest is the largest date that is taken, in seconds: far beyond what anybody means, and far below what overflows.
+const latest = 1 << 53
+
+// checkDates refuses dates that cannot be computed with: an nbf that overflows would be in the past.
+func checkDates(claims map[string]any) error {
+	for _, name := range [...]string{"exp", "nbf", "iat"} {
+		if seconds, ok := claims[name].(float64); ok && math.Abs(seconds) > latest {
+			return fmt.Errorf("the token's %s claim is no date", name)
 		}
 	}
 	return nil

@@ -71,6 +71,9 @@ func (v *introspector) answer(ctx context.Context, _ digest, token string) (*Ide
 // checkAnswer holds an active token's claims against what the provider asks for: an issuer may say active of a token that
 // is for somebody else (RFC 7662 section 4).
 func (v *introspector) checkAnswer(claims jwt.MapClaims) error {
+	if err := checkDates(claims); err != nil {
+		return err
+	}
 	now := v.now()
 	for _, c := range []struct {
 		get  func() (*jwt.NumericDate, error)

@@ -187,6 +187,44 @@ func TestRemoteKeys(t *testing.T) {
 		idle(t, v)
 		expect(t, v, token, unknownKey)
 	})
+	t.Run("a key without a name that takes the place of another is found", func(t *testing.T) {
+		for _, named := range []string{"", "new"} { // what the token says
+			e, v, c := remote(t, 200, keySetOf(t, map[string]crypto.PublicKey{"": p256().Public()}))
+			expect(t, v, tokenOf(t, "", nil), "")
+			e.answer(200, keySetOf(t, map[string]crypto.PublicKey{"": otherP256().Public()}))
+			token := sign(t, jwt.SigningMethodES256, otherP256(), claimsWith(nil), map[string]any{"kid": named})
+			expect(t, v, token, "the token's signature is wrong") // within the floor
+			asked(t, e, 1)
+			c.add(10 * time.Second)
+			expect(t, v, token, "")
+			expect(t, v, tokenOf(t, "", map[string]any{"n": 1}), "the token's signature is wrong")
+			asked(t, e, 2)
+		}
+	})
+	t.Run("a wrong signature of a key that is named costs the endpoint nothing", func(t *testing.T) {
+		e, v, c := remote(t, 200, oldSet)
+		expect(t, v, tokenOf(t, "old", nil), "")
+		c.add(10 * time.Second)
+		expect(t, v, sign(t, jwt.SigningMethodES256, otherP256(), claimsWith(nil), map[string]any{"kid": "old"}), "the token's signature is wrong")
+		asked(t, e, 1)
+	})
+	t.Run("a key that was withdrawn during a silence is not good for one more token", func(t *testing.T) {
+		e, v, c := remote(t, 200, bothSet)
+		expect(t, v, tokenOf(t, "old", nil), "")
+		e.answer(200, newSet)
+		c.add(20*time.Minute + time.Second)
+		expect(t, v, tokenOf(t, "old", map[string]any{"n": 1}), unknownKey)
+	})
+	t.Run("a set that is fetched again as it was leaves what was remembered", func(t *testing.T) {
+		_, v, c := remote(t, 200, oldSet)
+		expect(t, v, tokenOf(t, "old", nil), "")
+		before := v.keys.generation()
+		c.add(10 * time.Second)
+		expect(t, v, tokenOf(t, "new", nil), unknownKey)
+		if now := v.keys.generation(); now != before {
+			t.Errorf("generation %d, was %d", now, before)
+		}
+	})
 	t.Run("between two requests lies the floor, whatever tokens say", func(t *testing.T) {
 		e, v, c := remote(t, 200, oldSet)
 		expect(t, v, tokenOf(t, "old", nil), "")

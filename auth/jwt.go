@@ -74,10 +74,17 @@ func (v *jwtVerifier) verify(ctx context.Context, d digest, token string) (*Iden
 	if err := v.peek(token); err != nil {
 		return nil, err
 	}
-	parsed, err := v.parser.ParseWithClaims(token, claims, func(t *jwt.Token) (any, error) {
-		kid, _ := t.Header["kid"].(string)
+	kid := ""
+	find := func(t *jwt.Token) (any, error) {
+		kid, _ = t.Header["kid"].(string)
 		return v.keys.find(ctx, kid, t.Method.Alg())
-	})
+	}
+	parsed, err := v.parser.ParseWithClaims(token, claims, find)
+	if (errors.Is(err, jwt.ErrTokenSignatureInvalid) || errors.Is(err, errAlgorithm)) && v.keys.renew(ctx, kid, generation) {
+		generation = v.keys.generation()
+		clear(claims)
+		parsed, err = v.parser.ParseWithClaims(token, claims, find)
+	}
 	if errors.Is(err, errKeysUnavailable) {
 		return nil, &outage{"the keys to verify the token with cannot be fetched now"}
 	}
@@ -116,6 +123,12 @@ func (v *jwtVerifier) peek(token string) error {
 	if encoded, ok := header["b64"]; ok && encoded != true {
 		return errors.New("the token has a b64 header, which is not understood")
 	}
+	// RFC 7515 section 4.1.4.
+	if kid, ok := header["kid"]; ok {
+		if _, isText := kid.(string); !isText {
+			return errors.New("the token's kid is not a string")
+		}
+	}
 	if !v.typed(header) {
 		return fmt.Errorf("the token's typ is not %s", strings.Join(v.types, " or "))
 	}
@@ -124,7 +137,7 @@ func (v *jwtVerifier) peek(token string) error {
 			return &notMine{"the token's issuer is not accepted"}
 		}
 	}
-	return nil
+	return checkDates(payload)
 }
 
 // typed reports whether the token is of an accepted type. One made for another purpose, such as a logout token, may be

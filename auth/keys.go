@@ -33,6 +33,9 @@ var (
 // keySet finds the keys a token may be signed with. The error is one of the above.
 type keySet interface {
 	find(ctx context.Context, kid, algorithm string) (jwt.VerificationKeySet, error)
+	// renew looks for other keys after those of a generation did not fit, unless one of them has the very kid. It reports
+	// whether there are others now.
+	renew(ctx context.Context, kid string, tried uint64) bool
 	// generation changes whenever the keys do.
 	generation() uint64
 	release()
@@ -50,6 +53,8 @@ type keys []key
 
 func (k keys) generation() uint64 { return 0 }
 func (k keys) release()           {}
+
+func (k keys) renew(context.Context, string, uint64) bool { return false }
 
 // maxTried bounds how many keys a token without a kid is checked against: whoever sends rubbish costs that many
 // signature checks.

@@ -1,12 +1,14 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,6 +43,7 @@ type remoteKeys struct {
 	mu        sync.Mutex
 	asked     time.Time     // when the last request began
 	inFlight  chan struct{} // closed when the request being made has ended; nil for none
+	failing   bool          // the last request had no answer
 	now       func() time.Time
 	closing   context.Context
 	closeDown context.CancelFunc
@@ -49,7 +52,8 @@ type remoteKeys struct {
 
 type fetchedKeys struct {
 	keys
-	at time.Time
+	raw []byte // as they came
+	at  time.Time
 }
 
 func newRemoteKeys(cfg *config.JWT, source *telemetry.Source) *remoteKeys {
@@ -81,8 +85,11 @@ func (r *remoteKeys) find(ctx context.Context, kid, algorithm string) (jwt.Verif
 		if known = r.keys.Load(); known == nil {
 			return jwt.VerificationKeySet{}, errKeysUnavailable
 		}
-	} else if r.now().Sub(known.at) > r.config.JWKSCacheTime.Std() {
-		r.refresh(ctx, false)
+	} else if late := r.now().Sub(known.at) - r.config.JWKSCacheTime.Std(); late > 0 {
+		// While tokens come nobody waits. After a silence the keys may have been withdrawn for long.
+		silent := late > r.config.JWKSCacheTime.Std() && !r.isFailing()
+		r.refresh(ctx, silent)
+		known = r.keys.Load()
 	}
 	value, err := known.find(ctx, kid, algorithm)
 	if !errors.Is(err, errUnknownKey) {
@@ -90,6 +97,24 @@ func (r *remoteKeys) find(ctx context.Context, kid, algorithm string) (jwt.Verif
 	}
 	r.refresh(ctx, true)
 	return r.keys.Load().find(ctx, kid, algorithm)
+}
+
+// renew implements keySet: an issuer need not name its keys (RFC 7517 section 4.5), and may replace one by another.
+func (r *remoteKeys) renew(ctx context.Context, kid string, tried uint64) bool {
+	known := r.keys.Load()
+	if known == nil || kid != "" && slices.ContainsFunc(known.keys, func(k key) bool { return k.kid == kid }) {
+		return false
+	}
+	if r.generation() == tried {
+		r.refresh(ctx, true)
+	}
+	return r.generation() != tried
+}
+
+func (r *remoteKeys) isFailing() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failing
 }
 
 // refresh asks the endpoint, unless it was asked within the floor. A request that is being made serves all who wait.
@@ -117,20 +142,22 @@ func (r *remoteKeys) refresh(ctx context.Context, wait bool) {
 
 // fetch asks once. A failure leaves the keys as they are.
 func (r *remoteKeys) fetch(done chan struct{}) {
-	set, err := r.get()
+	next, err := r.get()
 	if err == nil {
-		r.keys.Store(&fetchedKeys{set, r.now()})
-		r.count.Add(1)
+		before := r.keys.Swap(next)
+		if before == nil || !bytes.Equal(before.raw, next.raw) {
+			r.count.Add(1)
+		}
 	} else if r.closing.Err() == nil {
 		r.source.Failed(err)
 	}
 	r.mu.Lock()
-	r.inFlight = nil
+	r.inFlight, r.failing = nil, err != nil
 	r.mu.Unlock()
 	close(done)
 }
 
-func (r *remoteKeys) get() (keys, error) {
+func (r *remoteKeys) get() (*fetchedKeys, error) {
 	from := r.config.JWKSURL
 	if r.config.Discovery {
 		var err error
@@ -142,7 +169,11 @@ func (r *remoteKeys) get() (keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseJWKS(raw, r.config.Algorithms)
+	set, err := parseJWKS(raw, r.config.Algorithms)
+	if err != nil {
+		return nil, err
+	}
+	return &fetchedKeys{set, raw, r.now()}, nil
 }
 
 // discover asks the issuer where its keys are (OpenID Connect Discovery 1.0 section 4).

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxDepth bounds how deep a token's JSON is nested. Real ones have four levels.
@@ -14,7 +15,7 @@ var base64url = base64.RawURLEncoding.Strict()
 
 // segments reads the header and the claims of a token whose signature has not been looked at. Of two readings that a token
 // might have none is taken: a key that comes twice at any level, base64url that is not canonical, and text after the
-// object are refused (RFC 8725 section 2.4, RFC 7519 section 4).
+// object, or that is no UTF-8, are refused (RFC 8725 section 2.4, RFC 7519 section 4).
 func segments(token string) (header, claims map[string]any, err error) {
 	if strings.Count(token, ".") == 4 {
 		return nil, nil, &notMine{"the token is encrypted, which is not accepted"}
@@ -41,6 +42,9 @@ func object(segment string) map[string]any {
 
 // parseObject decodes an object that somebody else has made; nil for anything else, and for what can be read in two ways.
 func parseObject(raw []byte) map[string]any {
+	if !utf8.Valid(raw) { // RFC 8259 section 8.1; a decoder makes one name of many
+		return nil
+	}
 	d := json.NewDecoder(strings.NewReader(string(raw)))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') || !unique(d, '{', 1) || d.More() {
 		return nil
