@@ -8,7 +8,7 @@ type Listener struct {
 	Address string `yaml:"address" required:"true"`
 	// Certificate and key; with them the listener speaks TLS with HTTP/2 and HTTP/1.1 by ALPN, without them plain HTTP/1.1 and h2c.
 	TLS *ServerTLS `yaml:"tls"`
-	// Proxies in front of this listener, as CIDR prefixes. Only from these is X-Forwarded-For believed.
+	// Proxies in front of this listener, as CIDR prefixes. Only from these is X-Forwarded-For believed, or Forwarded (RFC 7239) where that is all they send.
 	TrustedProxies []Prefix `yaml:"trusted_proxies"`
 	// The longest time a client may take to send its request headers.
 	ReadHeaderTimeout Duration `yaml:"read_header_timeout" default:"10s" min:"1ms"`

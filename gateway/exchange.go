@@ -180,6 +180,9 @@ func (x *exchange) run() {
 	h := x.w.Header()
 	x.target.route.cors.decorate(h, x.r, x.protocol)
 	setLimits(h, x.target.route.limits, x.ticket.Limits...)
+	if x.target.overGRPC() {
+		x.keepOrigin()
+	}
 	x.change(x.ticket.Changes)
 	x.change(x.ticket.Forward)
 	x.target.serve(x)

@@ -71,6 +71,9 @@ func serveHTTP(serve func(http.ResponseWriter, *http.Request, *proxy.Call) *faul
 		}
 		x.hops = slices.AppendSeq(x.hops[:0], hops(x.r, x.trusted))
 		call.Trusted = len(x.hops) > 0 && contains(x.trusted, x.hops[0])
+		if call.Trusted {
+			call.Host, call.Scheme = seenBy(x.r.Header, len(x.hops))
+		}
 		slices.Reverse(x.hops)
 		call.Hops = x.hops
 		if x.r.Header["Upgrade"] != nil {

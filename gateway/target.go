@@ -29,6 +29,9 @@ type target struct {
 // ownPath reports whether the target is a method at its own path, or all of a service at theirs.
 func (t *target) ownPath() bool { return t.kind == "rpc" || t.kind == "grpc" }
 
+// overGRPC reports whether headers of the request may reach a backend as metadata.
+func (t *target) overGRPC() bool { return t.kind == "rest" || t.kind == "websocket" || t.ownPath() }
+
 // route is what one configured route means to the gateway, besides its policy.
 type route struct {
 	name        string

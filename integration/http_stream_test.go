@@ -58,6 +58,12 @@ func streams(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "body")
 		w.Header().Set("X-Announced", "a")
 		w.Header().Set(http.TrailerPrefix+"X-Surprise", "b")
+	case "/surprise":
+		_, _ = io.WriteString(w, "b")
+		_ = rc.Flush()
+		for name, value := range map[string]string{"X-Surprise": "b", "Content-Length": "7", "Host": "x", "Connection": "close", "X-Request-Id": "forged"} {
+			w.Header().Set(http.TrailerPrefix+name, value)
+		}
 	case "/hints":
 		w.Header().Set("Link", "</style.css>; rel=preload")
 		w.WriteHeader(http.StatusEarlyHints)
@@ -161,6 +167,15 @@ func streamsBothWays(t *testing.T, g *rig.Gateway, client *http.Client, to2 bool
 		}
 		if answer.Trailer.Get("X-Announced") != "a" || answer.Trailer.Get("X-Surprise") != "b" {
 			t.Errorf("%v", answer.Trailer)
+		}
+	})
+	t.Run("trailers that nobody has announced", func(t *testing.T) {
+		answer := do(t, soon(t), "GET", "/surprise", nil)
+		if body, err := io.ReadAll(answer.Body); err != nil || string(body) != "b" {
+			t.Fatal(string(body), err)
+		}
+		if len(answer.Trailer) != 1 || answer.Trailer.Get("X-Surprise") != "b" {
+			t.Errorf("%v, want one", answer.Trailer)
 		}
 	})
 	t.Run("early hints", func(t *testing.T) {

@@ -104,6 +104,7 @@ const httpRoutes = `
         set: {X-Shop: "{path.shop}", X-Empty: "{user}", X-What: "{method} {path} {{{host}}", X-Forwarded-Port: "1"}
         add: {X-More: b}
       response_headers: {remove: [Content-Type], set: {X-Answer: "{path.rest}"}, add: {Vary: X}}
+  - {name: scheme, match: {path: /scheme}, redirect: {to: "{scheme}://new.example{path}"}}
   - {name: small, match: {path: /small}, max_body_size: 5B, http: {upstream: app}}
 `
 
@@ -128,7 +129,7 @@ func TestWhatAnHTTPBackendGetsOfARequest(t *testing.T) {
 			[]string{"X-Forwarded-For: 127.0.0.1\n", "X-Request-Id: ", "X-Forwarded-Proto: http\n"}, nil},
 		{"a stranger cannot say where it comes from", "GET / HTTP/1.1\nHost: x\nX-Forwarded-For: 10.0.0.1\nX-Forwarded-Host: bank\nX-Forwarded-Proto: https\n" +
 			"X-Forwarded-Port: 443\nForwarded: for=10.0.0.1\nX-Real-IP: 10.0.0.1\n\n", false,
-			[]string{"X-Forwarded-For: 127.0.0.1\n", "X-Forwarded-Host: x\n", "X-Forwarded-Proto: http\n"}, []string{"10.0.0.1", "bank", "443", "\nForwarded"}},
+			[]string{"X-Forwarded-For: 127.0.0.1\n", "X-Forwarded-Host: x\n", "X-Forwarded-Proto: http\n"}, []string{"10.0.0.1", "bank", ": 443", "\nForwarded"}},
 		{"a trusted proxy can, as far as it is trusted", "GET / HTTP/1.1\nHost: x\nX-Forwarded-For: 6.6.6.6, 10.0.0.1\nX-Forwarded-For: 127.0.0.9\n" +
 			"X-Forwarded-Host: shop\nX-Forwarded-Proto: https\nX-Forwarded-Port: 443\n\n", true,
 			[]string{"X-Forwarded-For: 10.0.0.1, 127.0.0.9, 127.0.0.1\n", "X-Forwarded-Host: shop\n", "X-Forwarded-Proto: https\n", "X-Forwarded-Port: 443\n"}, []string{"6.6.6.6"}},
@@ -136,6 +137,13 @@ func TestWhatAnHTTPBackendGetsOfARequest(t *testing.T) {
 			[]string{"Forwarded: for=\"[2001:db8::1]\";host=\"x:1\";proto=https, for=127.0.0.1;host=\"x:1\";proto=http\n", "Via: 1.0 fred\nVia: 1.1 edge\n"}, nil},
 		{"of a stranger Forwarded has one element", "GET /rfc7239 HTTP/1.1\nHost: x\nForwarded: for=6.6.6.6\n\n", false,
 			[]string{"Forwarded: for=127.0.0.1;host=x;proto=http\n"}, []string{"6.6.6.6"}},
+		{"a trusted proxy may say it by Forwarded alone", "GET /rfc7239 HTTP/1.1\nHost: x\nForwarded: for=6.6.6.6, for=10.0.0.1;host=shop;proto=https\n\n", true,
+			[]string{"Forwarded: for=10.0.0.1;host=shop;proto=https, for=127.0.0.1;host=x;proto=http\n", "X-Forwarded-For: 10.0.0.1, 127.0.0.1\n",
+				"X-Forwarded-Host: shop\n", "X-Forwarded-Proto: https\n"}, []string{"6.6.6.6"}},
+		{"a stranger cannot by underscores either", "GET / HTTP/1.1\nHost: x\nX_Forwarded_For: 6.6.6.6\nX-Real_IP: 6.6.6.6\nx_forwarded-Proto: https\nX_Other: 1\n\n", false,
+			[]string{"X_other: 1\n"}, []string{"6.6.6.6", "https"}},
+		{"nor set what the route sets or removes", "GET /shops/s/a HTTP/1.1\nHost: h\nX_Shop: forged\nX_Empty: forged\nX_Gone: forged\n\n", false,
+			[]string{"X-Shop: s\n"}, []string{"forged"}},
 		{"neither is, and a stranger's is dropped all the same", "GET /none HTTP/1.1\nHost: x\nX-Forwarded-For: 6.6.6.6\n\n", false, nil, []string{"Forwarded"}},
 		{"a prefix is cut off in whatever spelling it came", "GET /st%72ip/it/x/%7Ey?z HTTP/1.1\nHost: x\n\n", false, []string{"GET /base/x/%7Ey?z\n"}, nil},
 		{"and may be all there is", "GET /strip/it/ HTTP/1.1\nHost: x\n\n", false, []string{"GET /base/\n"}, nil},
@@ -176,6 +184,12 @@ func TestWhatAnHTTPBackendGetsOfARequest(t *testing.T) {
 			}
 		})
 	}
+	t.Run("the scheme is the one that the client used", func(t *testing.T) {
+		answer, body := rawHTTP(t, proxied, "GET /scheme HTTP/1.1\nHost: x\nX-Forwarded-For: 192.0.2.1\nX-Forwarded-Proto: https\n\n")
+		if got := answer.Header.Get("Location"); got != "https://new.example/scheme" {
+			t.Errorf("%s, Location %q %s", answer.Status, got, body)
+		}
+	})
 	t.Run("the answer's headers are changed", func(t *testing.T) {
 		answer, _ := rawHTTP(t, direct, "GET /shops/s/a%0Ab HTTP/1.1\nHost: h\n\n")
 		if answer.StatusCode != http.StatusBadRequest {

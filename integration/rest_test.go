@@ -16,6 +16,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/crossgate/crossgate/integration/rig"
@@ -586,6 +587,39 @@ func TestRESTHandsHeadersOn(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestACallOfGRPCComesFromWhereItDoes is about what a backend is told of a call by REST, and by gRPC itself.
+func TestACallOfGRPCComesFromWhereItDoes(t *testing.T) {
+	backend := testserver.Start(t)
+	for _, c := range []struct {
+		name, listener, forwarded, rest, grpc string
+	}{
+		{"a stranger's word is dropped", "", "6.6.6.6", "127.0.0.1", ""},
+		{"a trusted proxy's is kept, as far as it is trusted", "trusted_proxies: [127.0.0.0/8]", "6.6.6.6, 192.0.2.1", "192.0.2.1, 127.0.0.1", "192.0.2.1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := oneRoute(t, backend.Address, c.listener, "")
+			_, md := inspect(t, g, "X-Forwarded-For", c.forwarded, "Grpc-Metadata-X-Forwarded-For", "6.6.6.6")
+			if got := strings.Join(md("x-forwarded-for"), " + "); got != c.rest {
+				t.Errorf("by REST the backend is told %q, want %q", got, c.rest)
+			}
+			ctx := metadata.AppendToOutgoingContext(soon(t), "x-forwarded-for", c.forwarded)
+			if c.listener == "" {
+				ctx = metadata.AppendToOutgoingContext(ctx, "forwarded", "for=6.6.6.6", "x-real-ip", "6.6.6.6")
+			}
+			answer, err := testproto.NewControlClient(dialGRPC(t, g)).Inspect(ctx, new(testproto.InspectRequest))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(answer.GetMetadata()["x-forwarded-for"].GetValues(), " + "); got != c.grpc {
+				t.Errorf("by gRPC the backend is told %q, want %q", got, c.grpc)
+			}
+			if text := answer.String(); c.listener == "" && strings.Contains(text, "6.6.6.6") {
+				t.Errorf("the stranger is believed: %s", text)
+			}
+		})
+	}
 }
 
 func TestRESTForwardedForIsBelievedOfTrustedProxiesOnly(t *testing.T) {

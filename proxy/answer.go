@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/transcoder"
 )
@@ -24,13 +25,9 @@ func (x *exchange) answer(ctx context.Context, answer *http.Response) *fault.Err
 	}
 	x.merge(answer)
 	h := x.w.Header()
-	if len(answer.Trailer) > 0 {
-		names := make([]string, 0, len(answer.Trailer))
-		for name := range answer.Trailer {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		h["Trailer"] = []string{strings.Join(names, ", ")}
+	announced := x.announced(answer)
+	if announced != nil {
+		h["Trailer"] = []string{strings.Join(announced, ", ")}
 		if x.r.Method != http.MethodHead {
 			delete(h, "Content-Length") // in HTTP/1.1 trailers need chunks
 		}
@@ -39,17 +36,45 @@ func (x *exchange) answer(ctx context.Context, answer *http.Response) *fault.Err
 	if answer.ContentLength != 0 || answer.Trailer != nil {
 		x.copy(ctx, answer)
 	}
-	announced := h["Trailer"] != nil
+	x.trailers(answer, announced)
+	return nil
+}
+
+// announced returns the names of the trailers that the backend has said will come.
+func (x *exchange) announced(answer *http.Response) []string {
+	var names []string
+	for name := range answer.Trailer {
+		if x.handler.passes(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// trailers passes on what came after the body.
+func (x *exchange) trailers(answer *http.Response, announced []string) {
+	flushed, h := false, x.w.Header()
 	for name, values := range answer.Trailer {
-		if !announced || !isAnnounced(h["Trailer"], name) {
+		if !x.handler.passes(name) {
+			continue
+		}
+		if !slices.Contains(announced, name) {
+			if !flushed { // or net/http would give a short body its length, and so no place for trailers
+				_ = http.NewResponseController(x.w).Flush()
+				flushed = true
+			}
 			name = http.TrailerPrefix + name
 		}
 		h[name] = values
 	}
-	return nil
 }
 
-func isAnnounced(lines []string, name string) bool { return hasToken(lines, name) }
+// passes reports whether a trailer of an answer is passed on: not what is of the connection, frames the body, or is the gateway's to
+// say (RFC 9110 section 6.5.1).
+func (h *Handler) passes(name string) bool {
+	return !isConnectionHeader(name) && !slices.Contains(config.ConnectionHeaders, name) && name != "X-Request-Id" && !h.response.owns(name)
+}
 
 // merge puts the backend's headers to those that the gateway has set already, which stay: the backend knows nothing of
 // limits and origins here.

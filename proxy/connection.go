@@ -32,6 +32,15 @@ func isConnectionHeader(name string) bool {
 	return false
 }
 
+// hyphened returns the header that a backend may take name for which hands headers on as environment variables: it does not tell
+// underscores from hyphens (RFC 3875 section 4.1.18).
+func hyphened(name string) string {
+	if strings.IndexByte(name, '_') < 0 {
+		return name
+	}
+	return textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(name, "_", "-"))
+}
+
 // tokens yields the elements of a list of tokens.
 func tokens(line string) func(func(string) bool) {
 	return func(yield func(string) bool) {

@@ -102,7 +102,7 @@ func (x *exchange) header(h http.Header) {
 	trailers := hasToken(h["Te"], "trailers")
 	stripConnection(h)
 	if !x.call.Trusted {
-		dropForged(h)
+		DropOrigin(h)
 	}
 	if trailers {
 		h["Te"] = trailersOnly

@@ -50,7 +50,10 @@ type Call struct {
 	// Hops are the addresses that the request came through, from the client to the peer.
 	Hops []netip.Addr
 	// Trusted says that the peer is a trusted proxy.
-	Trusted   bool
+	Trusted bool
+	// Host and Scheme are what a trusted proxy says that the client used, empty where none does.
+	Host, Scheme string
+
 	RequestID string
 	Route     string
 	// Upgraded, where there is one, is called when the connection has become one of another protocol.
@@ -166,6 +169,7 @@ func (h *Handler) path(matched string) (string, *fault.Error) {
 
 // owned reports whether a trailer has a name under which the backend expects what the gateway says.
 func (h *Handler) owned(name string) bool {
+	name = hyphened(name)
 	return isConnectionHeader(name) || saysOrigin(name) || slices.Contains(config.ConnectionHeaders, name) ||
 		name == "X-Request-Id" || name == "Authorization" || name == "Cookie" || h.request.owns(name)
 }

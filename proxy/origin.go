@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -9,8 +10,8 @@ import (
 // origins says which headers tell the backend where a request came from.
 type origins struct{ xForwarded, forwarded bool }
 
-// dropForged takes out what a client who is no trusted proxy says about where its request came from.
-func dropForged(h http.Header) {
+// DropOrigin takes out what a client who is no trusted proxy says about where its request came from.
+func DropOrigin(h http.Header) {
 	for name := range h {
 		if saysOrigin(name) {
 			delete(h, name)
@@ -20,6 +21,7 @@ func dropForged(h http.Header) {
 
 // saysOrigin knows the headers by which proxies tell where a request came from.
 func saysOrigin(name string) bool {
+	name = hyphened(name)
 	return strings.HasPrefix(name, "X-Forwarded-") || name == "Forwarded" || name == "X-Real-Ip"
 }
 
@@ -29,11 +31,7 @@ func (x *exchange) setOrigin(h http.Header) {
 	if !x.handler.origins.xForwarded && !x.handler.origins.forwarded {
 		return
 	}
-	host, scheme := x.call.request.Host, x.call.scheme()
-	firstHost, firstScheme := host, scheme
-	if x.call.Trusted {
-		firstHost, firstScheme = believed(h["X-Forwarded-Host"], host), believed(h["X-Forwarded-Proto"], scheme)
-	}
+	firstHost, firstScheme := cmp.Or(x.call.Host, x.call.request.Host), x.call.scheme()
 	delete(h, "Forwarded")
 	if x.handler.origins.forwarded {
 		h["Forwarded"] = x.one(x.call.forwarded(firstHost, firstScheme))
@@ -45,13 +43,6 @@ func (x *exchange) setOrigin(h http.Header) {
 	}
 }
 
-func believed(values []string, otherwise string) string {
-	if len(values) == 1 && values[0] != "" && !strings.Contains(values[0], ",") {
-		return values[0]
-	}
-	return otherwise
-}
-
 func (c *Call) clientIP() string {
 	if len(c.Hops) == 0 {
 		return ""
@@ -59,7 +50,11 @@ func (c *Call) clientIP() string {
 	return c.Hops[0].String()
 }
 
-func (c *Call) scheme() string {
+// scheme is what the client used.
+func (c *Call) scheme() string { return cmp.Or(c.Scheme, c.ownScheme()) }
+
+// ownScheme is what the request came here by.
+func (c *Call) ownScheme() string {
 	if c.request.TLS != nil {
 		return "https"
 	}
@@ -94,7 +89,7 @@ func (c *Call) forwarded(firstHost, firstScheme string) string {
 		case 0:
 			b = appendSeen(b, firstHost, firstScheme)
 		case len(c.Hops) - 1:
-			b = appendSeen(b, c.request.Host, c.scheme())
+			b = appendSeen(b, c.request.Host, c.ownScheme())
 		}
 	}
 	return string(b)

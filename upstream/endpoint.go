@@ -3,6 +3,8 @@ package upstream
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/crossgate/crossgate/upstream/internal/health"
 )
 
 // endpoint is one backend as a pool knows it.
@@ -21,7 +23,7 @@ type endpoint struct {
 	zone    string
 	since   time.Time // when it began, or was well again
 	sick    bool      // active checks say so
-	checked bool      // and have before this pool was
+	checks  *health.Record
 	ejected bool
 	unwatch func() // ends its checks
 
@@ -32,5 +34,6 @@ type endpoint struct {
 func (p *Pool) newEndpoint(address string, through *link) *endpoint {
 	return &endpoint{
 		link: through, pool: p, id: idOf(p.name, address), tracked: !p.plain, judged: p.config.OutlierDetection != nil, unwatch: func() {},
+		checks: new(health.Record),
 	}
 }

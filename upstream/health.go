@@ -23,15 +23,9 @@ func (p *Pool) watchHealth(e *endpoint) {
 	ctx, stop := context.WithCancel(p.running)
 	e.unwatch = stop
 	o := health.Options{Interval: cfg.Interval.Std(), Timeout: cfg.Timeout.Std(), Unhealthy: cfg.Unhealthy, Healthy: cfg.Healthy}
-	if e.checked {
-		o.Before = health.Well
-		if e.sick {
-			o.Before = health.Unwell
-		}
-	}
 	p.background.Go(func() { // ends with ctx
 		defer end()
-		health.Run(ctx, check, o, func(why error) { p.setHealth(e, why) })
+		health.Run(ctx, check, o, e.checks, func(why error) { p.setHealth(e, why) })
 	})
 }
 

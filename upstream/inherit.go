@@ -35,7 +35,8 @@ func (p *Pool) inherit(prev *Pool) []discovery.Endpoint {
 		e := p.newEndpoint(old.address, old.link)
 		e.since = old.since
 		if checked {
-			e.checked, e.sick = true, old.sick
+			e.checks = old.checks.Copy()
+			e.sick = e.checks.Unwell()
 		}
 		if p.config.OutlierDetection != nil {
 			e.ejected, e.record.until, e.record.multiplier = old.ejected, old.record.until, old.record.multiplier

@@ -2,8 +2,12 @@ package upstream
 
 import (
 	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -67,7 +71,7 @@ func TestAPoolKeepsOfItsEndpointsWhatAChangeDoesNotConcern(t *testing.T) {
 				t.Fatalf("answered by %q, %v", got, err)
 			}
 
-			unwell.health.SetServingStatus("", healthpb.HealthCheckResponse_SERVING) // asked once more within the hour, which is not enough
+			unwell.health.SetServingStatus("", healthpb.HealthCheckResponse_SERVING) // which who does not know it would find at once
 			health, detection := *cfg.HealthCheck, *cfg.OutlierDetection
 			cfg.HealthCheck, cfg.OutlierDetection = &health, &detection
 			c.change(&cfg)
@@ -127,6 +131,45 @@ func TestAnUnhealthyEndpointThatIsTakenOverComesBack(t *testing.T) {
 	}
 	b.health.SetServingStatus("", healthpb.HealthCheckResponse_SERVING)
 	until(t, "the endpoint to come back", func() bool { return !sick(next)() })
+}
+
+// TestChangesOfThePoolDoNotKeepAnUnwellEndpointIn opens a pool anew after each check, of which it takes three.
+func TestChangesOfThePoolDoNotKeepAnUnwellEndpointIn(t *testing.T) {
+	var asked, ill atomic.Int32
+	checked := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Add(1); ill.Load() != 0 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	t.Cleanup(checked.Close)
+	cfg := upstreamOf(startBackend(t, nil).address)
+	cfg.HealthCheck = &config.HealthCheck{
+		Type: "http", Path: "/", Port: checked.Listener.Addr().(*net.TCPAddr).Port,
+		Interval: config.Duration(100 * time.Millisecond), Timeout: config.Duration(time.Minute), Unhealthy: 3, Healthy: 2,
+	}
+	set := openSet(t, nil, cfg)
+	next := func() {
+		n := asked.Load()
+		until(t, "a check", func() bool { return asked.Load() > n })
+		cfg.RetryBudget.Percent++
+		before := set
+		set = openSet(t, before, cfg)
+		before.Close()
+	}
+	isSick := func() bool {
+		p := set.Pool("shop")
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.list[0].sick
+	}
+	next()
+	ill.Store(1)
+	for range 20 {
+		if next(); isSick() {
+			return
+		}
+	}
+	t.Error("the endpoint is in after 20 bad answers, with 3 in a row to take it out")
 }
 
 // TestEndpointsThatWereLearntAreNotLearntAgain opens a pool again while what it has learnt its endpoints from is gone.

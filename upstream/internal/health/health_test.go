@@ -42,7 +42,7 @@ func TestAVerdictNeedsSoManyAnswersInARow(t *testing.T) {
 				}
 				return nil
 			}
-			Run(ctx, check, Options{Interval: time.Microsecond, Timeout: time.Second, Unhealthy: 3, Healthy: 2}, func(err error) {
+			Run(ctx, check, Options{Interval: time.Microsecond, Timeout: time.Second, Unhealthy: 3, Healthy: 2}, new(Record), func(err error) {
 				if got[n] = '+'; err != nil {
 					got[n] = '-'
 				}
@@ -51,6 +51,27 @@ func TestAVerdictNeedsSoManyAnswersInARow(t *testing.T) {
 				t.Errorf("verdicts %q, want %q", got, c.verdicts)
 			}
 		})
+	}
+}
+
+func TestACopyOfARecordGoesOnCounting(t *testing.T) {
+	o := &Options{Interval: time.Hour, Unhealthy: 3, Healthy: 2}
+	ill := errors.New("ill")
+	r := new(Record)
+	for i, err := range []error{nil, ill, ill} {
+		if r.note(err, o) {
+			t.Fatalf("answer %d is a verdict", i)
+		}
+	}
+	of := r.Copy()
+	if of.Unwell() || of.wait() < time.Minute {
+		t.Error("the copy is unwell already, or asks before it is due")
+	}
+	if !of.note(ill, o) || !of.Unwell() || r.Unwell() {
+		t.Error("the third answer in a row is no verdict, or one of both records")
+	}
+	if again := of.Copy(); again.note(nil, o) || !again.note(nil, o) {
+		t.Error("an unwell backend does not come back with the second good answer")
 	}
 }
 
