@@ -2,10 +2,6 @@ package auth
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/subtle"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -55,23 +51,6 @@ const (
 
 func (e *LoginError) Error() string { return e.Reason }
 
-const (
-	// attemptTime is how long a browser may take at the provider.
-	attemptTime = 10 * time.Minute
-	// maxBack bounds the path that a browser comes back to; a longer one is /.
-	maxBack       = 2048
-	sealedAttempt = "attempt "
-)
-
-// attempt is a login that has begun. The browser itself keeps it, sealed: nothing is stored for whoever asks.
-type attempt struct {
-	State    string `json:"s"`
-	Nonce    string `json:"n"`
-	Verifier string `json:"v"`
-	Back     string `json:"b"`
-	Ends     int64  `json:"e"`
-}
-
 func newLogin(cfg *config.Login, s *sessions) *Login {
 	l := &Login{sessions: s, config: cfg, cookie: cfg.Cookie}
 	if cfg.Secure() {
@@ -90,33 +69,20 @@ func (l *Login) Paths() LoginPaths { return l.paths }
 // CookieName is the session cookie's name.
 func (l *Login) CookieName() string { return l.cookie }
 
-// Begin sends a browser to the provider. It comes back to a path of this origin; what is none is "/". The error is an
+// Begin sends a browser with these cookies to the provider. It comes back to a path of this origin; what is none is "/". The error is an
 // *Error.
-func (l *Login) Begin(ctx context.Context, back string) (*Step, error) {
+func (l *Login) Begin(ctx context.Context, back string, cookie func(name string) string) (*Step, error) {
 	known, err := l.sessions.issuer.discover(ctx)
 	if err != nil {
 		l.sessions.metrics.Failed(loginUnavailable)
 		return nil, &Error{Unavailable: true, Reason: errIssuerDown.Error()}
 	}
-	a := attempt{
-		State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), Back: ownPath(back),
-		Ends: l.sessions.now().Add(attemptTime).Unix(),
-	}
-	text, err := json.Marshal(a)
-	if err != nil {
-		return nil, err
-	}
-	sealed := l.sessions.store.keys.seal(sealedAttempt+a.State, text)
+	a := l.newAttempt(back)
 	l.sessions.metrics.Begun()
 	return &Step{
-		Location: known.oauth.AuthCodeURL(a.State, oauth2.S256ChallengeOption(a.Verifier), oauth2.SetAuthURLParam("nonce", a.Nonce)),
-		Cookies:  []*http.Cookie{l.keep(l.attemptCookie(a.State), base64.RawURLEncoding.EncodeToString(sealed), attemptTime)},
+		Location: known.oauth.AuthCodeURL(a.state, oauth2.S256ChallengeOption(a.verifier), oauth2.SetAuthURLParam("nonce", a.nonce)),
+		Cookies:  l.keepAttempt(a, cookie),
 	}, nil
-}
-
-// attemptCookie is a name of the attempt's own: a browser may have several, one for each tab.
-func (l *Login) attemptCookie(state string) string {
-	return l.cookie + "-" + state[:min(8, len(state))]
 }
 
 // keep makes a cookie; a time of 0 takes it away. SameSite is Lax, for a strict one would not come along when the provider
@@ -127,15 +93,6 @@ func (l *Login) keep(name, value string, life time.Duration) *http.Cookie {
 		age = -1
 	}
 	return &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: age, Secure: l.config.Secure(), HttpOnly: true, SameSite: http.SameSiteLaxMode}
-}
-
-// ownPath returns back if it is a path of this origin, whatever reads it.
-func ownPath(back string) string {
-	if len(back) > maxBack || !strings.HasPrefix(back, "/") || strings.HasPrefix(back, "//") ||
-		strings.ContainsFunc(back, func(r rune) bool { return r <= ' ' || r == '\\' || r == 0x7f }) {
-		return "/"
-	}
-	return back
 }
 
 // Finish takes a browser back that comes from the provider with this query. The error is a *LoginError, or an *Error where
@@ -156,7 +113,7 @@ func (l *Login) finish(ctx context.Context, query url.Values, cookie func(name s
 	ctx, cancel := context.WithTimeout(ctx, l.config.Timeout.Std())
 	defer cancel()
 	state := query.Get("state")
-	a, ok := l.attempt(state, cookie(l.attemptCookie(state)))
+	a, ok := l.readAttempt(state, cookie)
 	switch {
 	case !ok:
 		return nil, &LoginError{"this browser has begun no such login, or took too long; begin again", unknownAttempt}
@@ -167,11 +124,11 @@ func (l *Login) finish(ctx context.Context, query url.Values, cookie func(name s
 	case query.Get("code") == "":
 		return nil, &LoginError{"the provider has sent no code", badAnswer}
 	}
-	t, err := l.sessions.issuer.exchange(ctx, query.Get("code"), a.Verifier)
+	t, err := l.sessions.issuer.exchange(ctx, query.Get("code"), a.verifier)
 	if err != nil {
 		return nil, l.failed(err)
 	}
-	if !sameText(t.nonce, a.Nonce) {
+	if !sameText(t.nonce, a.nonce) {
 		return nil, &LoginError{"the ID token is of another login", tokenNotGood}
 	}
 	// The session that the browser had ends: no id outlives a login.
@@ -182,23 +139,10 @@ func (l *Login) finish(ctx context.Context, query url.Values, cookie func(name s
 	if err != nil {
 		return nil, l.failed(err)
 	}
-	return &Step{Location: a.Back, User: id.User, Cookies: []*http.Cookie{
+	return &Step{Location: a.back, User: id.User, Cookies: []*http.Cookie{
 		l.keep(l.cookie, value, l.config.Lifetime.Std()),
-		l.keep(l.attemptCookie(state), "", 0),
+		l.keep(l.attemptCookie(a.slot), "", 0),
 	}}, nil
-}
-
-func (l *Login) attempt(state, cookie string) (attempt, bool) {
-	var a attempt
-	sealed, err := base64.RawURLEncoding.DecodeString(cookie)
-	if err != nil || state == "" {
-		return a, false
-	}
-	text, ok := l.sessions.store.keys.open(sealedAttempt+state, sealed)
-	if !ok || json.Unmarshal(text, &a) != nil {
-		return a, false
-	}
-	return a, subtle.ConstantTimeCompare([]byte(a.State), []byte(state)) == 1 && l.sessions.now().Unix() < a.Ends
 }
 
 // failed words what went wrong between the gateway and those it depends on.

@@ -177,7 +177,7 @@ func (s *loginTest) start(t *testing.T, cfg *config.Login) {
 // begin goes to the provider, and returns what it would bring back.
 func (s *loginTest) begin(t *testing.T, back string) url.Values {
 	t.Helper()
-	step, err := s.Begin(t.Context(), back)
+	step, err := s.Begin(t.Context(), back, s.cookie)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,6 +194,8 @@ func (s *loginTest) begin(t *testing.T, back string) url.Values {
 	return url.Values{"code": {"1"}, "state": {q.Get("state")}}
 }
 
+func (s *loginTest) cookie(name string) string { return s.cookies[name] }
+
 func (s *loginTest) keep(step *Step) {
 	for _, c := range step.Cookies {
 		if s.cookies[c.Name] = c.Value; c.MaxAge < 0 {
@@ -204,7 +206,7 @@ func (s *loginTest) keep(step *Step) {
 
 func (s *loginTest) finish(t *testing.T, query url.Values) (*Step, error) {
 	t.Helper()
-	step, err := s.Finish(t.Context(), query, func(name string) string { return s.cookies[name] })
+	step, err := s.Finish(t.Context(), query, s.cookie)
 	if err == nil {
 		s.keep(step)
 	}
@@ -329,7 +331,7 @@ func TestALoginThatTookTooLongBeginsAgain(t *testing.T) {
 func TestABrowserComesBackToThisOriginOnly(t *testing.T) {
 	for back, want := range map[string]string{
 		"/a?b=c&d=/e": "/a?b=c&d=/e", "//evil.example": "/", `/\evil.example`: "/", "https://evil.example": "/", "": "/", "evil": "/",
-		"/a\r\nSet-Cookie: x": "/", "/\tevil": "/", "/" + strings.Repeat("a", maxBack): "/",
+		"/a\r\nSet-Cookie: x": "/", "/\tevil": "/", "/\x00": "/", "/\x7f": "/", "/é": "/", "/\xff": "/", "/\u2028": "/", "///evil.example": "/", `/a\/evil`: "/", "/%5Cevil": "/%5Cevil", "/" + strings.Repeat("a", maxBack): "/",
 	} {
 		if got := ownPath(back); got != want {
 			t.Errorf("%q: %q", back, got)
@@ -584,12 +586,12 @@ func TestAProviderThatIsDownIsAskedAgain(t *testing.T) {
 	away := known
 	away.Issuer = "http://127.0.0.1:1"
 	s.start(t, &away)
-	if _, err := s.Begin(context.Background(), "/"); err == nil {
+	if _, err := s.Begin(context.Background(), "/", s.cookie); err == nil {
 		t.Fatal("nobody answers")
 	}
 	s.sessions.issuer.config = &known
 	s.sessions.issuer.failed = time.Time{}
-	if _, err := s.Begin(context.Background(), "/"); err != nil {
+	if _, err := s.Begin(context.Background(), "/", s.cookie); err != nil {
 		t.Error(err)
 	}
 }
@@ -760,5 +762,64 @@ func TestRedisKeepsNoNamesOfSessionsThatHaveEnded(t *testing.T) {
 	}
 	if n := names(); n != 1 {
 		t.Errorf("after a logout %d", n)
+	}
+}
+
+func TestABrowserKeepsFewLoginsThatHaveBegun(t *testing.T) {
+	s := startLogin(t, nil)
+	size := func() (n int) {
+		for name, value := range s.cookies {
+			n += len(name) + len(value) + len("=; ")
+		}
+		return n
+	}
+	tab := func(back string) url.Values {
+		q := s.begin(t, back)
+		s.openID.told(func(p *openID) { p.claims = map[string]any{"nonce": nil} })
+		return q
+	}
+	for _, back := range []string{"/page", "/?" + strings.Repeat("&", maxBack-2)} {
+		clear(s.cookies)
+		var begun []url.Values
+		for i := range 4 * attemptSlots {
+			s.after(time.Duration(i) * time.Second)
+			begun = append(begun, tab(back))
+			if size() > 6<<10 || len(s.cookies) > attemptSlots {
+				t.Fatalf("after %d logins %d cookies, %d bytes", i+1, len(s.cookies), size())
+			}
+		}
+		known := 0
+		for i, q := range begun {
+			if a, ok := s.readAttempt(q.Get("state"), s.cookie); ok {
+				if a.back != back {
+					t.Errorf("the %dth comes back to %.20s", i, a.back)
+				}
+				known++
+			} else if known > 0 {
+				t.Errorf("the %dth is gone, an older one is not", i)
+			}
+		}
+		if known != len(s.cookies) || known < 2 {
+			t.Errorf("%d can be finished, there are %d cookies", known, len(s.cookies))
+		}
+	}
+	// Tabs that begin at once know nothing of each other.
+	together := map[string]string{}
+	for range 100 {
+		clear(s.cookies)
+		tab("/")
+		maps.Copy(together, s.cookies)
+	}
+	if n := len(together); n < 2 || n > attemptSlots {
+		t.Errorf("begun at once: %d", n)
+	}
+	// What somebody else has put there is no login, and gives way.
+	clear(s.cookies)
+	for slot := range attemptSlots {
+		s.cookies[s.attemptCookie(slot)] = strings.Repeat("x", 4000)
+	}
+	q := tab("/")
+	if _, ok := s.readAttempt(q.Get("state"), s.cookie); !ok {
+		t.Error("a login cannot begin")
 	}
 }

@@ -58,7 +58,7 @@ func (x *exchange) logIn() bool {
 	if l == nil || x.protocol != rpc.None || !isNavigation(x.r) {
 		return false
 	}
-	step, err := l.Begin(x.r.Context(), x.r.URL.RequestURI())
+	step, err := l.Begin(x.r.Context(), x.r.URL.RequestURI(), x.request.Cookie)
 	if err != nil {
 		return false
 	}
@@ -91,7 +91,7 @@ func (x *exchange) step(s *auth.Step) {
 }
 
 func (l login) begin(x *exchange) {
-	step, err := l.Begin(x.r.Context(), x.r.URL.Query().Get("back"))
+	step, err := l.Begin(x.r.Context(), x.r.URL.Query().Get("back"), x.request.Cookie)
 	l.answer(x, step, err)
 }
 
