@@ -22,6 +22,7 @@ type capture struct {
 	body       []byte
 	reserved   int64 // of what all answers that are being kept may take
 	keep       bool
+	held       bool // the client gets nothing before all of it is there
 	unmodified bool // stale is good still
 	failed     bool // stale is to be given for it
 	quiet      bool // the client has it already, and gets no body
@@ -55,11 +56,17 @@ func (c *capture) WriteHeader(status int) {
 		c.failed = true
 		return
 	}
-	if c.fill {
+	switch {
+	case c.fill && c.request.Call && status == http.StatusOK:
+		c.held = true
+		return
+	case c.fill && c.request.Call:
+		c.pass()
+	case c.fill:
 		c.decide()
 	}
 	if c.to != nil {
-		c.begin()
+		c.begin(status)
 	}
 }
 
@@ -110,7 +117,7 @@ func (c *capture) reserve(n int64) bool {
 }
 
 // begin passes the header on.
-func (c *capture) begin() {
+func (c *capture) begin(as int) {
 	h := c.to.Header()
 	status := c.reason.passed
 	if c.keep {
@@ -121,7 +128,7 @@ func (c *capture) begin() {
 		case name == "Cache-Status":
 			// Each cache on the way adds what it did (RFC 9211 section 2).
 			status = append(values[:len(values):len(values)], status...)
-		case c.stripTags && c.isTagHeader(name):
+		case c.stripTags && c.isTagHeader(name), strings.HasPrefix(name, http.TrailerPrefix):
 		default:
 			merge(h, name, values)
 		}
@@ -133,7 +140,7 @@ func (c *capture) begin() {
 		c.to.WriteHeader(http.StatusNotModified)
 		return
 	}
-	c.to.WriteHeader(c.status)
+	c.to.WriteHeader(as)
 }
 
 // early passes on an answer before the last one.
@@ -158,12 +165,13 @@ func (c *capture) Write(b []byte) (int, error) {
 	if c.unmodified || c.failed {
 		return 0, http.ErrBodyNotAllowed
 	}
-	if c.keep {
-		if size := len(c.body) + len(b); size > c.maxBody || int64(size) > c.reserved && !c.reserve(int64(max(size, 2*cap(c.body)))-c.reserved) {
-			c.pass()
-		} else {
-			c.body = append(c.body, b...)
-		}
+	switch {
+	case c.held && c.hold(b):
+		return len(b), nil
+	case c.held:
+		c.letGo()
+	case c.keep && !c.hold(b):
+		c.pass()
 	}
 	switch {
 	case c.to != nil && !c.quiet:
@@ -176,12 +184,22 @@ func (c *capture) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// hold adds to the body that may be kept, and reports whether there is room for it.
+func (c *capture) hold(b []byte) bool {
+	size := len(c.body) + len(b)
+	if size > c.maxBody || int64(size) > c.reserved && !c.reserve(int64(max(size, 2*cap(c.body)))-c.reserved) {
+		return false
+	}
+	c.body = append(c.body, b...)
+	return true
+}
+
 // FlushError is what http.ResponseController calls.
 func (c *capture) FlushError() error {
 	if c.status == 0 {
 		c.WriteHeader(http.StatusOK)
 	}
-	if c.to == nil || c.quiet || c.unmodified || c.failed {
+	if c.to == nil || c.quiet || c.unmodified || c.failed || c.held {
 		return nil
 	}
 	return http.NewResponseController(c.to).Flush()
@@ -195,16 +213,19 @@ func (c *capture) end() {
 	if c.status == 0 {
 		c.WriteHeader(http.StatusOK)
 	}
+	if c.held {
+		c.settle()
+	}
 	if c.unmodified || c.failed {
 		return
 	}
 	announced := c.sent["Trailer"] != nil
 	for name, values := range c.sent {
 		if announced || strings.HasPrefix(name, http.TrailerPrefix) {
-			if c.keep {
+			if c.keep && !c.request.Call {
 				c.pass()
 			}
-			if c.to != nil && !c.quiet {
+			if c.to != nil && !c.quiet && !(c.stripTags && c.isTagHeader(strings.TrimPrefix(name, http.TrailerPrefix))) {
 				c.to.Header()[name] = values
 			}
 		}

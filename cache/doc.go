@@ -1,5 +1,6 @@
-// Package cache keeps answers to GET and HEAD and gives them to those who ask for the same, as a shared cache does: RFC 9111,
-// with the extensions of RFC 5861 for stale answers and the Cache-Status header of RFC 9211. docs/cache.md is the contract.
+// Package cache keeps answers to GET and HEAD, and to POSTs and calls of gRPC without side effects, and gives them to those who ask
+// for the same, as a shared cache does: RFC 9111, with the extensions of RFC 5861 for stale answers and the Cache-Status header
+// of RFC 9211. docs/cache.md is the contract.
 //
 // It stands behind admission: who may not have an answer is refused before it is looked for. What is kept of a caller with
 // credentials is given to others only where the backend says that it may be.

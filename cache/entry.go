@@ -13,6 +13,7 @@ type entry struct {
 	status   int
 	header   []field
 	body     []byte
+	trailer  []field  // of a call, whose names begin with http.TrailerPrefix
 	length   []string // Content-Length
 	vary     []selector
 	received time.Time
@@ -74,7 +75,7 @@ func (e *entry) show(now time.Time) *shown {
 // newEntry makes an entry of an answer that may be kept. header is the entry's from now on.
 func (p *Policy) newEntry(a *answer, body []byte) *entry {
 	e := &entry{
-		status: a.status, body: body, received: a.received, began: a.began, shared: a.shared, freshness: a.freshness, directives: a.directives,
+		status: a.status, body: body, trailer: a.trailer, received: a.received, began: a.began, shared: a.shared, freshness: a.freshness, directives: a.directives,
 		vary: a.vary, tags: p.tagsOf(a.header), etag: first(a.header["Etag"]), modified: first(a.header["Last-Modified"]),
 	}
 	if _, ok := a.header["Date"]; !ok {
@@ -83,18 +84,27 @@ func (p *Policy) newEntry(a *answer, body []byte) *entry {
 	}
 	e.stale = p.staleness(&e.directives)
 	e.length = []string{strconv.Itoa(len(body))}
-	if a.status == http.StatusNoContent {
+	if a.status == http.StatusNoContent || a.trailer != nil {
 		e.length = nil
 	}
 	for name, values := range a.header {
 		switch {
-		case name == "Content-Length" || name == "Age" || name == "Set-Cookie" || name == "X-Request-Id" || values == nil:
+		case isOfOneAnswer(name) || values == nil:
 		case p.stripTags && p.isTagHeader(name):
 		default:
 			e.header = append(e.header, field{name, values[:len(values):len(values)]})
 		}
 	}
 	return e
+}
+
+// isOfOneAnswer knows the fields that say something of one answer on its way, and not of what is kept.
+func isOfOneAnswer(name string) bool {
+	switch name {
+	case "Content-Length", "Age", "Set-Cookie", "X-Request-Id":
+		return true
+	}
+	return false
 }
 
 // staleness is what an answer says of how long it may be stale, or else the route.
@@ -121,10 +131,12 @@ const entryOverhead = 1 << 10
 // size is about how much memory an entry takes.
 func (e *entry) size() int {
 	n := entryOverhead + len(e.body)
-	for _, f := range e.header {
-		n += 64 + len(f.name)
-		for _, v := range f.values {
-			n += 16 + len(v)
+	for _, fields := range [...][]field{e.header, e.trailer} {
+		for _, f := range fields {
+			n += 64 + len(f.name)
+			for _, v := range f.values {
+				n += 16 + len(v)
+			}
 		}
 	}
 	for _, t := range e.tags {

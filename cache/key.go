@@ -40,6 +40,9 @@ func (p *Policy) appendKey(dst []byte, r *Request) []byte {
 			dst = appendLines(dst, r.Header[name])
 		}
 	}
+	if r.posted() {
+		dst = p.appendMessage(dst, r)
+	}
 	return dst
 }
 

@@ -49,6 +49,7 @@ type Policy struct {
 	keyPrefixes []string
 	keyCookies  []string
 	keyUser     bool
+	keyless     []string // metadata of calls that the key leaves out
 	inRedis     bool
 	harmless    []string // cookies
 }
@@ -63,7 +64,7 @@ func Compile(cfg *config.Cache, o Options) *Policy {
 		stale: staleness{cfg.StaleWhileRevalidate.Std(), cfg.StaleIfError.Std()}, maxBody: int(cfg.MaxEntrySize), wait: cfg.Coalesce.Std(),
 		obey: cfg.RequestDirectives == "honour", stripCookie: cfg.SetCookie == "strip", stripTags: cfg.Tags == "strip",
 		tagHeaders: canonical(cfg.TagHeaders), strangers: append(canonical(cfg.BypassHeaders), strangers...),
-		unseen: append(canonical(o.Computed), computed...), keyHeaders: canonical(cfg.Key.Headers), keyCookies: cfg.Key.Cookies, keyUser: cfg.Key.User, inRedis: cfg.Redis && o.Store != nil && o.Store.tier != nil, harmless: append(slices.Clone(cfg.Key.Cookies), o.OwnCookies...),
+		unseen: append(canonical(o.Computed), computed...), keyHeaders: canonical(cfg.Key.Headers), keyCookies: cfg.Key.Cookies, keyUser: cfg.Key.User, keyless: canonical(cfg.Key.IgnoreMetadata), inRedis: cfg.Redis && o.Store != nil && o.Store.tier != nil, harmless: append(slices.Clone(cfg.Key.Cookies), o.OwnCookies...),
 	}
 	if len(p.tagHeaders) == 0 {
 		p.tagHeaders = []string{"Cache-Tag", "Surrogate-Key"}
@@ -104,7 +105,16 @@ type Request struct {
 	Identity string
 	// Told says that the backend is told something of the caller that the request did not say.
 	Told bool
+	// Message is the body of a POST, which has no side effects: it is part of what is asked for. It is held until Serve returns.
+	Message []byte
+	// Call says that the request is a unary call of gRPC, whose message stands in its frame and is not compressed.
+	Call bool
+	// Deadline is a call's; zero for none.
+	Deadline time.Time
 }
+
+// posted reports whether what is asked for is in the request's body.
+func (r *Request) posted() bool { return r.Method == http.MethodPost }
 
 // credentials are what a request has that may make its answer one for its caller only.
 type credentials struct {
@@ -138,8 +148,9 @@ func (c credentials) allow(d *directives, explicit bool) bool {
 
 // answer is one as it comes from the backend.
 type answer struct {
-	status              int
+	status              int // of a call, that of its code
 	header              http.Header
+	trailer             []field // of a call
 	directives          directives
 	vary                []selector
 	requested, received time.Time
@@ -156,7 +167,7 @@ func (p *Policy) judge(a *answer, r *Request, asked http.Header, c credentials) 
 	switch {
 	case !rule.kept, d.private, d.noStore && !d.mustUnderstand:
 		return false
-	case h["Set-Cookie"] != nil && !p.stripCookie, h["Trailer"] != nil, h["Content-Range"] != nil, r.Method != http.MethodGet:
+	case h["Set-Cookie"] != nil && !p.stripCookie, h["Trailer"] != nil, h["Content-Range"] != nil, r.Method != http.MethodGet && !r.posted():
 		return false
 	}
 	a.freshness = p.freshness(a.status, h, d, a.requested, a.received)
@@ -167,7 +178,7 @@ func (p *Policy) judge(a *answer, r *Request, asked http.Header, c credentials) 
 		return false // nothing says that it may be kept
 	}
 	// What is stale at once is worth keeping where the backend can be asked whether it is good still.
-	validator := h["Etag"] != nil || h["Last-Modified"] != nil
+	validator := !r.posted() && (h["Etag"] != nil || h["Last-Modified"] != nil)
 	if s := p.staleness(d); a.lifetime <= a.age && !validator && s.whileRevalidate+s.ifError == 0 {
 		return false
 	}

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/telemetry"
+	"github.com/crossgate/crossgate/transcoder"
 )
 
 // Origin has the answers that are not kept.
@@ -35,8 +37,8 @@ var lookups = sync.Pool{New: func() any { return new(lookup) }}
 
 var errNotCached = fault.New(fault.NotCached, "the request has only-if-cached, and the cache has no answer that may be given")
 
-// Serve answers a GET or HEAD, which is no upgrade, from what is kept, or from the origin. The error is what the caller is to
-// be told; nothing was written then.
+// Serve answers a GET or HEAD, which is no upgrade, or a POST without side effects, from what is kept, or from the origin. The
+// error is what the caller is to be told; nothing was written then.
 func (p *Policy) Serve(w http.ResponseWriter, r *Request, o Origin) *fault.Error {
 	l := lookups.Get().(*lookup)
 	*l = lookup{Policy: p, request: r, origin: o, key: l.key[:0], now: p.store.now(), asks: parseDirectives(nil)}
@@ -75,6 +77,10 @@ func (p *Policy) Serve(w http.ResponseWriter, r *Request, o Origin) *fault.Error
 // bypasses reports whether the request is one that the cache has nothing to do with.
 func (l *lookup) bypasses() bool {
 	h := l.request.Header
+	if l.request.posted() {
+		// What is compressed may be read in more than one way, and of a condition backends make what they like.
+		return l.asks.noStore || h["Content-Encoding"] != nil || hasAny(h, conditions) || hasAny(h, l.strangers)
+	}
 	return l.request.ContentLength != 0 || l.asks.noStore || h["If-Match"] != nil || h["If-Unmodified-Since"] != nil || hasAny(h, l.strangers)
 }
 
@@ -132,7 +138,7 @@ func (l *lookup) miss(w http.ResponseWriter, found *resource, e *entry) *fault.E
 		reason = fwdVary
 	}
 	h := l.request.Header
-	if l.request.Method != http.MethodGet || h["Range"] != nil {
+	if !l.request.posted() && l.request.Method != http.MethodGet || h["Range"] != nil {
 		l.metrics.Count(telemetry.CacheMiss)
 		l.pass(w, reason)
 		return nil
@@ -163,12 +169,15 @@ func (l *lookup) together(w http.ResponseWriter, e *entry, reason *forwarded) *f
 			return nil
 		}
 		if patience == nil {
-			patience = time.NewTimer(l.wait)
+			patience = time.NewTimer(l.patience())
 			defer patience.Stop()
 		}
 		select {
 		case <-f.done:
 		case <-patience.C:
+			if d := l.request.Deadline; !d.IsZero() && time.Until(d) <= 0 {
+				return fault.ErrDeadline
+			}
 			l.fetch(w, e, nil, reason)
 			return nil
 		case <-l.request.Context().Done():
@@ -187,11 +196,18 @@ func (l *lookup) together(w http.ResponseWriter, e *entry, reason *forwarded) *f
 	}
 }
 
+// patience is how long to wait for another's answer.
+func (l *lookup) patience() time.Duration {
+	if l.request.Deadline.IsZero() {
+		return l.wait
+	}
+	return min(l.wait, time.Until(l.request.Deadline))
+}
+
 // pass gives the origin's answer as it comes, and keeps nothing of it.
 func (l *lookup) pass(w http.ResponseWriter, reason *forwarded) {
 	c := &capture{lookup: l, to: w, reason: reason}
-	l.origin.Fetch(c, l.request.Request)
-	c.end()
+	l.ask(c, l.request.Request)
 }
 
 // fetch gets an answer from the origin to keep, and gives it to the client while it comes. e, where there is one, is what is
@@ -217,17 +233,14 @@ func (l *lookup) fetch(w http.ResponseWriter, e *entry, f *flight, reason *forwa
 	for _, name := range conditions {
 		delete(r.Header, name)
 	}
-	if e != nil && e.etag != "" {
-		r.Header["If-None-Match"] = []string{e.etag}
-		c.asking = true
-	}
-	if e != nil && e.modified != "" {
-		r.Header["If-Modified-Since"] = []string{e.modified}
-		c.asking = true
+	if e != nil && !l.request.posted() {
+		c.asking = askWhether(e, r.Header)
 	}
 	defer func() { store.filling.Add(-c.reserved) }()
-	l.origin.Fetch(c, r)
-	c.end()
+	if l.request.Call {
+		l.prepare(r.Header)
+	}
+	l.ask(c, r)
 	l.now = store.now()
 	switch {
 	case c.failed:
@@ -260,6 +273,30 @@ func (l *lookup) fetch(w http.ResponseWriter, e *entry, f *flight, reason *forwa
 	}
 }
 
+// ask has the origin answer r, with the message that is asked by where there is one.
+func (l *lookup) ask(c *capture, r *http.Request) {
+	if l.request.posted() {
+		body := new(transcoder.HeldBody)
+		body.Hold(l.request.Message)
+		defer body.Release()
+		r = r.WithContext(r.Context())
+		r.Body, r.ContentLength = body, int64(len(l.request.Message))
+	}
+	l.origin.Fetch(c, r)
+	c.end()
+}
+
+// askWhether has a request ask whether e is good still, and reports whether it can.
+func askWhether(e *entry, h http.Header) bool {
+	if e.etag != "" {
+		h["If-None-Match"] = []string{e.etag}
+	}
+	if e.modified != "" {
+		h["If-Modified-Since"] = []string{e.modified}
+	}
+	return e.etag != "" || e.modified != ""
+}
+
 // keep keeps an entry that the origin has given or said to be good still.
 func (l *lookup) keep(e *entry) {
 	l.store.put(l.key, l.uri, e)
@@ -289,7 +326,7 @@ func (l *lookup) refresh(e *entry) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.request.Context()), refreshTime)
 	request := *l.request
 	request.Request = l.request.Clone(ctx)
-	request.Body = http.NoBody
+	request.Body, request.Message, request.Deadline = http.NoBody, bytes.Clone(l.request.Message), time.Time{}
 	later := &lookup{Policy: l.Policy, request: &request, origin: origin, key: append([]byte(nil), l.key...), asks: parseDirectives(nil), who: l.who}
 	later.uri = uri(request.Host, request.Path, request.URL.RawQuery)
 	stop := context.AfterFunc(s.life, cancel)
@@ -318,6 +355,10 @@ func (l *lookup) give(w http.ResponseWriter, e *entry, how []string) {
 	if h["Cache-Status"] = how; how == nil {
 		h["Cache-Status"] = shown.status
 	}
+	if e.trailer != nil {
+		giveCall(w, r, e)
+		return
+	}
 	if e.status == http.StatusOK && has(r.Header, e.etag, e.modified) {
 		unmodified(h)
 		w.WriteHeader(http.StatusNotModified)
@@ -337,6 +378,10 @@ func (l *lookup) give(w http.ResponseWriter, e *entry, how []string) {
 	if r.Method == http.MethodHead || len(body) == 0 {
 		return
 	}
+	writeBody(w, r, body)
+}
+
+func writeBody(w http.ResponseWriter, r *Request, body []byte) {
 	if r.ProtoMajor == 2 && len(body) > writeAtOnce {
 		// A client that opens no window must not hold on to the answer. Connections look after their own.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTime))

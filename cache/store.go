@@ -5,7 +5,6 @@ import (
 	"hash/maphash"
 	"net/http"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,7 +54,7 @@ const maxVariants = 32
 func NewStore(maxMemory int64, t *telemetry.Telemetry) *Store {
 	s := &Store{metrics: t, now: time.Now, seed: maphash.MakeSeed()}
 	s.life, s.end = context.WithCancel(context.Background())
-	s.index.keys = map[string][]uint64{}
+	s.index.keys = map[string]*hashes{}
 	s.flights.under = map[string]*flight{}
 	s.memory = otter.Must(&otter.Options[uint64, *resource]{
 		MaximumWeight:    uint64(maxMemory),
@@ -183,36 +182,3 @@ func (s *Store) change(key []byte, uri string, change func(*resource)) {
 }
 
 func (s *Store) drop(key []byte) { s.memory.Invalidate(maphash.Bytes(s.seed, key)) }
-
-// index knows the keys of a URI.
-type index struct {
-	mu   sync.Mutex
-	keys map[string][]uint64
-}
-
-func (x *index) add(uri string, hash uint64) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.keys[uri] = append(x.keys[uri], hash)
-}
-
-func (x *index) remove(uri string, hash uint64) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	list := x.keys[uri]
-	i := slices.Index(list, hash)
-	switch {
-	case i < 0:
-	case len(list) == 1:
-		delete(x.keys, uri)
-	default:
-		list[i] = list[len(list)-1]
-		x.keys[uri] = list[:len(list)-1]
-	}
-}
-
-func (x *index) of(uri string) []uint64 {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return slices.Clone(x.keys[uri])
-}

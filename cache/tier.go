@@ -122,7 +122,10 @@ func (l *lookup) admit(k *keptValue) (*entry, error) {
 	if received.After(now) {
 		received = now
 	}
-	a := &answer{status: k.status, header: k.header, requested: received, received: received, began: l.store.purges.now(), shared: k.began}
+	a := &answer{status: k.status, header: k.header, trailer: k.trailer, requested: received, received: received, began: l.store.purges.now(), shared: k.began}
+	if l.request.Call != (k.trailer != nil) || l.request.Call && !isSoundCall(codeOf(k.trailer), k.body) {
+		return nil, errValue
+	}
 	if len(k.body) > l.maxBody || !l.judge(a, l.request, l.request.Header, l.who) {
 		return nil, errValue
 	}
@@ -188,5 +191,6 @@ type keptValue struct {
 	age      time.Duration
 	tags     []string
 	header   http.Header
+	trailer  []field
 	body     []byte
 }

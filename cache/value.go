@@ -18,7 +18,7 @@ import (
 // The values in Redis: a version, then what follows, numbers as varints and strings with their length in front, then a
 // checksum. A change of what follows is a change of the version, and so a miss to who has the other.
 const (
-	valueVersion  = "cg-answer-1\n"
+	valueVersion  = "cg-answer-2\n"
 	markerVersion = "cg-vary-1\n"
 )
 
@@ -60,12 +60,14 @@ func encodeValue(key []byte, uri string, e *entry) []byte {
 	for _, tag := range e.tags {
 		text(tag)
 	}
-	number(uint64(len(e.header)))
-	for _, f := range e.header {
-		text(f.name)
-		number(uint64(len(f.values)))
-		for _, v := range f.values {
-			text(v)
+	for _, fields := range [...][]field{e.header, e.trailer} {
+		number(uint64(len(fields)))
+		for _, f := range fields {
+			text(f.name)
+			number(uint64(len(f.values)))
+			for _, v := range f.values {
+				text(v)
+			}
 		}
 	}
 	text(string(e.body))
@@ -99,6 +101,14 @@ func (r *reader) bytes() []byte {
 	return b
 }
 
+func (r *reader) field() field {
+	f := field{name: string(r.bytes())}
+	for range r.number(maxFields) {
+		f.values = append(f.values, string(r.bytes()))
+	}
+	return f
+}
+
 const (
 	maxFields = 256
 	maxMillis = 1 << 47
@@ -125,11 +135,16 @@ func decodeValue(b []byte) (*keptValue, error) {
 	fields := r.number(maxFields)
 	k.header = make(http.Header, min(fields, 32))
 	for range fields {
-		name := string(r.bytes())
-		for range r.number(maxFields) {
-			k.header[name] = append(k.header[name], string(r.bytes()))
+		f := r.field()
+		k.header[f.name] = f.values
+		if r.bad || !goodField(f.name, f.values) {
+			return nil, errValue
 		}
-		if r.bad || !goodField(name, k.header[name]) {
+	}
+	for range r.number(maxFields) {
+		f := r.field()
+		k.trailer = append(k.trailer, f)
+		if name, ok := strings.CutPrefix(f.name, http.TrailerPrefix); r.bad || !ok || !goodField(name, f.values) {
 			return nil, errValue
 		}
 	}

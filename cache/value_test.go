@@ -43,7 +43,7 @@ func TestAHostileValueIsRefused(t *testing.T) {
 	}
 	tests := map[string][]byte{
 		"nothing":                 nil,
-		"another version":         append([]byte("cg-answer-2\n"), good[len(valueVersion):]...),
+		"another version":         append([]byte("cg-answer-1\n"), good[len(valueVersion):]...),
 		"one bit":                 func() []byte { b := bytes.Clone(good); b[len(b)/2] ^= 1; return b }(),
 		"half of it":              good[:len(good)/2],
 		"more than all":           sealed(append(bytes.Clone(good[len(valueVersion):len(good)-4]), 0)),

@@ -1,6 +1,6 @@
 package config
 
-// Cache keeps the answers of a route to GET and HEAD, as a shared cache does (RFC 9111). docs/cache.md says what is kept, for
+// Cache keeps the answers of a route to GET and HEAD, and to calls without side effects, as a shared cache does (RFC 9111). docs/cache.md says what is kept, for
 // whom and how long.
 type Cache struct {
 	Pos Position `yaml:"-"`
@@ -17,7 +17,7 @@ type Cache struct {
 	StaleIfError Duration `yaml:"stale_if_error" default:"0s"`
 	// Answers with a larger body pass unkept.
 	MaxEntrySize Size `yaml:"max_entry_size" default:"1MiB" min:"1" max:"1GiB"`
-	// What tells answers apart besides the route, scheme, host, path and query.
+	// What tells answers apart besides the route, scheme, host, path and query, and the message of a call.
 	Key CacheKey `yaml:"key"`
 	// What becomes of an answer with Set-Cookie: refuse keeps none, strip keeps it without its cookies, which only the first client gets.
 	SetCookie string `yaml:"set_cookie" default:"refuse" enum:"refuse,strip"`
@@ -33,6 +33,8 @@ type Cache struct {
 	TagHeaders []string `yaml:"tag_headers"`
 	// Whether clients get tag_headers.
 	Tags string `yaml:"tags" default:"pass" enum:"pass,strip"`
+	// Further methods of a grpc route that have no side effects, besides those that say idempotency_level = NO_SIDE_EFFECTS, by their full names, as shop.v1.Catalog.Search; a component * at the end stands for one or more. They must be of one message each way.
+	Methods []string `yaml:"methods"`
 }
 
 // CacheKey is what tells answers apart besides what always does.
@@ -45,6 +47,8 @@ type CacheKey struct {
 	Cookies []string `yaml:"cookies"`
 	// Whether each caller has answers of their own. Elsewhere an answer to a caller with an identity is kept only where it says public or s-maxage.
 	User bool `yaml:"user" default:"false"`
+	// Metadata of gRPC calls that does not tell answers apart. Left out: all of it does, but for what clients, browsers, proxies and tracing send by themselves.
+	IgnoreMetadata []string `yaml:"ignore_metadata"`
 }
 
 // CacheStore is the memory that the answers of all routes share.

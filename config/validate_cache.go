@@ -16,6 +16,11 @@ func (v *validator) cache(r *Route) {
 	v.words(c.Key.Headers, c.Key.Pos, "headers", checkHeaderName)
 	v.words(c.Key.Cookies, c.Key.Pos, "cookies", func(s string) error { return checkToken("cookie", s) })
 	v.words(c.BypassHeaders, c.Pos, "bypass_headers", checkHeaderName)
+	v.words(c.Key.IgnoreMetadata, c.Key.Pos, "ignore_metadata", checkHeaderName)
+	v.words(c.Methods, c.Pos, "methods", CheckSelector)
+	if len(c.Methods) > 0 && r.GRPC == nil {
+		v.errorf(v.at(&c.Methods, c.Pos), "methods: is for grpc routes")
+	}
 	v.words(c.TagHeaders, c.Pos, "tag_headers", checkHeaderName)
 	if c.Key.User && r.Auth == nil && r.ExternalAuth == nil {
 		v.errorf(v.at(&c.Key.User, c.Key.Pos), "user: the route has no auth, so all callers are the same")

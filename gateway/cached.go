@@ -8,6 +8,7 @@ import (
 	"github.com/crossgate/crossgate/admission"
 	"github.com/crossgate/crossgate/cache"
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/transcoder/rpc"
 	"github.com/crossgate/crossgate/upstream"
 )
@@ -53,12 +54,12 @@ func upstreamOf(cfg *config.Route) string {
 }
 
 // over returns what answers from what is kept of a pool's answers, and fetches the others by serve. Where k is nil that is serve
-// itself.
-func (k *kept) over(p *upstream.Pool, serve func(*exchange)) func(*exchange) {
+// itself. posted is for methods without side effects, nil for none.
+func (k *kept) over(p *upstream.Pool, serve func(*exchange), posted *posted) func(*exchange) {
 	if k == nil {
 		return serve
 	}
-	return (&cached{k, p.Name(), serve}).answer
+	return (&cached{k, p.Name(), serve, posted}).answer
 }
 
 // cached are the answers of one pool that are kept.
@@ -66,10 +67,19 @@ type cached struct {
 	*kept
 	upstream string
 	serve    func(*exchange) // what fetches the others
+	posted   *posted         // nil where what is asked by POST may have side effects
 }
 
 func (c *cached) answer(x *exchange) {
-	if x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
+	switch x.r.Method {
+	case http.MethodGet, http.MethodHead:
+	case http.MethodPost:
+		if c.posted != nil && x.protocol == rpc.None {
+			c.posted.answer(c, x)
+			return
+		}
+		fallthrough
+	default:
 		c.serve(x)
 		c.invalidate(x)
 		return
@@ -78,21 +88,28 @@ func (c *cached) answer(x *exchange) {
 		c.serve(x)
 		return
 	}
-	x.ask = cache.Request{Request: x.r, Path: x.request.Path, Upstream: c.upstream, Told: x.told()}
+	if e := c.ask(x, &x.w, x.r, cache.Request{}); e != nil {
+		x.fail(e)
+	}
+}
+
+// ask asks the cache for the answer to r, which is the exchange's request or what has become of it. ask has what sets it apart
+// from other requests.
+func (c *cached) ask(x *exchange, w http.ResponseWriter, r *http.Request, ask cache.Request) *fault.Error {
+	ask.Request, ask.Path, ask.Upstream, ask.Told = r, x.request.Path, c.upstream, x.told()
 	if id := x.ticket.Identity; id.Authenticated() {
-		x.ask.Identity = id.Provider + "\x00" + id.User + "\x00" + id.KeyID
+		ask.Identity = id.Provider + "\x00" + id.User + "\x00" + id.KeyID
 	}
 	if len(x.trusted) > 0 {
 		for peer := range hops(x.r, x.trusted) {
-			x.ask.Trusted = contains(x.trusted, peer)
+			ask.Trusted = contains(x.trusted, peer)
 			break
 		}
 	}
-	x.origin = origin{x, c}
-	if e := c.policy.Serve(&x.w, &x.ask, &x.origin); e != nil {
-		x.fail(e)
-	}
+	x.ask, x.origin = ask, origin{x, c}
+	e := c.policy.Serve(w, &x.ask, &x.origin)
 	x.ask, x.origin = cache.Request{}, origin{}
+	return e
 }
 
 // told reports whether admission tells the backend something about the caller that the caller does not say itself.

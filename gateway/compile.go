@@ -245,6 +245,7 @@ func (c *compiler) grpc(cfg *config.Route, policy *admission.Policy, r *route) {
 	for _, pattern := range cfg.GRPC.Services {
 		g.pattern(pattern, seen)
 	}
+	g.warnOfMethods()
 }
 
 // codec returns the codec of messages that nest at most so deeply, which is shared: a message type is compiled once for all routes
@@ -341,14 +342,16 @@ func (g *grpcRoute) service(s *descriptors.Service) {
 			continue
 		}
 		policy := g.policy.For(name)
+		posted := g.posted(m)
 		t := &target{route: g.route, kind: "rpc", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, streams: streams(m)}
 		t.serve = g.route.divide(g.pool, func(p *upstream.Pool) func(*exchange) {
 			b := g.backend(m, p)
-			serve := serveRPC(h.WithBackend(b, p.MaxMessageSize()), own.WithBackend(b))
-			if rpc.HasGet(m.Descriptor) {
-				serve = g.kept.over(p, serve)
+			calls := h.WithBackend(b, p.MaxMessageSize())
+			serve := serveRPC(calls, own.WithBackend(b))
+			if posted == nil || g.kept == nil {
+				return serve
 			}
-			return serve
+			return g.kept.overCalls(p, calls, b, posted.timeout, g.kept.over(p, serve, posted))
 		})
 		methods := []string{http.MethodPost}
 		if rpc.HasGet(m.Descriptor) {
@@ -411,11 +414,12 @@ func (g *grpcRoute) binding(m *descriptors.Method, b descriptors.Binding, option
 		g.errs.Add(g.cfg.GRPC.Pos, fmt.Errorf("route %s: %w", g.cfg.Name, err))
 		return
 	}
+	posted := g.posted(m)
 	t := &target{route: g.route, kind: "rest", calls: m.FullMethod, upstream: g.cfg.GRPC.Upstream, streams: streams(m)}
 	t.serve = g.route.divide(g.pool, func(p *upstream.Pool) func(*exchange) {
 		serve := serveREST(method.WithBackend(g.backend(m, p)))
 		if !t.streams {
-			serve = g.kept.over(p, serve)
+			serve = g.kept.over(p, serve, posted)
 		}
 		return serve
 	})

@@ -53,6 +53,7 @@ type exchange struct {
 	closed   int            // the code that a call over a WebSocket was closed with
 	ask      cache.Request  // for routes with a cache
 	origin   origin
+	message  []byte // that it is asked by; its memory is kept
 }
 
 var nextStripe atomic.Uint32
@@ -289,6 +290,9 @@ func (x *exchange) end(g *Gateway) {
 	x.request = admission.Request{}
 	x.decision = admission.Decision{}
 	x.choice = release.Choice{}
+	if cap(x.message) > keepMessage {
+		x.message = nil
+	}
 }
 
 // verdict is what the route's rules made of the request.

@@ -40,7 +40,7 @@ func (c *compiler) http(cfg *config.Route, policy *admission.Policy, r *route) {
 	t := &target{
 		route: r, kind: "http", protocol: telemetry.HTTP, calls: "http:" + cfg.HTTP.Upstream, upstream: cfg.HTTP.Upstream,
 		serve: r.divide(pool, func(p *upstream.Pool) func(*exchange) {
-			return kept.over(p, serveHTTP(h.WithBackend(m.Over(p.For(cfg, false))).Serve))
+			return kept.over(p, serveHTTP(h.WithBackend(m.Over(p.For(cfg, false))).Serve), nil)
 		}),
 	}
 	c.own(cfg, policy, t, nil)

@@ -259,7 +259,7 @@ func TestWhatIsWrongInRedisIsAMiss(t *testing.T) {
 		return err
 	})
 	for _, key := range keys {
-		if err := client.Set(context.Background(), key, "cg-answer-1\n\xff\xff\xff\xff\xff\xff", time.Minute).Err(); err != nil {
+		if err := client.Set(context.Background(), key, "cg-answer-2\n\xff\xff\xff\xff\xff\xff", time.Minute).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -73,6 +73,9 @@ func formKind(r *http.Request) string {
 	return ""
 }
 
+// IsForm reports whether a request's body is an HTML form.
+func IsForm(r *http.Request) bool { return formKind(r) != "" }
+
 // check refuses a form that another origin's page sends.
 func (f *form) check(r *http.Request) error {
 	if f.sameOrigin != nil && f.sameOrigin.Check(r) != nil {

@@ -3,7 +3,6 @@ package rpc
 import (
 	"encoding/binary"
 	"errors"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -55,10 +54,10 @@ func (h *Handler) serveConnect(w http.ResponseWriter, r *http.Request, p Protoco
 	}
 	u := connectCalls.Get().(*connectCall)
 	c := h.begin(w, r, timeout)
-	sent := new(heldBody)
+	sent := new(transcoder.HeldBody)
 	defer func() {
 		c.end()
-		sent.release()
+		sent.Release()
 		u.release()
 	}()
 	if err := h.readConnect(u, c, p); err != nil {
@@ -74,43 +73,11 @@ func (h *Handler) serveConnect(w http.ResponseWriter, r *http.Request, p Protoco
 			header["Grpc-Accept-Encoding"] = []string{strings.Join(u.accept, ",")}
 		}
 	}
-	sent.left = u.out
+	sent.Hold(u.out)
 	if err := c.send(header, sent); err != nil {
 		return h.refuseUnary(w, r, err)
 	}
 	return c.answerConnect(u, p)
-}
-
-// heldBody is a message as the backend's transport reads it. HTTP/2's may do so when the call is over already: an answer
-// need not wait for the end of its request.
-type heldBody struct {
-	mu       sync.Mutex
-	left     []byte
-	released bool
-}
-
-func (b *heldBody) Read(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch {
-	case b.released:
-		return 0, http.ErrBodyReadAfterClose
-	case len(b.left) == 0:
-		return 0, io.EOF
-	}
-	n := copy(p, b.left)
-	b.left = b.left[n:]
-	return n, nil
-}
-
-// Close implements io.Closer. The message is not the transport's to let go of, which may have to send it elsewhere.
-func (b *heldBody) Close() error { return nil }
-
-// release ends reading: the message's bytes are used again.
-func (b *heldBody) release() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.left, b.released = nil, true
 }
 
 // readConnect reads the request's message into u.out.
