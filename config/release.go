@@ -115,8 +115,9 @@ type LinearRamp struct {
 }
 
 // Rollback says when a variant does so much worse than stable that its share becomes 0, until its configuration changes or the admin
-// API resets it. Margin and growth must both be exceeded. Where stable has too few requests to compare with, only the limits of
-// MaxErrorRate and MaxP99 hold. Each node judges by its own requests; where there is Redis what one finds holds for all.
+// API resets it. Margin and growth must both be exceeded, by more than chance explains. Where stable has too few requests to compare
+// with, only the limits of MaxErrorRate and MaxP99 hold. Requests of all nodes that share Redis count, and what one finds holds for
+// all; while Redis is gone each node judges by its own.
 type Rollback struct {
 	Pos Position `yaml:"-"`
 

@@ -34,7 +34,7 @@ func (g *Gateway) describeReleases() []*adminv1.Release {
 func describeVariant(release string, v *release.VariantStatus) *adminv1.Variant {
 	one := &adminv1.Variant{
 		Name: release + "/variants/" + v.Name, Upstream: v.Upstream, SharePercent: v.Share,
-		Requests: int64(v.Requests), Failures: int64(v.Failures), Paused: v.Paused,
+		Requests: int64(v.Requests), Failures: int64(v.Failures), Nodes: int32(v.Nodes), Paused: v.Paused,
 	}
 	if v.P99 > 0 {
 		one.P99 = durationpb.New(v.P99)

@@ -93,7 +93,7 @@ func (c *Controller) Install(next *Set) {
 	old := c.live
 	c.live = next
 	c.measure(old)
-	_ = c.agree(context.Background(), now) // it is tried again every second
+	c.agree(context.Background(), now, func() {}) // it is tried again every second
 	c.apply(now)
 }
 
@@ -128,7 +128,8 @@ func (r *Release) variant(name string) *Variant {
 	return nil
 }
 
-// step slides the windows, judges by them, agrees with the others, and puts what comes of it in force.
+// step collects what was counted, judges by that and what the others have counted, agrees with them, and puts what comes of it in
+// force.
 func (c *Controller) step(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -139,62 +140,69 @@ func (c *Controller) step(ctx context.Context) {
 	}
 	c.last = now
 	for _, r := range c.live.byName {
-		r.slide(now)
-		stable := r.stable.window.read()
-		for _, v := range r.variants {
-			c.judge(r, v, stable, passed, now)
-		}
+		r.collect(now)
 	}
-	_ = c.agree(ctx, now) // each node goes by what it knows meanwhile
+	c.agree(ctx, now, func() {
+		for _, r := range c.live.byName {
+			for _, v := range r.variants {
+				c.judge(v, passed, now)
+			}
+		}
+	})
 	c.apply(now)
 }
 
-// defaultWindow is for variants that are not judged.
-const defaultWindow = 5 * time.Minute
-
-// slide drops what is too old. Stable is compared with by the longest of its variants' windows.
-func (r *Release) slide(now time.Time) {
-	longest := time.Duration(0)
-	for _, v := range r.variants {
-		length := defaultWindow
-		if b := v.plan.rollback; b != nil {
-			length = b.Window.Std()
-		}
-		v.window.slide(now, length)
-		longest = max(longest, length)
-	}
-	r.stable.window.slide(now, longest)
-}
-
-func (c *Controller) judge(r *Release, v *Variant, stable sample, passed time.Duration, now time.Time) {
+func (c *Controller) judge(v *Variant, passed time.Duration, now time.Time) {
 	b := v.plan.rollback
-	v.waiting = false
 	if b == nil || v.state.rollback != nil {
+		v.waiting = false
 		return
 	}
-	found := judge(b, v.window.read(), stable)
+	found := judge(b, v.judged.variant, v.judged.stable)
 	switch {
 	case found.reason == "":
+		v.waiting = false
 	case b.Action == "pause":
-		v.waiting = true
-		v.state.paused += passed
+		v.wait(passed)
 	default:
-		c.rollBack(r, v, found, now)
+		c.rollBack(v, found, now)
 	}
 }
 
-func (c *Controller) rollBack(r *Release, v *Variant, why verdict, now time.Time) {
+// wait has the ramp wait for what has passed. Other nodes find the same, and all of them wait at the same time: they do not add up.
+func (v *Variant) wait(passed time.Duration) {
+	if !v.waiting {
+		v.waiting, v.since, v.waited = true, v.state.paused, 0
+	}
+	v.waited += passed
+	v.state.paused = max(v.state.paused, v.since+v.waited)
+}
+
+// rollBack takes effect at once: Redis may take its time.
+func (c *Controller) rollBack(v *Variant, why verdict, now time.Time) {
 	v.state.rollback = &RolledBack{Time: now.UTC(), Reason: why.reason, Detail: why.detail, Node: c.options.Node}
-	v.share.Store(rolledBack) // at once: Redis may take its time
-	v.series.Load().RolledBack(why.reason)
-	c.options.Telemetry.Logger.Warn("a variant is rolled back", "release", r.config.Name, "variant", v.Name, "reason", why.reason, "detail", why.detail)
+	v.share.Store(rolledBack)
+	v.decided = true
+}
+
+// report says what this node has rolled back, and no other before it as far as it knows.
+func (c *Controller) report() {
+	for name, r := range c.live.byName {
+		for _, v := range r.variants {
+			if b := v.state.rollback; v.decided && b != nil {
+				v.series.Load().RolledBack(b.Reason)
+				c.options.Telemetry.Logger.Warn("a variant is rolled back", "release", name, "variant", v.Name, "reason", b.Reason, "detail", b.Detail)
+			}
+			v.decided = false
+		}
+	}
 }
 
 // learned says what other nodes have decided, and what follows from it.
 func (c *Controller) learned(r *Release, v *Variant, before *state) {
 	log, now := c.options.Telemetry.Logger, &v.state
 	if now.epoch != before.epoch {
-		v.window.clear()
+		v.forget()
 		log.Info("a variant is reset by another node", "release", r.config.Name, "variant", v.Name)
 	}
 	if b := now.rollback; b != nil && (before.rollback == nil || now.epoch != before.epoch) {
@@ -213,9 +221,10 @@ func (c *Controller) apply(now time.Time) {
 			}
 			v.share.Store(end)
 			left -= v.percent()
-			v.series.Load().Stands(v.percent(), v.state.rollback != nil, v.window.read().p99)
+			v.series.Load().Stands(v.percent(), v.state.rollback != nil, v.judged.variant.p99(), v.judged.nodes)
 		}
-		r.stable.series.Load().Stands(left, false, r.stable.window.read().p99)
+		e := r.longest()
+		r.stable.series.Load().Stands(left, false, e.stable.p99(), e.nodes)
 	}
 }
 
@@ -236,9 +245,9 @@ var ErrNotFound = errors.New("release: not found")
 
 // Reset ends a rollback, on every node. A ramp begins anew, and what was counted is forgotten.
 func (c *Controller) Reset(ctx context.Context, release, variant string) error {
-	return c.change(ctx, release, variant, func(r *Release, v *Variant, now time.Time) {
+	return c.change(ctx, release, variant, func(v *Variant, now time.Time) {
 		v.state = state{epoch: v.state.epoch + 1, seen: now}
-		v.window.clear()
+		v.forget()
 		c.options.Telemetry.Logger.Info("a variant is reset", "release", release, "variant", variant)
 		_ = c.publish(ctx, &Event{Type: "reset", Release: release, Variant: variant, Node: c.options.Node}) // as a courtesy: the state is what counts
 	})
@@ -246,16 +255,16 @@ func (c *Controller) Reset(ctx context.Context, release, variant string) error {
 
 // RollBack has a variant get no more requests, on every node, until it is reset or its configuration changes.
 func (c *Controller) RollBack(ctx context.Context, release, variant string) error {
-	return c.change(ctx, release, variant, func(r *Release, v *Variant, now time.Time) {
+	return c.change(ctx, release, variant, func(v *Variant, now time.Time) {
 		if v.state.rollback == nil {
-			c.rollBack(r, v, verdict{reason: byHand}, now)
+			c.rollBack(v, verdict{reason: byHand}, now)
 		}
 	})
 }
 
 // change has this node, and then the others, know a change. The error, but for ErrNotFound, says that they do not know it yet;
 // here it is in force.
-func (c *Controller) change(ctx context.Context, release, variant string, make func(*Release, *Variant, time.Time)) error {
+func (c *Controller) change(ctx context.Context, release, variant string, make func(*Variant, time.Time)) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.live.Release(release)
@@ -264,9 +273,12 @@ func (c *Controller) change(ctx context.Context, release, variant string, make f
 		return fmt.Errorf("%w: release %q has no variant %q", ErrNotFound, release, variant)
 	}
 	now := c.options.Now()
-	_ = c.agree(ctx, now) // so that it is the newest that is changed
-	make(r, v, now)
-	err := c.agree(ctx, now)
+	all := c.agree(ctx, now, func() { make(v, now) }) // so that it is the newest that is changed
 	c.apply(now)
-	return err
+	for _, a := range all {
+		if a.variant == v {
+			return a.err
+		}
+	}
+	return nil
 }

@@ -31,7 +31,12 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // startNode starts a node at noon on a configuration's releases; server is nil for no Redis.
 func startNode(t *testing.T, name string, server *miniredis.Miniredis, at time.Time, text string) *node {
 	t.Helper()
-	tel := telemetry.New(config.Log{}, io.Discard)
+	return startNodeThatLogs(t, name, server, at, text, io.Discard)
+}
+
+func startNodeThatLogs(t *testing.T, name string, server *miniredis.Miniredis, at time.Time, text string, log io.Writer) *node {
+	t.Helper()
+	tel := telemetry.New(config.Log{}, log)
 	t.Cleanup(tel.Close)
 	n := &node{t: t, now: at}
 	o := Options{Prefix: "cg:", Node: name, Telemetry: tel, Now: func() time.Time { return n.now }}
@@ -63,6 +68,15 @@ func (n *node) after(d time.Duration) {
 }
 
 func (n *node) side(name string) *Variant { return n.live.Release("r").variant(name) }
+
+// together has nodes step by turns until d later.
+func together(d time.Duration, nodes ...*node) {
+	for range d / time.Second {
+		for _, n := range nodes {
+			n.after(time.Second)
+		}
+	}
+}
 
 // requests counts n requests of a side, of which failed fail and all take that long.
 func (n *node) requests(side string, count, failed int, each time.Duration) {
@@ -102,9 +116,12 @@ func TestAVariantIsRolledBackWhenItDoesWorse(t *testing.T) {
 		want           string // the reason
 	}{
 		{"it does as well", "{}", with(1000, 20, 10*time.Millisecond), with(100, 3, 10*time.Millisecond), ""},
-		{"it fails more often", "{}", with(1000, 20, 10*time.Millisecond), with(100, 5, 10*time.Millisecond), byErrors},
-		{"it fails more often, but not by the margin", "{error_margin: 5}", with(1000, 20, 0), with(100, 5, 0), ""},
-		{"it fails more often, but not by the growth", "{error_growth: 200}", with(1000, 20, 0), with(100, 5, 0), ""},
+		{"it fails more often", "{}", with(1000, 20, 10*time.Millisecond), with(100, 20, 10*time.Millisecond), byErrors},
+		{"it fails more often, which may be chance", "{}", with(1000, 20, 10*time.Millisecond), with(100, 5, 10*time.Millisecond), ""},
+		{"it fails more often, and stable never", "{}", with(1000, 0, 0), with(100, 7, 0), byErrors},
+		{"it fails more often, and stable never, which may be chance", "{}", with(1000, 0, 0), with(100, 3, 0), ""},
+		{"it fails more often, but not by the margin", "{error_margin: 20}", with(1000, 20, 0), with(100, 20, 0), ""},
+		{"it fails more often, but not by the growth", "{error_growth: 1000}", with(1000, 20, 0), with(100, 20, 0), ""},
 		{"it fails more often, which is not compared", "{error_margin: 0}", with(1000, 0, 0), with(100, 40, 0), ""},
 		{"it has too few requests", "{min_requests: 101}", with(1000, 0, 0), with(100, 100, time.Second), ""},
 		{"stable has too few requests to compare with", "{}", with(99, 0, 0), with(1000, 490, time.Second), ""},
@@ -112,6 +129,14 @@ func TestAVariantIsRolledBackWhenItDoesWorse(t *testing.T) {
 		{"it is slower", "{}", with(1000, 0, 50*time.Millisecond), with(100, 0, 200*time.Millisecond), byP99},
 		{"it is slower, but not by the margin", "{p99_margin: 200ms}", with(1000, 0, 50*time.Millisecond), with(100, 0, 200*time.Millisecond), ""},
 		{"it is slower, but not by the growth", "{p99_growth: 500}", with(1000, 0, 50*time.Millisecond), with(100, 0, 200*time.Millisecond), ""},
+		{"it is slower, which may be chance", "{}", with(1000, 0, 50*time.Millisecond), func(n *node, side string) {
+			n.requests(side, 97, 0, 50*time.Millisecond)
+			n.requests(side, 3, 0, time.Second)
+		}, ""},
+		{"a few of its requests are slower, of none of stable's", "{}", with(1000, 0, 50*time.Millisecond), func(n *node, side string) {
+			n.requests(side, 93, 0, 50*time.Millisecond)
+			n.requests(side, 7, 0, time.Second)
+		}, byP99},
 		{"it is slower than may be", "{p99_margin: 0, max_p99: 150ms}", with(0, 0, 0), with(100, 0, 200*time.Millisecond), byP99},
 		{"what testers see does not count", "{}", with(1000, 0, 0), func(n *node, side string) {
 			for range 1000 {
@@ -284,7 +309,7 @@ func TestNodesComeToAgreeWhateverHappened(t *testing.T) {
 		server.SetError("")
 		for _, n := range nodes {
 			n.now = noon.Add(time.Hour / 2)
-			n.side("canary").window.clear()
+			n.side("canary").forget()
 		}
 		for range 3 {
 			for _, n := range nodes {
@@ -366,17 +391,17 @@ func TestARampWaitsWhileTheVariantDoesWorse(t *testing.T) {
 	const text = `releases: [{name: r, variants: [{name: canary, upstream: b, ramp: {linear: {to: 100, over: 100s}}, rollback: {window: 11s, min_requests: 10, action: pause}}]}]`
 	server := miniredis.RunT(t)
 	a, b := startNode(t, "a", server, noon, text), startNode(t, "b", server, noon, text)
-	a.after(20 * time.Second)
+	together(20*time.Second, a, b)
 	a.want(20, false)
-	a.requests("canary", 100, 100, 0)
-	a.after(5 * time.Second)
-	a.want(20, false)
-	if !a.canary().Paused {
-		t.Error("it does not say that it waits")
-	}
-	b.after(25 * time.Second)
+	a.requests("canary", 5, 5, 0)
+	b.requests("canary", 5, 5, 0)
+	together(5*time.Second, a, b)
+	a.want(20, false) // each has waited, and they have waited at the same time
 	b.want(20, false)
-	a.after(20 * time.Second)
+	if !a.canary().Paused || !b.canary().Paused {
+		t.Error("they do not say that they wait")
+	}
+	together(20*time.Second, a, b)
 	if c := a.canary(); c.Paused || c.Share < 25 || c.Share > 35 {
 		t.Errorf("20 seconds after it did worse, in a window of 11: %+v", c)
 	}
@@ -414,7 +439,7 @@ func TestOnlyVariantsThatAreThereAreChanged(t *testing.T) {
 func TestWhatIsNoStateInRedisIsWrittenAgain(t *testing.T) {
 	server := miniredis.RunT(t)
 	a := startNode(t, "a", server, noon, judged)
-	key := "cg:release:r:canary:" + a.side("canary").plan.fingerprint
+	key := "cg:release:{r:canary:" + a.side("canary").plan.fingerprint + "}"
 	for _, field := range []string{"epoch", "seen:0", "paused:0", "rollback:0"} {
 		server.HSet(key, field, "-9223372036854775808{")
 	}

@@ -2,9 +2,9 @@
 // by cohort, by a stable hash, by a share that grows with time, and back to stable where a variant does worse.
 //
 // [Compile] makes a [Set] of a configuration. A request costs one hash and an atomic read for each variant:
-// [Release.Choose] finds its [Variant], and [Variant.Observe] counts how it ended, in a window of fixed size. A [Controller]
-// compares the windows every second, ramps shares, rolls variants back, and agrees with other nodes by Redis. Without one
-// shares stay as they are configured.
+// [Release.Choose] finds its [Variant], and [Variant.Observe] counts how it ended. A [Controller] takes the counts every second,
+// into windows of fixed size, exchanges those with the other nodes by Redis, judges by the sums, ramps shares, rolls variants back,
+// and agrees with the others about that. Without one shares stay as they are configured.
 //
 // The package knows neither upstreams nor protocols.
 package release

@@ -68,14 +68,20 @@ type Variant struct {
 	first uint64
 	share atomic.Uint64 // where the share in force ends; rolledBack is set while cohorts have none either
 
-	window window
+	tally  tally                                    // of what ended since the controller's last step
 	series atomic.Pointer[telemetry.VariantMetrics] // nil until it is in force
 	plan   *plan                                    // nil for stable
 
 	// The controller's, under its lock.
 	state     state
-	waiting   bool      // its ramp is paused
-	refreshed time.Time // when Redis was last told of it
+	mine      observed
+	judged    evidence
+	told      time.Time     // when the others were last told of what is mine, and asked for theirs
+	waiting   bool          // its ramp is paused
+	since     time.Duration // how long it had been paused when that began
+	waited    time.Duration // from then on
+	decided   bool          // to roll it back, which is not reported yet
+	refreshed time.Time     // when Redis was last told of it
 }
 
 // rolledBack is no point.
@@ -188,6 +194,6 @@ func (v *Variant) Observe(o Outcome, after time.Duration, forced bool) {
 		[...]prometheus.Counter{s.Answered, s.Failed, s.Abandoned}[o].Inc()
 	}
 	if !forced {
-		v.window.observe(o, after)
+		v.tally.observe(o, after)
 	}
 }

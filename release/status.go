@@ -21,6 +21,8 @@ type VariantStatus struct {
 	// Requests and Failures are those in the window, and P99 is the 99th percentile of its delays; 0 where there are none.
 	Requests, Failures int
 	P99                time.Duration
+	// Nodes is whose requests those are; 0 for this one's alone, as it is without Redis.
+	Nodes int
 	// Seen is when a node first had this configuration; zero for stable.
 	Seen time.Time
 	// Paused says that the ramp waits until the variant does better.
@@ -36,7 +38,7 @@ func (c *Controller) List() []Status {
 	for name, r := range c.live.byName {
 		s := Status{Name: name}
 		for _, v := range r.Variants() {
-			s.Variants = append(s.Variants, v.status())
+			s.Variants = append(s.Variants, v.status(r))
 		}
 		stable := &s.Variants[0]
 		stable.Share = 100
@@ -49,14 +51,29 @@ func (c *Controller) List() []Status {
 	return list
 }
 
-func (v *Variant) status() VariantStatus {
-	counted := v.window.read()
-	s := VariantStatus{Name: v.Name, Upstream: v.Upstream, Requests: counted.requests, Failures: counted.failures, P99: counted.p99}
-	if v.plan == nil {
+func (v *Variant) status(r *Release) VariantStatus {
+	e, counted := v.judged, v.judged.variant
+	if v == r.stable {
+		e = r.longest()
+		counted = e.stable
+	}
+	s := VariantStatus{Name: v.Name, Upstream: v.Upstream, Requests: counted.requests, Failures: counted.failures, P99: counted.p99(), Nodes: e.nodes}
+	if v == r.stable {
 		return s
 	}
 	s.Share, s.Seen, s.Paused, s.RolledBack = v.percent(), v.state.seen, v.waiting, v.state.rollback
 	return s
+}
+
+// longest returns the evidence that goes back furthest: what there is to show of stable.
+func (r *Release) longest() evidence {
+	longest := r.variants[0]
+	for _, v := range r.variants {
+		if v.plan.window() > longest.plan.window() {
+			longest = v
+		}
+	}
+	return longest.judged
 }
 
 // percent returns the share in force.

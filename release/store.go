@@ -26,51 +26,85 @@ type Event struct {
 	Node       string      `json:"node"`
 }
 
+// key is that of a variant's state. All that Redis has of a variant is in one slot of a cluster: what is known of a release is not
+// torn where one master is gone.
 func (c *Controller) key(r *Release, v *Variant) string {
-	return c.options.Prefix + "release:" + r.config.Name + ":" + v.Name + ":" + v.plan.fingerprint
+	return c.options.Prefix + "release:{" + r.config.Name + ":" + v.Name + ":" + v.plan.fingerprint + "}"
 }
 
-// agree has this node know what others know of its variants, and the other way round. While Redis is gone each node goes by
-// what it knows.
-func (c *Controller) agree(ctx context.Context, now time.Time) error {
-	type asked struct {
-		r *Release
-		v *Variant
-	}
-	var all []asked
-	for _, r := range c.live.byName {
-		for _, v := range r.variants {
-			if v.plan.shared() {
-				all = append(all, asked{r, v})
-			}
-		}
-	}
-	if len(all) == 0 || c.options.Redis == nil {
-		return nil
-	}
+// asked is what Redis is asked about a variant.
+type asked struct {
+	release *Release
+	variant *Variant
+	state   *redis.MapStringStringCmd
+	counts  *redis.Cmd // nil where it is not time for that
+	err     error      // why the others do not know what this node does
+}
+
+// agree has this node know what others know of its variants, then does what follows from it, and tells them what they do not
+// know. Of what cannot be asked about in Redis the node goes by what it knows itself. It returns what became of each variant.
+func (c *Controller) agree(ctx context.Context, now time.Time, do func()) []*asked {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	kept := make([]*redis.MapStringStringCmd, len(all))
-	if _, err := c.options.Redis.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, one := range all {
-			kept[i] = p.HGetAll(ctx, c.key(one.r, one.v))
-		}
-		return nil
-	}); err != nil {
-		return err
-	}
-	for i, one := range all {
-		before := one.v.state
-		tell := one.v.state.merge(kept[i].Val())
-		c.learned(one.r, one.v, &before)
-		if err := c.tell(ctx, one.r, one.v, tell, now); err != nil {
-			return err
+	all := c.ask(ctx, now)
+	for _, a := range all {
+		if a.err == nil {
+			before := a.variant.state
+			a.variant.state.merge(a.state.Val())
+			c.learned(a.release, a.variant, &before)
 		}
 	}
-	return nil
+	do()
+	for _, a := range all {
+		if a.err == nil {
+			a.err = c.tell(ctx, a.release, a.variant, a.variant.state.merge(a.state.Val()), now)
+		}
+	}
+	c.report()
+	return all
 }
 
-// tell writes what others do not know. A rollback is written once, and whoever did it publishes it.
+// ask asks about every variant that nodes agree about, in one round trip to each server that has some of them.
+func (c *Controller) ask(ctx context.Context, now time.Time) []*asked {
+	var all []*asked
+	for _, r := range c.live.byName {
+		for _, v := range r.variants {
+			if c.options.Redis == nil || !v.plan.shared() {
+				v.judged = v.mine.evidence()
+				continue
+			}
+			all = append(all, &asked{release: r, variant: v})
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	_, _ = c.options.Redis.Pipelined(ctx, func(p redis.Pipeliner) error { // each command has its own error
+		for _, a := range all {
+			a.state = p.HGetAll(ctx, c.key(a.release, a.variant))
+			if a.variant.isDue(now) {
+				a.counts = c.exchangeCounts(ctx, p, a.release, a.variant)
+			}
+		}
+		return nil
+	})
+	for _, a := range all {
+		a.err = a.state.Err()
+		if a.counts == nil && a.err == nil && a.variant.plan.rollback != nil {
+			continue // what was asked a moment ago is good enough
+		}
+		a.variant.judged = a.variant.mine.evidence()
+		if a.counts == nil {
+			continue
+		}
+		if told, err := a.counts.StringSlice(); err == nil {
+			a.variant.judged, a.variant.told = sum(told), now
+		}
+	}
+	return all
+}
+
+// tell writes what others do not know. Of several nodes that roll a variant back at a time the first has done it, and publishes it.
 func (c *Controller) tell(ctx context.Context, r *Release, v *Variant, fields map[string]string, now time.Time) error {
 	if len(fields) == 0 && now.Sub(v.refreshed) < refreshState {
 		return nil
@@ -79,12 +113,14 @@ func (c *Controller) tell(ctx context.Context, r *Release, v *Variant, fields ma
 	rollback, rolled := fields[field]
 	delete(fields, field)
 	var first *redis.BoolCmd
+	var kept *redis.StringCmd
 	if _, err := c.options.Redis.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		if len(fields) > 0 {
 			p.HSet(ctx, key, fields)
 		}
 		if rolled {
 			first = p.HSetNX(ctx, key, field, rollback)
+			kept = p.HGet(ctx, key, field)
 		}
 		p.Expire(ctx, key, keepState)
 		return nil
@@ -92,8 +128,18 @@ func (c *Controller) tell(ctx context.Context, r *Release, v *Variant, fields ma
 		return err
 	}
 	v.refreshed = now
-	if rolled && first.Val() {
+	switch {
+	case !rolled:
+		return nil
+	case first.Val():
 		return c.publish(ctx, &Event{Type: "rolled_back", Release: r.config.Name, Variant: v.Name, RolledBack: v.state.rollback, Node: c.options.Node})
+	}
+	before := v.state
+	before.rollback = nil
+	v.state.merge(map[string]string{field: kept.Val()})
+	if v.decided {
+		v.decided = false // by another node, a moment before
+		c.learned(r, v, &before)
 	}
 	return nil
 }

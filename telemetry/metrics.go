@@ -32,9 +32,9 @@ type metrics struct {
 	endpoints *prometheus.GaugeVec
 	ejections *prometheus.CounterVec
 
-	releaseRequests, releaseRollbacks           *prometheus.CounterVec
-	releaseShare, releaseP99, releaseRolledBack *prometheus.GaugeVec
-	cached, cachedRedis                         *prometheus.CounterVec
+	releaseRequests, releaseRollbacks                         *prometheus.CounterVec
+	releaseShare, releaseP99, releaseRolledBack, releaseNodes *prometheus.GaugeVec
+	cached, cachedRedis                                       *prometheus.CounterVec
 	// CacheEvictions and CachePurges count what the cache has let go of.
 	CacheEvictions, CachePurges prometheus.Counter
 
@@ -95,6 +95,7 @@ func newMetrics() metrics {
 		releaseRollbacks:  counter("release_rollbacks_total", "Variants that this node has rolled back, by reason.", "release", "variant", "reason"),
 		releaseShare:      gauges("release_share_percent", "The share of callers that belong to a side of a release.", "release", "variant"),
 		releaseP99:        gauges("release_latency_seconds", "The 99th percentile of the time to an answer's headers, in the window by which variants are judged.", "release", "variant"),
+		releaseNodes:      gauges("release_nodes", "How many nodes' requests a side of a release is judged by; 0 for this one's alone.", "release", "variant"),
 		releaseRolledBack: gauges("release_rolled_back", "1 while a variant is rolled back, else 0.", "release", "variant"),
 
 		logins:        counter("logins_total", "Logins of browsers that began, and those that made a session.", "provider", "result"),
@@ -117,7 +118,7 @@ func (m *metrics) all() []prometheus.Collector {
 		m.requests, m.duration, m.bytesIn, m.bytesOut, m.refusals, m.wsOpen, m.wsFrames,
 		m.wsCloses, m.wsLimits, m.limits, m.mirrored, m.BusUp, m.BusBreaks, m.BusDrops, m.Present, m.PresenceSwept, m.PresenceFails, m.sources, m.reloads, m.reloadAt,
 		m.services, m.buildInfo,
-		m.releaseRequests, m.releaseRollbacks, m.releaseShare, m.releaseP99, m.releaseRolledBack,
+		m.releaseRequests, m.releaseRollbacks, m.releaseShare, m.releaseP99, m.releaseRolledBack, m.releaseNodes,
 		m.logins, m.loginFailures, m.refreshes, m.logouts, m.sessionsEnded,
 		m.endpoints, m.ejections, m.retries, m.hedges, m.rejections, m.concurrency,
 	}

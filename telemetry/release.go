@@ -23,8 +23,10 @@ func (t *Telemetry) Variant(release, variant string) *VariantMetrics {
 	return &VariantMetrics{t, release, variant, ended("answered"), ended("failed"), ended("abandoned")}
 }
 
-// Stands publishes the share in force, in percent, whether the variant is rolled back, and the 99th percentile of its delays.
-func (m *VariantMetrics) Stands(share float64, rolledBack bool, p99 time.Duration) {
+// Stands publishes the share in force, in percent, whether the variant is rolled back, the 99th percentile of its delays, and how
+// many nodes' requests it is judged by.
+func (m *VariantMetrics) Stands(share float64, rolledBack bool, p99 time.Duration, nodes int) {
+	m.t.releaseNodes.WithLabelValues(m.release, m.variant).Set(float64(nodes))
 	m.t.releaseShare.WithLabelValues(m.release, m.variant).Set(share)
 	m.t.releaseP99.WithLabelValues(m.release, m.variant).Set(p99.Seconds())
 	is := 0.0
@@ -42,7 +44,7 @@ func (m *VariantMetrics) RolledBack(reason string) {
 // Close drops the series.
 func (m *VariantMetrics) Close() {
 	gone := prometheus.Labels{"release": m.release, "variant": m.variant}
-	for _, vec := range []*prometheus.MetricVec{m.t.releaseRequests.MetricVec, m.t.releaseShare.MetricVec, m.t.releaseP99.MetricVec,
+	for _, vec := range []*prometheus.MetricVec{m.t.releaseRequests.MetricVec, m.t.releaseShare.MetricVec, m.t.releaseP99.MetricVec, m.t.releaseNodes.MetricVec,
 		m.t.releaseRolledBack.MetricVec, m.t.releaseRollbacks.MetricVec} {
 		vec.DeletePartialMatch(gone)
 	}

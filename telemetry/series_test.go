@@ -164,7 +164,7 @@ func exercise(tel *Telemetry) {
 	u.Endpoints(3, 1, 1)
 	u.Ejected("success_rate")
 	v := tel.Variant("shop-2", "canary")
-	v.Stands(5, false, time.Second)
+	v.Stands(5, false, time.Second, 1)
 	v.RolledBack("errors")
 	r.Limit("1", LimitDryRun)
 	u.Retried("sent")

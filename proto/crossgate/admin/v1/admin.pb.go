@@ -963,7 +963,7 @@ type Variant struct {
 	Upstream string `protobuf:"bytes,2,opt,name=upstream,proto3" json:"upstream,omitempty"`
 	// The share of callers in force, in percent.
 	SharePercent float64 `protobuf:"fixed64,3,opt,name=share_percent,json=sharePercent,proto3" json:"share_percent,omitempty"`
-	// Requests that this node has had in the window by which the variant is judged.
+	// Requests in the window by which the variant is judged.
 	Requests int64 `protobuf:"varint,4,opt,name=requests,proto3" json:"requests,omitempty"`
 	// Those of them that failed.
 	Failures int64 `protobuf:"varint,5,opt,name=failures,proto3" json:"failures,omitempty"`
@@ -974,7 +974,9 @@ type Variant struct {
 	// Whether the ramp waits until the variant does better.
 	Paused bool `protobuf:"varint,8,opt,name=paused,proto3" json:"paused,omitempty"`
 	// Why it gets no requests; left out where it does.
-	Rollback      *VariantRollback `protobuf:"bytes,9,opt,name=rollback,proto3" json:"rollback,omitempty"`
+	Rollback *VariantRollback `protobuf:"bytes,9,opt,name=rollback,proto3" json:"rollback,omitempty"`
+	// How many nodes' requests those are; left out where they are this node's alone, as while Redis is gone.
+	Nodes         int32 `protobuf:"varint,10,opt,name=nodes,proto3" json:"nodes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1070,6 +1072,13 @@ func (x *Variant) GetRollback() *VariantRollback {
 		return x.Rollback
 	}
 	return nil
+}
+
+func (x *Variant) GetNodes() int32 {
+	if x != nil {
+		return x.Nodes
+	}
+	return 0
 }
 
 // Why a variant gets no requests.
@@ -1996,7 +2005,7 @@ const file_crossgate_admin_v1_admin_proto_rawDesc = "" +
 	"\breleases\x18\x01 \x03(\v2\x1b.crossgate.admin.v1.ReleaseR\breleases\"[\n" +
 	"\aRelease\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x127\n" +
-	"\bvariants\x18\x02 \x03(\v2\x1b.crossgate.admin.v1.VariantR\bvariants\"\xe5\x02\n" +
+	"\bvariants\x18\x02 \x03(\v2\x1b.crossgate.admin.v1.VariantR\bvariants\"\xfb\x02\n" +
 	"\aVariant\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1a\n" +
 	"\bupstream\x18\x02 \x01(\tR\bupstream\x12#\n" +
@@ -2006,7 +2015,9 @@ const file_crossgate_admin_v1_admin_proto_rawDesc = "" +
 	"\x03p99\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x03p99\x12B\n" +
 	"\x0ffirst_seen_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\rfirstSeenTime\x12\x16\n" +
 	"\x06paused\x18\b \x01(\bR\x06paused\x12?\n" +
-	"\brollback\x18\t \x01(\v2#.crossgate.admin.v1.VariantRollbackR\brollback\"\x85\x01\n" +
+	"\brollback\x18\t \x01(\v2#.crossgate.admin.v1.VariantRollbackR\brollback\x12\x14\n" +
+	"\x05nodes\x18\n" +
+	" \x01(\x05R\x05nodes\"\x85\x01\n" +
 	"\x0fVariantRollback\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n" +
