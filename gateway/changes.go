@@ -20,6 +20,7 @@ func (x *exchange) change(c *auth.Changes) {
 	h := x.r.Header
 	for _, name := range c.Remove {
 		drop(h, name)
+		drop(x.r.Trailer, name)
 	}
 	for i := range c.Request {
 		x.tell(&c.Request[i])

@@ -33,7 +33,7 @@ func (l watched) Accept() (net.Conn, error) {
 // connection is what the requests of a connection share.
 type connection struct {
 	socket net.Conn
-	tls    *tls.ConnectionState // where net/http does not see that there is one
+	tls    *tls.ConnectionState // nil for none
 	// certificate is the client's, in DER, where it has shown a good one.
 	certificate string
 	resets      resets
@@ -51,9 +51,7 @@ func (l *listener) withConnection(ctx context.Context, socket net.Conn) context.
 	}
 	if t, ok := socket.(*tls.Conn); ok {
 		state := t.ConnectionState()
-		if watched {
-			c.tls = &state
-		}
+		c.tls = &state
 		if len(state.VerifiedChains) > 0 {
 			c.certificate = string(state.PeerCertificates[0].Raw)
 		}
@@ -72,9 +70,8 @@ func (l *listener) setTLS(r *http.Request) (certificate string) {
 		return ""
 	}
 	c := socketOf(r)
-	if r.TLS == nil {
-		r.TLS = c.tls
-	}
+	// net/http does not see it, or believes an HTTP/2 client that says that there is none.
+	r.TLS = c.tls
 	return c.certificate
 }
 

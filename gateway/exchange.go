@@ -73,6 +73,8 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer x.end(l.gateway)
 	if len(r.Header) > l.config.MaxHeaders {
 		x.fail(errTooManyHeaders)
+	} else if e := malformed(r); e != nil {
+		x.fail(e)
 	} else {
 		x.run()
 	}

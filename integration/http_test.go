@@ -130,6 +130,8 @@ func TestWhatAnHTTPBackendGetsOfARequest(t *testing.T) {
 		{"a stranger cannot say where it comes from", "GET / HTTP/1.1\nHost: x\nX-Forwarded-For: 10.0.0.1\nX-Forwarded-Host: bank\nX-Forwarded-Proto: https\n" +
 			"X-Forwarded-Port: 443\nForwarded: for=10.0.0.1\nX-Real-IP: 10.0.0.1\n\n", false,
 			[]string{"X-Forwarded-For: 127.0.0.1\n", "X-Forwarded-Host: x\n", "X-Forwarded-Proto: http\n"}, []string{"10.0.0.1", "bank", ": 443", "\nForwarded"}},
+		{"nor by names that a backend takes for those", "GET /shops/s/a/b HTTP/1.1\nHost: x\nX_Forwarded_For: 10.0.0.1\nX-Forwarded_Proto: https\nX_real_ip: 10.0.0.1\nX_Shop: forged\n" +
+			"X_EMPTY: forged\nContent_Length: forged\nTransfer_Encoding: forged\nX_Own: mine\n\n", true, []string{"X-Shop: s\n", "X_own: mine\n"}, []string{"10.0.0.1", "https", "forged"}},
 		{"a trusted proxy can, as far as it is trusted", "GET / HTTP/1.1\nHost: x\nX-Forwarded-For: 6.6.6.6, 10.0.0.1\nX-Forwarded-For: 127.0.0.9\n" +
 			"X-Forwarded-Host: shop\nX-Forwarded-Proto: https\nX-Forwarded-Port: 443\n\n", true,
 			[]string{"X-Forwarded-For: 10.0.0.1, 127.0.0.9, 127.0.0.1\n", "X-Forwarded-Host: shop\n", "X-Forwarded-Proto: https\n", "X-Forwarded-Port: 443\n"}, []string{"6.6.6.6"}},
@@ -248,6 +250,9 @@ func TestWhatABackendMightTakeForAnotherRequestNeverReachesIt(t *testing.T) {
 		"a folded line":                   "GET / HTTP/1.1\nHost: x\nX-A: 1\n Transfer-Encoding: chunked\n\n",
 		"a target and a Host that differ": "GET http://one.example/a HTTP/1.1\nHost: two.example\n\n",
 		"a space in an absolute target":   "GET http://x/a b HTTP/1.1\nHost: x\n\n",
+		"a dot in more bytes than it has": "GET /odd/%c0%ae%c0%ae/b HTTP/1.1\nHost: x\n\n",
+		"a slash in three bytes":          "GET /a/..%e0%80%afb HTTP/1.1\nHost: x\n\n",
+		"a target of another scheme":      "GET ftp://x/a HTTP/1.1\nHost: x\n\n",
 		"a control character in a header": "GET / HTTP/1.1\nHost: x\nX-A: a\x01b\n\n",
 	} {
 		t.Run(name, func(t *testing.T) {

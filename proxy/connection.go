@@ -41,6 +41,16 @@ func hyphened(name string) string {
 	return textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(name, "_", "-"))
 }
 
+// dropMistaken takes out what a backend without hyphens in names would take for what the gateway says, or for what frames the
+// request.
+func (h *Handler) dropMistaken(header http.Header) {
+	for name := range header {
+		if strings.IndexByte(name, '_') >= 0 && h.owned(name) {
+			delete(header, name)
+		}
+	}
+}
+
 // tokens yields the elements of a list of tokens.
 func tokens(line string) func(func(string) bool) {
 	return func(yield func(string) bool) {

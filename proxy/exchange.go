@@ -104,6 +104,7 @@ func (x *exchange) header(h http.Header) {
 	if !x.call.Trusted {
 		DropOrigin(h)
 	}
+	x.handler.dropMistaken(h)
 	if trailers {
 		h["Te"] = trailersOnly
 	}

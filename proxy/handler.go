@@ -167,7 +167,8 @@ func (h *Handler) path(matched string) (string, *fault.Error) {
 	return path, nil
 }
 
-// owned reports whether a trailer has a name under which the backend expects what the gateway says.
+// owned reports whether a header or trailer of the client's has a name under which the backend expects what the gateway says,
+// also with underscores for hyphens, which servers that hand headers on as environment variables do not tell apart.
 func (h *Handler) owned(name string) bool {
 	name = hyphened(name)
 	return isConnectionHeader(name) || saysOrigin(name) || slices.Contains(config.ConnectionHeaders, name) ||

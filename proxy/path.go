@@ -52,6 +52,8 @@ func (a allowed) check(path string) *fault.Error {
 				return badPath("has an escaped semicolon")
 			case c < ' ' || c == 0x7f:
 				return badPath("has an escaped control character")
+			case overlong(path[i:]):
+				return badPath("has a character in more bytes than it has")
 			}
 			decode = true
 			i += 2
@@ -80,6 +82,24 @@ func hasDots(path string) bool {
 		if segment == "." || segment == ".." {
 			return true
 		}
+	}
+	return false
+}
+
+// overlong reports whether escapes begin a character in more bytes of UTF-8 than it has, such as %c0%ae, which decoders that are
+// lenient take for a dot (RFC 3629 section 10).
+func overlong(s string) bool {
+	if len(s) < 6 || s[3] != '%' {
+		return false
+	}
+	first, second := unhex(s[1])<<4|unhex(s[2]), unhex(s[4])<<4|unhex(s[5])
+	switch first {
+	case 0xc0, 0xc1:
+		return second>>6 == 0b10
+	case 0xe0:
+		return second>>5 == 0b100
+	case 0xf0:
+		return second>>4 == 0b1000
 	}
 	return false
 }
