@@ -115,13 +115,8 @@ func (v *jwtVerifier) peek(token string) error {
 	if alg, ok := header["alg"].(string); !ok || !slices.Contains(allAlgorithms, alg) {
 		return errors.New("the token's algorithm is not accepted")
 	}
-	// RFC 7515 section 4.1.11: extensions that must be understood, and are not.
-	if _, ok := header["crit"]; ok {
-		return errors.New("the token has a crit header, and nothing in it is understood")
-	}
-	// RFC 7797 section 3, which goes with crit: the payload would be signed as it is.
-	if encoded, ok := header["b64"]; ok && encoded != true {
-		return errors.New("the token has a b64 header, which is not understood")
+	if err := understood(header); err != nil {
+		return err
 	}
 	// RFC 7515 section 4.1.4.
 	if kid, ok := header["kid"]; ok {
@@ -138,6 +133,19 @@ func (v *jwtVerifier) peek(token string) error {
 		}
 	}
 	return checkDates(payload)
+}
+
+// understood refuses a token whose header asks for more than there is.
+func understood(header map[string]any) error {
+	// RFC 7515 section 4.1.11: extensions that must be understood, and are not.
+	if _, ok := header["crit"]; ok {
+		return errors.New("the token has a crit header, and nothing in it is understood")
+	}
+	// RFC 7797 section 3, which goes with crit: the payload would be signed as it is.
+	if encoded, ok := header["b64"]; ok && encoded != true {
+		return errors.New("the token has a b64 header, which is not understood")
+	}
+	return nil
 }
 
 // typed reports whether the token is of an accepted type. One made for another purpose, such as a logout token, may be

@@ -21,15 +21,15 @@ type ringKey struct {
 	sealing cipher.AEAD // AES-256-GCM with random nonces
 }
 
-// newKeyring derives the keys of one provider: what it has signed is nothing to another that has the same secrets.
-func newKeyring(provider string, secrets []config.Secret) (keyring, error) {
+// newKeyring derives the keys of one owner: what it has signed is nothing to another that has the same secrets.
+func newKeyring(owner string, secrets []config.Secret) (keyring, error) {
 	var ring keyring
 	for _, secret := range secrets {
-		signing, err := hkdf.Key(sha256.New, []byte(secret.Reveal()), nil, "crossgate login: signing "+provider, sha256.Size)
+		signing, err := hkdf.Key(sha256.New, []byte(secret.Reveal()), nil, "crossgate login: signing "+owner, sha256.Size)
 		if err != nil {
 			return nil, err
 		}
-		sealing, err := hkdf.Key(sha256.New, []byte(secret.Reveal()), nil, "crossgate login: sealing "+provider, 32)
+		sealing, err := hkdf.Key(sha256.New, []byte(secret.Reveal()), nil, "crossgate login: sealing "+owner, 32)
 		if err != nil {
 			return nil, err
 		}

@@ -121,6 +121,8 @@ func (l *Login) finish(ctx context.Context, query url.Values, cookie func(name s
 		return nil, &LoginError{"the provider has refused the login: " + errorCode(query.Get("error")), refusedLogin}
 	case query.Has("iss") && query.Get("iss") != l.config.Issuer:
 		return nil, &LoginError{"the answer is another provider's", badAnswer} // RFC 9207
+	case !query.Has("iss") && l.sessions.issuer.namesItself():
+		return nil, &LoginError{"the answer does not say which provider's it is", badAnswer}
 	case query.Get("code") == "":
 		return nil, &LoginError{"the provider has sent no code", badAnswer}
 	}
@@ -211,7 +213,7 @@ func (l *Login) LogoutElsewhere(ctx context.Context, token string) error {
 	if err != nil {
 		return l.failed(err)
 	}
-	used := "logout:" + sessionName(t.ID)
+	used := "logout:" + sessionName(l.config.Issuer+" "+t.ID)
 	if first, err := l.sessions.store.once(ctx, used, logoutTokenAge+l.config.ClockSkew.Std()); err != nil {
 		return l.failed(err)
 	} else if !first {

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -31,18 +32,24 @@ type openID struct {
 	*httptest.Server
 	key *ecdsa.PrivateKey
 
-	mu       sync.Mutex
-	nonce    string
-	claims   map[string]any // of ID tokens, in place of the usual; nil takes one away
-	answer   map[string]any // of the token endpoint, in place of the usual
-	status   int            // of the token endpoint; 0 for 200
-	form     url.Values     // what the token endpoint was last sent
-	requests int            // to the token endpoint
+	mu        sync.Mutex
+	nonce     string
+	claims    map[string]any // of ID tokens, in place of the usual; nil takes one away
+	answer    map[string]any // of the token endpoint, in place of the usual
+	status    int            // of the token endpoint; 0 for 200
+	form      url.Values     // what the token endpoint was last sent
+	requests  int            // to the token endpoint
+	refusal   string         // of the token endpoint; "" for invalid_grant
+	meanwhile func()         // before the token endpoint answers
+	kid       string         // of the next tokens
+	keysDown  bool
+	keysAsked int
+	about     map[string]any // what the provider says of itself besides
 }
 
 func startOpenID(t *testing.T) *openID {
 	t.Helper()
-	p := new(openID)
+	p := &openID{kid: "1"}
 	var err error
 	if p.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		t.Fatal(err)
@@ -60,13 +67,24 @@ func startOpenID(t *testing.T) *openID {
 		_ = json.NewEncoder(w).Encode(v)
 	}
 	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
-		say(w, 200, map[string]any{
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		about := map[string]any{
 			"issuer": p.URL, "authorization_endpoint": p.URL + "/auth", "token_endpoint": p.URL + "/token", "jwks_uri": p.URL + "/keys",
 			"end_session_endpoint": p.URL + "/end", "id_token_signing_alg_values_supported": []string{"ES256"},
-		})
+		}
+		maps.Copy(about, p.about)
+		say(w, 200, about)
 	})
 	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) {
-		say(w, 200, map[string]any{"keys": []any{public.Marshal()}})
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.keysAsked++
+		status := 200
+		if p.keysDown {
+			status = 503
+		}
+		say(w, status, map[string]any{"keys": []any{public.Marshal()}})
 	})
 	mux.HandleFunc("/token", func(w http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
@@ -74,13 +92,16 @@ func startOpenID(t *testing.T) *openID {
 		_ = r.ParseForm()
 		p.form = r.PostForm
 		p.requests++
+		if p.meanwhile != nil {
+			p.meanwhile()
+		}
 		answer := map[string]any{
 			"access_token": "access-secret", "token_type": "Bearer", "refresh_token": "refresh-secret", "expires_in": 3600,
 			"id_token": p.sign(p.with(map[string]any{"nonce": p.nonce, "sid": "s1", "roles": []string{"clerk"}})),
 		}
 		maps.Copy(answer, p.answer)
 		if p.status != 0 {
-			answer = map[string]any{"error": "invalid_grant", "error_description": "refresh-secret"}
+			answer = map[string]any{"error": cmp.Or(p.refusal, "invalid_grant"), "error_description": "refresh-secret"}
 		}
 		say(w, max(p.status, 200), answer)
 	})
@@ -100,7 +121,7 @@ func (p *openID) sign(claims map[string]any) string { return p.signAs("JWT", p.k
 
 func (p *openID) signAs(typ string, key *ecdsa.PrivateKey, claims map[string]any) string {
 	token := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims(claims))
-	token.Header["kid"], token.Header["typ"] = "1", typ
+	token.Header["kid"], token.Header["typ"] = p.kid, typ
 	text, err := token.SignedString(key)
 	if err != nil {
 		panic(err)
@@ -294,6 +315,8 @@ func TestALoginThatIsNotOursEndsWithoutASession(t *testing.T) {
 		"no ID token":                 {openID: func(p *openID) { p.answer = map[string]any{"id_token": nil} }, want: "no ID token"},
 		"garbage for an ID token":     {openID: func(p *openID) { p.answer = map[string]any{"id_token": "x"} }, want: "not good"},
 		"a used code":                 {openID: func(p *openID) { p.status = 400 }, want: "does not take the code"},
+		"no user":                     {openID: func(p *openID) { p.claims = map[string]any{"sub": nil} }, want: "not good"},
+		"a huge ID token":             {openID: func(p *openID) { p.claims = map[string]any{"more": strings.Repeat("x", maxIDToken)} }, want: "not good"},
 		"a user that is a number":     {openID: func(p *openID) { p.claims = map[string]any{"sub": 7} }, want: "not good"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -461,14 +484,16 @@ func TestASessionIsRefreshed(t *testing.T) {
 		good  bool
 		roles []string
 	}{
-		"with new claims":              {func(p *openID) { p.claims = map[string]any{"roles": []string{"chief"}, "nonce": nil}; p.answer = nil }, true, []string{"chief"}},
-		"without an ID token":          {func(p *openID) { p.answer = map[string]any{"id_token": nil} }, true, []string{"clerk"}},
-		"unless it is refused":         {func(p *openID) { p.status = 400 }, false, nil},
-		"not for another user":         {func(p *openID) { p.claims = map[string]any{"sub": "eve"} }, false, nil},
-		"not by a token for another":   {func(p *openID) { p.claims = map[string]any{"aud": "other"} }, false, nil},
-		"later, if there is no answer": {func(p *openID) { p.status = 503 }, true, []string{"clerk"}},
-		"later, if it asks too often":  {func(p *openID) { p.status = 429 }, true, []string{"clerk"}},
-		"later, if nobody listens":     {func(p *openID) { p.CloseClientConnections(); p.Listener.Close() }, true, []string{"clerk"}},
+		"with new claims":                 {func(p *openID) { p.claims = map[string]any{"roles": []string{"chief"}, "nonce": nil}; p.answer = nil }, true, []string{"chief"}},
+		"without an ID token":             {func(p *openID) { p.answer = map[string]any{"id_token": nil} }, true, []string{"clerk"}},
+		"unless it is refused":            {func(p *openID) { p.status = 400 }, false, nil},
+		"not for another user":            {func(p *openID) { p.claims = map[string]any{"sub": "eve"} }, false, nil},
+		"not by a token for another":      {func(p *openID) { p.claims = map[string]any{"aud": "other"} }, false, nil},
+		"later, if there is no answer":    {func(p *openID) { p.status = 503 }, true, []string{"clerk"}},
+		"later, if it asks too often":     {func(p *openID) { p.status = 429 }, true, []string{"clerk"}},
+		"later, if its client is refused": {func(p *openID) { p.status, p.refusal = 401, "invalid_client" }, true, []string{"clerk"}},
+		"later, if a key cannot be had":   {func(p *openID) { p.kid, p.keysDown = "2", true }, true, []string{"clerk"}},
+		"later, if nobody listens":        {func(p *openID) { p.CloseClientConnections(); p.Listener.Close() }, true, []string{"clerk"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := startLogin(t, nil)
@@ -512,6 +537,9 @@ func TestALogoutElsewhereEndsTheSession(t *testing.T) {
 		"of another user":             {change: func(c map[string]any) { c["sid"], c["sub"] = nil, "eve" }},
 		"with an ID token":            {change: func(c map[string]any) { delete(c, "events") }},
 		"with another event":          {change: func(c map[string]any) { c["events"] = map[string]any{"http://other": map[string]any{}} }},
+		"with an event of nothing":    {change: func(c map[string]any) { c["events"] = map[string]any{backChannelLogout: nil} }},
+		"with a nonce of nothing":     {change: func(c map[string]any) { c["nonce"] = json.RawMessage("null") }},
+		"that is huge":                {change: func(c map[string]any) { c["more"] = strings.Repeat("x", maxIDToken) }},
 		"with an event that is none":  {change: func(c map[string]any) { c["events"] = map[string]any{backChannelLogout: "x"} }},
 		"with a nonce":                {change: func(c map[string]any) { c["nonce"] = "x" }},
 		"for another client":          {change: func(c map[string]any) { c["aud"] = "other" }},
@@ -821,5 +849,146 @@ func TestABrowserKeepsFewLoginsThatHaveBegun(t *testing.T) {
 	q := tab("/")
 	if _, ok := s.readAttempt(q.Get("state"), s.cookie); !ok {
 		t.Error("a login cannot begin")
+	}
+}
+
+// TestOfTwoNodesThatRefreshOneSessionNeitherEndsIt has the provider take each refresh token once, and one node take longer than its
+// turn.
+func TestOfTwoNodesThatRefreshOneSessionNeitherEndsIt(t *testing.T) {
+	start := func(t *testing.T) (s *loginTest, name string, old *storedSession) {
+		s = startLogin(t, nil)
+		s.openID.told(func(p *openID) { p.answer = map[string]any{"expires_in": 30} })
+		s.logIn(t)
+		name = sessionName(strings.Split(s.cookies["__Host-session"], ".")[0])
+		old, err := s.sessions.store.get(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.openID.told(func(p *openID) { p.answer = map[string]any{"refresh_token": "second"} })
+		return s, name, old
+	}
+	otherNode := func(t *testing.T, s *loginTest, name string, old *storedSession) {
+		one := *old
+		one.Refresh, one.Due = "second", time.Now().Add(time.Hour).Unix()
+		if _, err := s.sessions.store.replace(t.Context(), name, &one); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Run("between the reading of the session and its turn", func(t *testing.T) {
+		s, name, old := start(t)
+		otherNode(t, s, name, old)
+		if one, err := s.sessions.refresh(t.Context(), name, old); err != nil || one.Refresh != "second" || s.openID.requests != 1 {
+			t.Errorf("%+v, %v, the provider was asked %d times", one, err, s.openID.requests)
+		}
+	})
+	t.Run("while the provider is asked", func(t *testing.T) {
+		s, name, old := start(t)
+		s.openID.told(func(p *openID) { p.status, p.meanwhile = 400, func() { otherNode(t, s, name, old) } })
+		if one, err := s.sessions.refresh(t.Context(), name, old); err != nil || one.Refresh != "second" || len(s.told()) != 0 {
+			t.Errorf("%+v, %v", one, err)
+		}
+		if _, err := s.who(t); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("and a logout meanwhile counts", func(t *testing.T) {
+		s, _, _ := start(t)
+		cookie := s.cookies["__Host-session"]
+		s.openID.told(func(p *openID) {
+			p.meanwhile = func() {
+				if _, err := s.Logout(t.Context(), cookie); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		if _, err := s.who(t); err == nil {
+			t.Error("it goes on")
+		}
+	})
+	t.Run("and no caller that leaves ends the question", func(t *testing.T) {
+		s, name, old := start(t)
+		ctx, leave := context.WithCancel(t.Context())
+		s.openID.told(func(p *openID) { p.meanwhile = leave })
+		if _, err := s.sessions.refresh(ctx, name, old); err != nil {
+			t.Fatal(err)
+		}
+		if one, err := s.sessions.store.get(t.Context(), name); err != nil || one.Refresh != "second" {
+			t.Errorf("%+v, %v", one, err)
+		}
+	})
+}
+
+func TestAKeyThatCannotBeHadIsNoRefusal(t *testing.T) {
+	s := startLogin(t, nil)
+	s.openID.told(func(p *openID) { p.keysDown = true })
+	_, err := s.finish(t, s.begin(t, "/"))
+	if why, ok := errors.AsType[*Error](err); !ok || !why.Unavailable {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestStrangersCannotHaveTheProviderAskedForKeys sends logout tokens with keys that do not exist.
+func TestStrangersCannotHaveTheProviderAskedForKeys(t *testing.T) {
+	s := startLogin(t, nil)
+	s.logIn(t)
+	s.openID.told(func(p *openID) { p.keysAsked = 0 })
+	for range 20 {
+		s.openID.told(func(p *openID) { p.kid = rand.Text() })
+		token := s.openID.sign(s.openID.with(map[string]any{"jti": rand.Text(), "sid": "s1", "events": map[string]any{backChannelLogout: map[string]any{}}}))
+		if _, ok := errors.AsType[*LoginError](s.LogoutElsewhere(t.Context(), token)); !ok {
+			t.Error("it is no refusal")
+		}
+	}
+	if n := s.openID.keysAsked; n > 1 {
+		t.Errorf("it was asked %d times", n)
+	}
+	if _, err := s.who(t); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestASessionIsOneIssuers(t *testing.T) {
+	s := startLogin(t, nil)
+	s.openID.told(func(p *openID) { p.answer = map[string]any{"expires_in": 30} })
+	s.logIn(t)
+	next := startOpenID(t)
+	cfg := *s.config
+	cfg.Issuer = next.URL
+	s.start(t, &cfg)
+	if _, err := s.who(t); err == nil {
+		t.Error("a session of the issuer before is good")
+	}
+	if next.form != nil {
+		t.Errorf("the next issuer was sent %v", next.form)
+	}
+}
+
+func TestAnswersNameAProviderThatSaysSo(t *testing.T) {
+	s := startLogin(t, nil)
+	s.openID.told(func(p *openID) { p.about = map[string]any{"authorization_response_iss_parameter_supported": true} })
+	q := s.begin(t, "/")
+	if _, err := s.finish(t, q); err == nil {
+		t.Error("an answer without iss is good")
+	}
+	q.Set("iss", s.openID.URL)
+	if _, err := s.finish(t, q); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAProviderWithTLSHasNoEndpointsWithout(t *testing.T) {
+	i := &openIDProvider{config: &config.Login{Issuer: "https://id.example.com"}}
+	for _, c := range []struct {
+		endpoints []string
+		good      bool
+	}{
+		{[]string{"https://id.example.com/a", "https://id.example.com/t", "https://id.example.com/k", ""}, true},
+		{[]string{"https://id.example.com/a", "http://id.example.com/t", "https://id.example.com/k", ""}, false},
+		{[]string{"https://id.example.com/a", "https://id.example.com/t", "", ""}, false},
+		{[]string{"https://id.example.com/a", "https://id.example.com/t", "https://id.example.com/k", "javascript:alert(1)"}, false},
+	} {
+		if err := i.usable(c.endpoints...); (err == nil) != c.good {
+			t.Errorf("%q: %v", c.endpoints, err)
+		}
 	}
 }

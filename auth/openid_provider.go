@@ -25,6 +25,7 @@ type openIDProvider struct {
 	config *config.Login
 	client *http.Client
 	source *telemetry.Source
+	keys   func(url string, algorithms []string) *openIDKeys
 	known  atomic.Pointer[knownIssuer]
 
 	mu     sync.Mutex
@@ -33,9 +34,11 @@ type openIDProvider struct {
 
 // knownIssuer is what the provider has said of itself (OpenID Connect Discovery 1.0 section 4).
 type knownIssuer struct {
-	oauth      oauth2.Config
-	verifier   *oidc.IDTokenVerifier
-	endSession string // OpenID Connect RP-Initiated Logout 1.0; "" where there is none
+	oauth       oauth2.Config
+	keys        *openIDKeys
+	verifier    *oidc.IDTokenVerifier
+	endSession  string // OpenID Connect RP-Initiated Logout 1.0; "" where there is none
+	namesItself bool   // in its answers (RFC 9207)
 }
 
 // tokens are a provider's answer, with what its ID token says.
@@ -51,6 +54,9 @@ type badToken struct{ reason string }
 
 func (e *badToken) Error() string { return e.reason }
 
+// maxIDToken bounds an ID token: it is in Redis with each session, and read with it.
+const maxIDToken = 64 << 10
+
 var errIssuerDown = errors.New("the OpenID provider cannot be reached")
 
 // noAnswer is said of a provider that cannot be reached, or is out of order. It has been counted and logged.
@@ -59,11 +65,19 @@ type noAnswer struct{ cause error }
 func (e *noAnswer) Error() string { return errIssuerDown.Error() }
 func (e *noAnswer) Unwrap() error { return e.cause }
 
-func newOpenIDProvider(cfg *config.Login, source *telemetry.Source) *openIDProvider {
-	return &openIDProvider{config: cfg, client: newClient(cfg.Timeout.Std(), 4), source: source}
+func newOpenIDProvider(name string, cfg *config.Login, t *telemetry.Telemetry) *openIDProvider {
+	return &openIDProvider{
+		config: cfg, client: newClient(cfg.Timeout.Std(), 4), source: t.Source(telemetry.OpenID, name),
+		keys: func(url string, algorithms []string) *openIDKeys {
+			return newOpenIDKeys(url, algorithms, t.Source(telemetry.KeySets, name))
+		},
+	}
 }
 
 func (i *openIDProvider) close() {
+	if known := i.known.Load(); known != nil {
+		known.keys.release()
+	}
 	i.client.CloseIdleConnections()
 	i.source.Close()
 }
@@ -92,13 +106,19 @@ func (i *openIDProvider) discover(ctx context.Context) (*knownIssuer, error) {
 	if time.Since(i.failed) < retryAfterFailure {
 		return nil, &noAnswer{errIssuerDown}
 	}
-	// Not the caller's context: others wait for the answer, and the provider keeps it to fetch its keys.
+	// Not the caller's context: others wait for the answer.
 	provider, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), i.client), i.config.Issuer)
 	var more struct {
-		EndSession string `json:"end_session_endpoint"`
+		EndSession  string   `json:"end_session_endpoint"`
+		Keys        string   `json:"jwks_uri"`
+		Algorithms  []string `json:"id_token_signing_alg_values_supported"`
+		NamesItself bool     `json:"authorization_response_iss_parameter_supported"`
 	}
 	if err == nil {
 		err = provider.Claims(&more)
+	}
+	if err == nil {
+		err = i.usable(provider.Endpoint().AuthURL, provider.Endpoint().TokenURL, more.Keys, more.EndSession)
 	}
 	if err != nil {
 		i.failed = time.Now()
@@ -118,13 +138,45 @@ func (i *openIDProvider) discover(ctx context.Context) (*knownIssuer, error) {
 			ClientID: i.config.ClientID, ClientSecret: i.config.ClientSecret.Reveal(), RedirectURL: i.config.RedirectURL,
 			Endpoint: provider.Endpoint(), Scopes: scopes,
 		},
-		verifier: provider.Verifier(&oidc.Config{
-			ClientID: i.config.ClientID, Now: func() time.Time { return time.Now().Add(-i.config.ClockSkew.Std()) },
-		}),
-		endSession: more.EndSession,
+		keys: i.keys(more.Keys, more.Algorithms), endSession: more.EndSession, namesItself: more.NamesItself,
 	}
+	known.verifier = oidc.NewVerifier(i.config.Issuer, known.keys, &oidc.Config{
+		ClientID: i.config.ClientID, SupportedSigningAlgs: known.keys.config.Algorithms,
+		Now: func() time.Time { return time.Now().Add(-i.config.ClockSkew.Std()) },
+	})
 	i.known.Store(known)
 	return known, nil
+}
+
+// namesItself reports whether the provider has said that its answers name it (RFC 9207 section 2.4).
+func (i *openIDProvider) namesItself() bool {
+	known := i.known.Load()
+	return known != nil && known.namesItself
+}
+
+// usable refuses endpoints without TLS of a provider with it: browsers and secrets would go there. The last may be left out.
+func (i *openIDProvider) usable(endpoints ...string) error {
+	for n, endpoint := range endpoints {
+		if n == len(endpoints)-1 && endpoint == "" {
+			continue
+		}
+		u, err := url.Parse(endpoint)
+		if err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || strings.HasPrefix(i.config.Issuer, "https:")) {
+			return errors.New("an endpoint is not a URL to ask")
+		}
+	}
+	return nil
+}
+
+// verify checks a token of the provider's. A key that cannot be had is no fault of the token's.
+func (i *openIDProvider) verify(ctx context.Context, known *knownIssuer, raw string) (*oidc.IDToken, error) {
+	if len(raw) > maxIDToken {
+		return nil, errors.New("too large")
+	}
+	if _, err := known.keys.VerifySignature(ctx, raw); errors.Is(err, errKeysUnavailable) || errors.Is(err, errUnknownKey) {
+		return nil, &noAnswer{err}
+	}
+	return known.verifier.Verify(ctx, raw)
 }
 
 // exchange turns the code that a browser has brought into tokens.
@@ -161,8 +213,11 @@ func (i *openIDProvider) read(ctx context.Context, known *knownIssuer, t *oauth2
 	if !ok {
 		return nil, &badToken{"the provider has given no ID token"}
 	}
-	id, err := known.verifier.Verify(oidc.ClientContext(ctx, i.client), raw)
-	if err != nil {
+	id, err := i.verify(ctx, known, raw)
+	if _, ok := errors.AsType[*noAnswer](err); ok {
+		return nil, err
+	}
+	if err != nil || id.Subject == "" { // OpenID Connect Core 1.0 section 2
 		return nil, &badToken{"the ID token is not good"}
 	}
 	if id.AccessTokenHash != "" && id.VerifyAccessToken(t.AccessToken) != nil {
@@ -185,7 +240,7 @@ type logoutToken struct {
 	ID      string                     `json:"jti"`
 	Issued  float64                    `json:"iat"`
 	Events  map[string]json.RawMessage `json:"events"`
-	Nonce   *json.RawMessage           `json:"nonce"`
+	Nonce   json.RawMessage            `json:"nonce"` // null, too, is one
 }
 
 const (
@@ -200,7 +255,10 @@ func (i *openIDProvider) readLogout(ctx context.Context, raw string) (*logoutTok
 	if err != nil {
 		return nil, err
 	}
-	verified, err := known.verifier.Verify(oidc.ClientContext(ctx, i.client), raw)
+	verified, err := i.verify(ctx, known, raw)
+	if errors.Is(err, errKeysUnavailable) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, &badToken{"the logout token is not good"}
 	}
@@ -213,7 +271,7 @@ func (i *openIDProvider) readLogout(ctx context.Context, raw string) (*logoutTok
 	switch {
 	case !slices.Contains([]string{"", "jwt", "logout+jwt"}, strings.ToLower(typeOf(raw))):
 		return nil, &badToken{"the token is of another type"}
-	case json.Unmarshal(t.Events[backChannelLogout], &event) != nil:
+	case json.Unmarshal(t.Events[backChannelLogout], &event) != nil || event == nil:
 		return nil, &badToken{"the token has no back-channel logout event"}
 	case t.Nonce != nil:
 		return nil, &badToken{"a logout token has no nonce"}

@@ -87,13 +87,13 @@ func (s *sessionStore) create(ctx context.Context, name string, one *storedSessi
 	return err
 }
 
-// replace stores a session anew, if it has not ended meanwhile.
-func (s *sessionStore) replace(ctx context.Context, name string, one *storedSession) error {
+// replace stores a session anew. It reports false for one that has ended meanwhile.
+func (s *sessionStore) replace(ctx context.Context, name string, one *storedSession) (bool, error) {
 	sealed, err := s.seal(name, one)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return s.client.SetXX(ctx, s.key(name), sealed, s.idle).Err()
+	return s.client.SetXX(ctx, s.key(name), sealed, s.idle).Result()
 }
 
 func (s *sessionStore) seal(name string, one *storedSession) ([]byte, error) {

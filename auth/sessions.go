@@ -18,7 +18,7 @@ import (
 	"github.com/crossgate/crossgate/telemetry"
 )
 
-// refreshLock is how long one node has for the refresh of a session, and how long it is left alone after one that failed.
+// refreshLock is how long a session is left alone after a refresh, beyond the time that one may take.
 const refreshLock = 15 * time.Second
 
 // sessions turns the cookies of browsers that have logged in into identities.
@@ -35,12 +35,12 @@ type sessions struct {
 }
 
 func newSessions(provider string, cfg *config.Login, o *Options) (*sessions, error) {
-	keys, err := newKeyring(provider, cfg.Keys)
+	keys, err := newKeyring(provider+" "+cfg.Issuer, cfg.Keys)
 	if err != nil {
 		return nil, err
 	}
 	v := &sessions{
-		config: cfg, issuer: newOpenIDProvider(cfg, o.Telemetry.Source(telemetry.OpenID, provider)), metrics: o.Telemetry.Login(provider), logger: o.Logger.With("provider", provider), revoke: o.Revoke,
+		config: cfg, issuer: newOpenIDProvider(provider, cfg, o.Telemetry), metrics: o.Telemetry.Login(provider), logger: o.Logger.With("provider", provider), revoke: o.Revoke,
 		store: sessionStore{client: o.Redis, prefix: o.Prefix, issuer: cfg.Issuer, keys: keys, idle: cfg.IdleTime.Std(), lifetime: cfg.Lifetime.Std()},
 		claimReader: claimReader{
 			provider: provider, user: cfg.UserClaim, roles: cfg.RolesClaim, scopes: cfg.ScopesClaim,
@@ -71,7 +71,7 @@ func (v *sessions) find(ctx context.Context, _ digest, cookie string) (*Identity
 	if err == nil && v.now().Unix() >= one.Ends {
 		return nil, errNoSession
 	}
-	if err == nil && one.Due != 0 && v.now().Add(v.config.RefreshBefore.Std()).Unix() >= one.Due {
+	if err == nil && v.due(one) {
 		one, err = v.refresh(ctx, name, one)
 	}
 	switch {
@@ -123,40 +123,70 @@ func (s *storedSession) take(t *tokens) {
 	}
 }
 
+// due reports whether the provider is to be asked again.
+func (v *sessions) due(one *storedSession) bool {
+	return one.Due != 0 && v.now().Add(v.config.RefreshBefore.Std()).Unix() >= one.Due
+}
+
 // refresh asks the provider whether the session may go on. One node asks at a time. While the provider cannot be reached
 // the session goes on to its end.
 func (v *sessions) refresh(ctx context.Context, name string, one *storedSession) (*storedSession, error) {
-	if mine, err := v.store.once(ctx, "session-refresh:"+name, refreshLock); err != nil || !mine {
+	// Neither a caller nor a reload ends what follows: a provider that gives a new refresh token takes the old one for stolen
+	// when it comes again.
+	ctx = context.WithoutCancel(ctx)
+	asking, cancel := context.WithTimeout(ctx, v.config.Timeout.Std())
+	defer cancel()
+	if mine, err := v.store.once(asking, "session-refresh:"+name, v.config.Timeout.Std()+refreshLock); err != nil || !mine {
 		return one, err
 	}
-	t, err := v.issuer.refresh(ctx, one.Refresh)
+	// Another node may have refreshed it since it was read.
+	one, err := v.store.get(asking, name)
+	if err != nil || !v.due(one) {
+		return one, err
+	}
+	t, err := v.issuer.refresh(asking, one.Refresh)
 	if err == nil && t.claims != nil && !sameText(t.claims["sub"], one.Claims["sub"]) {
-		err = errors.New("the provider has refreshed it for another user")
+		err = &badToken{"the provider has refreshed it for another user"}
 	} else if err != nil && !saidNo(err) {
 		v.metrics.Refreshed("failed")
 		return one, nil
 	}
+	storing, cancel := context.WithTimeout(ctx, v.config.Timeout.Std())
+	defer cancel()
 	if err != nil {
-		v.metrics.Refreshed("refused")
-		if err := v.store.remove(ctx, name, one); err != nil {
-			return nil, err
-		}
-		v.ended(byRefresh, name)
-		return nil, errNoSession
+		return v.refused(storing, name, one)
 	}
 	v.metrics.Refreshed("refreshed")
 	one.take(t)
-	if err := v.store.replace(ctx, name, one); err != nil {
+	if there, err := v.store.replace(storing, name, one); err != nil {
 		return nil, err
+	} else if !there {
+		return nil, errNoSession
 	}
 	return one, nil
+}
+
+// refused ends a session that the provider will not go on with, unless that was said of a refresh token that another node has
+// replaced: one that took so long that it lost its turn.
+func (v *sessions) refused(ctx context.Context, name string, one *storedSession) (*storedSession, error) {
+	now, err := v.store.get(ctx, name)
+	if err != nil || now.Refresh != one.Refresh {
+		return now, err
+	}
+	v.metrics.Refreshed("refused")
+	if err := v.store.remove(ctx, name, one); err != nil {
+		return nil, err
+	}
+	v.ended(byRefresh, name)
+	return nil, errNoSession
 }
 
 // saidNo tells the provider's no from its silence (RFC 6749 section 5.2).
 func saidNo(err error) bool {
 	answer, ok := errors.AsType[*oauth2.RetrieveError](err)
 	if ok {
-		return answer.Response != nil && slices.Contains([]int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden}, answer.Response.StatusCode)
+		// A client that the provider does not take is no fault of the session's or of the code's: a secret is being changed.
+		return answer.Response != nil && answer.ErrorCode != "invalid_client" && slices.Contains([]int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden}, answer.Response.StatusCode)
 	}
 	_, bad := errors.AsType[*badToken](err)
 	return bad
