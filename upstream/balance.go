@@ -55,7 +55,8 @@ func (v *view) leastOfTwo() int {
 		return a
 	}
 	a, b := int(v.slots[below(uint32(r), len(v.slots))]), int(v.slots[below(uint32(r>>32), len(v.slots))])
-	if float64(v.endpoints[b].active.Load()+1)*v.weights[a] < float64(v.endpoints[a].active.Load()+1)*v.weights[b] {
+	// The weights have had their say in who is picked: of two that have nothing to do it is the first, not the heavier one.
+	if float64(v.endpoints[b].active.Load())*v.weights[a] < float64(v.endpoints[a].active.Load())*v.weights[b] {
 		return b
 	}
 	return a
@@ -75,6 +76,8 @@ type turn struct {
 	view  *view
 	first int
 	n     int
+	key   Key
+	after int  // how far behind the first the second is, 0 as long as it is not known
 	fresh bool // the view is not the first one any more
 
 	limited bool // what the try may take is less than what the caller would wait
@@ -88,6 +91,9 @@ func (t *turn) spent() bool { return t.n >= len(t.view.endpoints) }
 
 // apart begins two tries of a request: the one under way, and what makes another one elsewhere.
 func (t *turn) apart() (one turn, other func() turn) {
+	if t.view.eligible > 1 {
+		t.eligible(1) // both go the same way
+	}
 	one = *t
 	one.at = new(atomic.Pointer[endpoint])
 	t.skip()
@@ -119,15 +125,38 @@ func (p *Pool) turn(ctx context.Context) turn {
 }
 
 func (t *turn) choose(ctx context.Context) {
-	t.n = 0
+	t.n, t.after = 0, 0
 	if t.view.eligible == 0 {
 		return
 	}
-	var k Key
 	if t.pool.keyed {
-		k, _ = ctx.Value(keyOfContext{}).(Key)
+		t.key, _ = ctx.Value(keyOfContext{}).(Key)
 	}
-	t.first = t.pool.choose(t.view, k)
+	t.first = t.pool.choose(t.view, t.key)
+}
+
+// eligible returns which of the eligible endpoints is the nth to be tried. The second is any of the others, always the same for a
+// key, so that they share what one leaves that cannot be connected to.
+func (t *turn) eligible(n int) int {
+	others := t.view.eligible - 1
+	if n == 0 || others == 0 {
+		return t.first
+	}
+	if t.after == 0 {
+		r := rand.Uint32()
+		switch {
+		case t.key.id != "":
+			r = uint32(hashOf(t.key.id))
+		case t.key.hashed:
+			r = uint32(t.key.hash >> 32)
+		}
+		t.after = 1 + below(r, others)
+	}
+	i := t.first + 1 + (t.after-1+n-1)%others
+	if i > others {
+		i -= t.view.eligible
+	}
+	return i
 }
 
 // next returns the endpoint to try next, nil when there is none left, and whether it is to be tried even if it is not
@@ -164,9 +193,7 @@ func (t *turn) following(ctx context.Context) (e *endpoint, anyway bool) {
 	}
 	t.n++
 	if i < t.view.eligible {
-		if i += t.first; i >= t.view.eligible {
-			i -= t.view.eligible
-		}
+		i = t.eligible(i)
 	}
 	return t.view.endpoints[i], anyway
 }

@@ -23,9 +23,9 @@ func endpointsOf(p *Pool, of ...discovery.Endpoint) []*endpoint {
 	return list
 }
 
-// shares chooses often and returns which part of the requests each endpoint got. Each request stays under way while the
-// next hundred are chosen.
-func shares(p *Pool, v *view, key func(i int) Key) map[string]float64 {
+// shares chooses often and returns which part of the requests each endpoint got. Each request stays under way while as many
+// others are chosen.
+func shares(p *Pool, v *view, others int, key func(i int) Key) map[string]float64 {
 	const n = 60000
 	got := map[string]float64{}
 	var underWay []*endpoint
@@ -33,7 +33,7 @@ func shares(p *Pool, v *view, key func(i int) Key) map[string]float64 {
 		e := v.endpoints[p.choose(v, key(i))]
 		e.active.Add(1)
 		got[e.address] += 1.0 / n
-		if underWay = append(underWay, e); len(underWay) > 100 {
+		if underWay = append(underWay, e); len(underWay) > others {
 			underWay[0].active.Add(-1)
 			underWay = underWay[1:]
 		}
@@ -83,25 +83,76 @@ func TestRequestsAreSharedOutAsConfigured(t *testing.T) {
 		{"without a threshold the last healthy one bears it all", config.Balancing{}, abc, sick("a:1", "b:1"), nil, map[string]float64{"c:1": 1}},
 		{"a zone keeps its requests", config.Balancing{Zone: "a"}, zoned, nil, nil, map[string]float64{"a1:1": .25, "a2:1": .25, "a3:1": .25, "a4:1": .25}},
 		{"also while one in four is sick", config.Balancing{Zone: "a", Policy: "round_robin"}, zoned, sick("a1:1"), nil, map[string]float64{"a2:1": 1. / 3, "a3:1": 1. / 3, "a4:1": 1. / 3}},
+		{"half a zone carries 70 %, by least request, too", config.Balancing{Zone: "a"}, zoned, sick("a1:1", "a2:1"), nil, map[string]float64{"a3:1": .35, "a4:1": .35, "b1:1": .15, "b2:1": .15}},
 		{"half a zone carries 70 % and the rest spills over", config.Balancing{Zone: "a", Policy: "round_robin"}, zoned, sick("a1:1", "a2:1"), nil, map[string]float64{"a3:1": .35, "a4:1": .35, "b1:1": .15, "b2:1": .15}},
 		{"a zone that is gone", config.Balancing{Zone: "a"}, zoned, sick("a1:1", "a2:1", "a3:1", "a4:1"), nil, map[string]float64{"b1:1": .5, "b2:1": .5}},
 		{"a zone that has no endpoints", config.Balancing{Zone: "c"}, zoned[3:5], nil, nil, map[string]float64{"a4:1": .5, "b1:1": .5}},
 		{"a new one begins with a tenth", config.Balancing{SlowStart: config.Duration(time.Minute), Policy: "round_robin"}, abc, func(l []*endpoint) { l[0].since = now }, nil, map[string]float64{"a:1": .1 / 2.1, "b:1": 1 / 2.1, "c:1": 1 / 2.1}},
+		{"by least request, too", config.Balancing{SlowStart: config.Duration(time.Minute)}, abc, func(l []*endpoint) { l[0].since = now }, nil, map[string]float64{"a:1": .1 / 2.1, "b:1": 1 / 2.1, "c:1": 1 / 2.1}},
 		{"and has half its share after half its time", config.Balancing{SlowStart: config.Duration(time.Minute), Policy: "round_robin"}, abc, func(l []*endpoint) { l[0].since = now.Add(-30 * time.Second) }, nil, map[string]float64{"a:1": .2, "b:1": .4, "c:1": .4}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := &Pool{name: "shop", policy: policies[c.balancing.Policy]}
-			list := endpointsOf(p, c.endpoints...)
-			if c.prepare != nil {
-				c.prepare(list)
-			}
 			if c.key == nil {
 				c.key = func(int) Key { return Key{} }
 			}
-			got := shares(p, newView(list, &c.balancing, now), c.key)
+			for _, others := range []int{0, 10, 100} { // under way
+				p := &Pool{name: "shop", policy: policies[c.balancing.Policy]}
+				list := endpointsOf(p, c.endpoints...)
+				if c.prepare != nil {
+					c.prepare(list)
+				}
+				got := shares(p, newView(list, &c.balancing, now), others, c.key)
+				for _, e := range list {
+					if math.Abs(got[e.address]-c.want[e.address]) > .02 {
+						t.Errorf("beside %d others %s gets %.3f of the requests, want %.3f", others, e.address, got[e.address], c.want[e.address])
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestTheOthersShareWhatAnEndpointLeaves is about requests that go elsewhere because the endpoint chosen for them does not take them.
+func TestTheOthersShareWhatAnEndpointLeaves(t *testing.T) {
+	for policy, key := range map[string]func(int) Key{
+		"round_robin": func(int) Key { return Key{} }, "least_request": func(int) Key { return Key{} },
+		"hash": func(i int) Key { return KeyOf(strconv.Itoa(i)) },
+	} {
+		t.Run(policy, func(t *testing.T) {
+			p := &Pool{name: "shop", policy: policies[policy], keyed: true}
+			list := endpointsOf(p, discovery.Endpoint{Address: "a:1", Weight: 1}, discovery.Endpoint{Address: "b:1", Weight: 1},
+				discovery.Endpoint{Address: "c:1", Weight: 1}, discovery.Endpoint{Address: "d:1", Weight: 1})
+			p.view.Store(newView(list, &config.Balancing{Policy: policy}, time.Now()))
+			got, n := map[*endpoint]float64{}, 0.0
+			for i := range 20000 {
+				ctx := WithKey(context.Background(), key(i))
+				turn := p.turn(ctx)
+				if first, _ := turn.next(ctx); first != list[1] {
+					continue
+				}
+				second, _ := turn.next(ctx)
+				got[second]++
+				n++
+				seen := map[*endpoint]bool{list[1]: true, second: true}
+				for range 2 {
+					e, anyway := turn.next(ctx)
+					if seen[e] = true; anyway {
+						t.Fatal("an endpoint is tried twice before others are once")
+					}
+				}
+				if len(seen) != 4 {
+					t.Fatalf("%d endpoints of 4 are tried in a round", len(seen))
+				}
+				again := p.turn(ctx)
+				if _, _ = again.next(ctx); policy == "hash" {
+					if e, _ := again.next(ctx); e != second {
+						t.Fatal("a key leads elsewhere the second time")
+					}
+				}
+			}
 			for _, e := range list {
-				if math.Abs(got[e.address]-c.want[e.address]) > .02 {
-					t.Errorf("%s gets %.3f of the requests, want %.3f", e.address, got[e.address], c.want[e.address])
+				if share := got[e] / n; e != list[1] && math.Abs(share-1./3) > .05 {
+					t.Errorf("%s gets %.2f of what b leaves, want a third", e.address, share)
 				}
 			}
 		})
