@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/crossgate/crossgate/pace"
 )
 
 // Bounds on what a small file can be made to stand for.
@@ -17,6 +19,7 @@ const (
 
 // decoder fills structs from YAML nodes, strictly, and goes on after an error to find the others.
 type decoder struct {
+	pace   *pace.Pace
 	env    func(string) (string, bool)
 	errs   Errors
 	places map[any]Position // where a value was given, by the address of what holds it, or by a mapKey
@@ -39,16 +42,17 @@ type mapKey struct {
 }
 
 // values counts the values below a node, those of aliases not.
-func values(n *yaml.Node) int {
-	if n == nil {
+func values(n *yaml.Node, p *pace.Pace) int {
+	if n == nil || len(n.Content) == 0 {
 		return 0
 	}
+	p.Step()
 	count := 0
 	for i, c := range n.Content {
 		if n.Kind == yaml.MappingNode && i%2 == 0 {
 			continue // a key
 		}
-		count += 1 + values(c)
+		count += 1 + values(c, p)
 	}
 	return count
 }
@@ -151,6 +155,7 @@ func describe(kind yaml.Kind) string {
 }
 
 func (d *decoder) structure(name string, n *yaml.Node, v reflect.Value) {
+	d.pace.Step()
 	if pos, ok := v.FieldByName("Pos").Addr().Interface().(*Position); ok {
 		*pos = d.position(n)
 	}

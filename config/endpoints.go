@@ -13,7 +13,7 @@ func LoadEndpoints(path string) ([]Endpoint, error) {
 	if err != nil {
 		return nil, Errors{Errorf(Position{File: path}, "%w", err)}
 	}
-	doc, bad := readDocument(path, data)
+	doc, bad := readDocument(path, data, nil)
 	if bad != nil {
 		return nil, Errors{bad}
 	}

@@ -18,7 +18,7 @@ func LoadAPIKeys(path string) ([]APIKey, error) {
 	if err != nil {
 		return nil, Errors{Errorf(Position{File: path}, "%w", err)}
 	}
-	doc, bad := readDocument(path, data)
+	doc, bad := readDocument(path, data, nil)
 	if bad != nil {
 		return nil, Errors{bad}
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,12 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+
+	"github.com/crossgate/crossgate/pace"
 )
 
 // Load reads a file, or a folder: every *.yaml and *.yml directly in it, in the order of their names, as one
 // configuration. There lists are put together; a section that is no list may be in one file only.
-// What is wrong comes as [Errors], all of it.
-func Load(path string) (*Config, error) {
+// What is wrong comes as [Errors], all of it. ctx says whether the work is paced, and no more.
+func Load(ctx context.Context, path string) (*Config, error) {
 	names, err := configFiles(path)
 	if err != nil {
 		return nil, Errors{Errorf(Position{File: path}, "%w", err)}
@@ -32,14 +35,14 @@ func Load(path string) (*Config, error) {
 			continue
 		}
 		files = append(files, absolute)
-		doc, bad := readDocument(name, data)
+		doc, bad := readDocument(name, data, pace.Of(ctx))
 		if bad != nil {
 			errs.Add(Position{}, bad)
 			continue
 		}
 		docs = append(docs, doc)
 	}
-	c, err := compile(docs, names, errs)
+	c, err := compile(docs, names, errs, pace.Of(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -49,21 +52,22 @@ func Load(path string) (*Config, error) {
 
 // Parse reads one file's content. Errors say name; relative paths are relative to its folder.
 func Parse(name string, data []byte) (*Config, error) {
-	doc, err := readDocument(name, data)
+	doc, err := readDocument(name, data, nil)
 	if err != nil {
 		return nil, Errors{err}
 	}
-	return compile([]*document{doc}, []string{name}, nil)
+	return compile([]*document{doc}, []string{name}, nil, nil)
 }
 
 // compile decodes docs into one configuration and holds it against the rules between keys. order has the names of
 // all files, those that could not be read too: errs says why.
-func compile(docs []*document, order []string, errs Errors) (*Config, error) {
+func compile(docs []*document, order []string, errs Errors, p *pace.Pace) (*Config, error) {
 	count := 0
 	for _, doc := range docs {
-		count += values(doc.root)
+		count += values(doc.root, p)
 	}
 	d := decoder{
+		pace:    p,
 		env:     os.LookupEnv,
 		places:  make(map[any]Position, count),
 		broken:  make(map[any]bool),
@@ -72,7 +76,7 @@ func compile(docs []*document, order []string, errs Errors) (*Config, error) {
 		errs:    errs,
 	}
 	c := d.config(docs)
-	v := validator{config: c, places: d.places, broken: d.broken, missing: d.missing, errs: d.errs}
+	v := validator{pace: p, config: c, places: d.places, broken: d.broken, missing: d.missing, errs: d.errs}
 	v.validate()
 	if len(v.errs) > 0 {
 		return nil, v.errs.sorted(order)

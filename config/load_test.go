@@ -21,7 +21,7 @@ func TestFolderIsOneConfiguration(t *testing.T) {
 		".hidden.yaml":    "unknown: 1",
 		"below/more.yaml": "unknown: 1",
 	})
-	c, err := Load(folder)
+	c, err := Load(t.Context(), folder)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestErrorsOfAFolderNameTheirFile(t *testing.T) {
 		"b.yaml": "log: {level: loud}\nadmin: {address: 127.0.0.1:2}\nupstreams:\n  - {name: shop, endpoints: [\"a:1\"]}\n",
 		"c.yaml": "routes: [{name: shop, grpc: {upstream: shpo}}]\n",
 	})
-	_, err := Load(folder)
+	_, err := Load(t.Context(), folder)
 	want := strings.TrimPrefix(`
 b.yaml:1:14: level: "loud" is not one of debug, info, warn or error
 b.yaml:2:1: admin was given before, at a.yaml:1:1
@@ -71,7 +71,7 @@ func TestABrokenFileOfAFolderHidesNoErrorsOfTheOthers(t *testing.T) {
 		"a.yaml": "routes: [{name: shop, timeout: soon, grpc: {upstream: shop}}]\n",
 		"b.yaml": "upstreams: [{name: shop\n",
 	})
-	_, err := Load(folder)
+	_, err := Load(t.Context(), folder)
 	want := strings.TrimPrefix(`
 a.yaml:1:32: timeout: "soon" is not a duration; expected a number with a unit, as 250ms, 5s, 10m, 2h or 7d
 b.yaml:1: did not find expected ',' or '}'`, "\n")
@@ -85,7 +85,7 @@ func TestRelativePathsAreRelativeToTheFile(t *testing.T) {
 	folder := writeFolder(t, map[string]string{
 		"conf/c.yaml": "descriptors: [{file: ../shop.binpb}, {file: /etc/shop.binpb}, {protos: {root: .}}]\n",
 	})
-	c, err := Load(filepath.Join(folder, "conf", "c.yaml"))
+	c, err := Load(t.Context(), filepath.Join(folder, "conf", "c.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,18 +106,18 @@ func TestRelativePathsAreRelativeToTheFile(t *testing.T) {
 func TestWhatCannotBeReadIsAnErrorWithItsName(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	_, err := Load(filepath.Join(folder, "c.yaml"))
+	_, err := Load(t.Context(), filepath.Join(folder, "c.yaml"))
 	if want := filepath.Join(folder, "c.yaml") + ": stat: no such file or directory"; err == nil || err.Error() != want || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a file that is not there: %v", err)
 	}
-	_, err = Load(folder)
+	_, err = Load(t.Context(), folder)
 	if want := folder + ": the folder has no *.yaml or *.yml file"; err == nil || err.Error() != want {
 		t.Errorf("a folder without files: %v", err)
 	}
 	if err := os.Symlink("nowhere", filepath.Join(folder, "c.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	_, err = Load(folder)
+	_, err = Load(t.Context(), folder)
 	if want := filepath.Join(folder, "c.yaml") + ": open: no such file or directory"; err == nil || err.Error() != want {
 		t.Errorf("a link to nothing: %v", err)
 	}

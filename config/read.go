@@ -13,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/crossgate/crossgate/pace"
 )
 
 // maxFileSize bounds one file. Ten thousand routes take about 2 MiB.
@@ -26,7 +28,7 @@ type document struct {
 }
 
 // readDocument parses data as YAML with at most one document, whose root is a mapping.
-func readDocument(name string, data []byte) (*document, *Error) {
+func readDocument(name string, data []byte, p *pace.Pace) (*document, *Error) {
 	folder, err := filepath.Abs(filepath.Dir(name))
 	if err != nil {
 		return nil, Errorf(Position{File: name}, "%w", err)
@@ -35,10 +37,10 @@ func readDocument(name string, data []byte) (*document, *Error) {
 	if len(data) > maxFileSize {
 		return nil, Errorf(doc.at(1, 1), "the file has %d bytes; the most is %d", len(data), maxFileSize)
 	}
-	if err := doc.checkText(data); err != nil {
+	if err := doc.checkText(data, p); err != nil {
 		return nil, err
 	}
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	decoder := yaml.NewDecoder(p.Reader(bytes.NewReader(data)))
 	var first, second yaml.Node
 	if err := decoder.Decode(&first); errors.Is(err, io.EOF) {
 		return doc, nil
@@ -62,7 +64,7 @@ func (d *document) at(line, column int) Position {
 }
 
 // checkText refuses what the YAML library refuses too, but without saying where.
-func (d *document) checkText(data []byte) *Error {
+func (d *document) checkText(data []byte, p *pace.Pace) *Error {
 	line, column := 1, 1
 	for i := 0; i < len(data); {
 		r, size := utf8.DecodeRune(data[i:])
@@ -73,6 +75,7 @@ func (d *document) checkText(data []byte) *Error {
 			return Errorf(d.at(line, column), "control character %U is not allowed", r)
 		case r == '\n':
 			line, column = line+1, 0
+			p.Step()
 		}
 		i, column = i+size, column+1
 	}

@@ -56,7 +56,7 @@ func TestSchemaAcceptsTheExample(t *testing.T) {
 	if err := compileSchema(t).Validate(asJSON(t, example)); err != nil {
 		t.Error(err)
 	}
-	if _, err := Load("testdata/example.yaml"); err != nil {
+	if _, err := Load(t.Context(), "testdata/example.yaml"); err != nil {
 		t.Error(err)
 	}
 }

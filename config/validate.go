@@ -3,11 +3,14 @@ package config
 import (
 	"fmt"
 	"strings"
+
+	"github.com/crossgate/crossgate/pace"
 )
 
 // validator holds a decoded configuration against the rules between keys, and the rules for words: names, hosts,
 // headers and the like.
 type validator struct {
+	pace   *pace.Pace
 	config *Config
 	places map[any]Position // as the decoder found them
 	broken map[any]bool     // what has errors already is not judged again
@@ -103,6 +106,7 @@ func (v *validator) exactlyOne(pos Position, name string, choices ...choice) {
 func unique[T any](v *validator, section string, list []T, name func(*T) *string) map[string]Position {
 	seen := make(map[string]Position, len(list))
 	for i := range list {
+		v.pace.Step()
 		n := name(&list[i])
 		if *n == "" {
 			continue
@@ -127,6 +131,7 @@ func (v *validator) references(upstreams, providers map[string]Position) {
 		}
 	}
 	for i := range v.config.Routes {
+		v.pace.Step()
 		r := &v.config.Routes[i]
 		if r.GRPC != nil {
 			v.reference(&r.GRPC.Upstream, r.GRPC.Pos, "upstream", upstreams)

@@ -12,6 +12,7 @@ import (
 
 func (v *validator) routes() {
 	for i := range v.config.Routes {
+		v.pace.Step()
 		r := &v.config.Routes[i]
 		if v.broken[r] {
 			continue

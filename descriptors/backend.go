@@ -80,7 +80,7 @@ func (l *Loader) askBackend(ctx context.Context, d *config.DescriptorSource) (*s
 		return nil, err
 	}
 	// A backend's annotations are no more trusted than the rest: wrong ones leave out that backend, not the whole load.
-	if err := src.check(l.rules); err != nil {
+	if err := src.check(ctx, l.rules); err != nil {
 		return nil, err
 	}
 	return src, nil

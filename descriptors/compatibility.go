@@ -2,11 +2,14 @@ package descriptors
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/crossgate/crossgate/pace"
 )
 
 // BreakKind names a kind of change. It never changes its meaning: programs may look at it.
@@ -58,20 +61,20 @@ func Compare(old, new []byte) ([]Break, error) {
 	if err != nil {
 		return nil, err
 	}
-	return compare(before, after, &ruleSet{})
+	return compare(context.Background(), before, after, &ruleSet{})
 }
 
 // compare takes the HTTP rules of the configuration for both versions.
-func compare(old, new *source, rules *ruleSet) ([]Break, error) {
-	before, err := newSet([]*source{old}, rules)
+func compare(ctx context.Context, old, new *source, rules *ruleSet) ([]Break, error) {
+	before, err := newSet(ctx, []*source{old}, rules)
 	if err != nil {
 		return nil, err
 	}
-	after, err := newSet([]*source{new}, rules)
+	after, err := newSet(ctx, []*source{new}, rules)
 	if err != nil {
 		return nil, err
 	}
-	c := &comparison{new: new, services: after}
+	c := &comparison{pace: pace.Of(ctx), new: new, services: after}
 	for _, s := range before.services {
 		c.service(s)
 	}
@@ -99,6 +102,7 @@ func isCommon(path string) bool {
 
 // comparison collects what breaks.
 type comparison struct {
+	pace     *pace.Pace
 	new      *source
 	services *Set
 	breaks   []Break

@@ -18,6 +18,7 @@ func (c *comparison) messages(list protoreflect.MessageDescriptors) {
 }
 
 func (c *comparison) message(old protoreflect.MessageDescriptor) {
+	c.pace.Step()
 	found, _ := c.new.files.FindDescriptorByName(old.FullName())
 	new, ok := found.(protoreflect.MessageDescriptor)
 	if !ok {

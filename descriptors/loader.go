@@ -111,23 +111,23 @@ func (l *Loader) LoadWith(ctx context.Context, name string, raw []byte) (*Candid
 	}
 	c := &Candidate{Set: set, Revision: revision}
 	if replaced != nil {
-		c.Breaks, err = l.breaks(*replaced, raw)
+		c.Breaks, err = l.breaks(ctx, *replaced, raw)
 	}
 	return c, err
 }
 
 // breaks compares a registered set, as it is in force, with its next version, which compiles.
-func (l *Loader) breaks(old Registered, raw []byte) ([]Break, error) {
+func (l *Loader) breaks(ctx context.Context, old Registered, raw []byte) ([]Break, error) {
 	used := map[[sha256.Size]byte]*source{}
-	before, _ := l.compileRegistered(old, used)
+	before, _ := l.compileRegistered(ctx, old, used)
 	if before == nil {
 		return nil, nil // it never compiled, so nobody calls it
 	}
-	after, err := l.compileRegistered(Registered{Name: old.Name, Raw: raw}, used)
+	after, err := l.compileRegistered(ctx, Registered{Name: old.Name, Raw: raw}, used)
 	if err != nil {
 		return nil, err
 	}
-	return compare(before, after, l.rules)
+	return compare(ctx, before, after, l.rules)
 }
 
 // LoadWithout is Load as it would be without the set registered under name.
@@ -205,7 +205,7 @@ func (l *Loader) load(ctx context.Context, registered []Registered, pending []st
 		}
 	}
 	for _, r := range registered {
-		src, err := l.compileRegistered(r, used)
+		src, err := l.compileRegistered(ctx, r, used)
 		if err != nil && r.Name == candidate {
 			errs.Add(config.Position{}, err)
 			continue
@@ -223,7 +223,7 @@ func (l *Loader) load(ctx context.Context, registered []Registered, pending []st
 	set := l.last
 	if set == nil || set.rules != l.rules || !slices.Equal(set.sources, sources) {
 		var err error
-		if set, err = newSet(sources, l.rules); err != nil {
+		if set, err = newSet(ctx, sources, l.rules); err != nil {
 			return nil, err
 		}
 	}
@@ -235,10 +235,10 @@ func (l *Loader) load(ctx context.Context, registered []Registered, pending []st
 // compileRegistered compiles a registered set and checks its annotations. With an error it returns the set as it last
 // compiled, nil when it never did: Redis is shared with nodes of other versions, and what one of them put there is no
 // reason to stop serving or not to start.
-func (l *Loader) compileRegistered(r Registered, used map[[sha256.Size]byte]*source) (*source, error) {
+func (l *Loader) compileRegistered(ctx context.Context, r Registered, used map[[sha256.Size]byte]*source) (*source, error) {
 	src, err := l.compileCached("registered set "+r.Name, r.Raw, used)
 	if err == nil {
-		err = src.check(l.rules)
+		err = src.check(ctx, l.rules)
 	}
 	if err != nil {
 		l.mu.Lock()

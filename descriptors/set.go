@@ -2,6 +2,7 @@ package descriptors
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/pace"
 )
 
 // Set is every service known at one time. It is immutable and safe for concurrent use.
@@ -86,9 +88,10 @@ func (s *Set) with(pending []string) *Set {
 }
 
 // newSet puts compiled sources together and gives their methods HTTP rules. Its errors are config.Errors.
-func newSet(sources []*source, rules *ruleSet) (*Set, error) {
+func newSet(ctx context.Context, sources []*source, rules *ruleSet) (*Set, error) {
 	s := &Set{byName: map[protoreflect.FullName]*Service{}, sources: sources, rules: rules}
 	var errs config.Errors
+	p := pace.Of(ctx)
 	for _, src := range sources {
 		r := newResolver(src, sources)
 		for _, sd := range src.services {
@@ -98,6 +101,7 @@ func newSet(sources []*source, rules *ruleSet) (*Set, error) {
 			}
 			service := &Service{Descriptor: sd, Source: src.name, resolver: r}
 			for i := range sd.Methods().Len() {
+				p.Step()
 				md := sd.Methods().Get(i)
 				m := &Method{Service: service, Descriptor: md, FullMethod: fmt.Sprintf("/%s/%s", sd.FullName(), md.Name())}
 				var err error
@@ -116,11 +120,11 @@ func newSet(sources []*source, rules *ruleSet) (*Set, error) {
 }
 
 // check reports what is wrong with the source by itself.
-func (s *source) check(rules *ruleSet) error {
+func (s *source) check(ctx context.Context, rules *ruleSet) error {
 	if s.checked.Load() == rules {
 		return nil
 	}
-	_, err := newSet([]*source{s}, rules)
+	_, err := newSet(ctx, []*source{s}, rules)
 	if err == nil {
 		s.checked.Store(rules)
 	}
@@ -149,7 +153,7 @@ func Inspect(name string, raw []byte) ([]*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	set, err := newSet([]*source{src}, &ruleSet{})
+	set, err := newSet(context.Background(), []*source{src}, &ruleSet{})
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ func (r *Report) OpenAPI(host string) ([]byte, error) { return r.snapshot.openAP
 // Check compiles a configuration as serving it would, without listening and without Redis: descriptors of a backend's
 // reflection are asked for, registered sets are not there. The error is a config.Errors.
 func Check(ctx context.Context, path string) (*Report, error) {
-	cfg, err := config.Load(path)
+	cfg, err := config.Load(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func Check(ctx context.Context, path string) (*Report, error) {
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}
-	s, err := compile(p)
+	s, err := compile(ctx, p)
 	if err != nil {
 		return nil, err
 	}

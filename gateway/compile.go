@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -21,6 +22,7 @@ import (
 	"github.com/crossgate/crossgate/descriptors"
 	"github.com/crossgate/crossgate/mirror"
 	"github.com/crossgate/crossgate/openapi"
+	"github.com/crossgate/crossgate/pace"
 	"github.com/crossgate/crossgate/release"
 	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/telemetry"
@@ -50,6 +52,7 @@ type parts struct {
 // compiler turns routes into rules of one table.
 type compiler struct {
 	parts
+	pace     *pace.Pace
 	rules    []routing.Rule[*admission.Route]
 	upgrades map[string]upgrade // by what they match
 	bindings []Binding
@@ -69,15 +72,16 @@ type compiler struct {
 }
 
 // compile makes a snapshot. Its errors are config.Errors: all of them, with the places of both where two routes clash.
-func compile(p parts) (*Snapshot, error) {
+func compile(ctx context.Context, p parts) (*Snapshot, error) {
 	p.stores.Shared = p.config.Limits
 	if p.codecs == nil {
 		p.codecs = map[int]*codec.Wire{}
 	}
-	c := &compiler{parts: p, validators: map[descriptors.Resolver]*validation.Compiler{}, brokenRules: map[string]bool{}}
+	c := &compiler{parts: p, pace: pace.Of(ctx), validators: map[descriptors.Resolver]*validation.Compiler{}, brokenRules: map[string]bool{}}
 	c.security = compileSecurityHeaders(p.config.SecurityHeaders)
 	names := map[string]bool{}
 	for i := range p.config.Routes {
+		c.pace.Step()
 		names[p.config.Routes[i].Name] = true
 		c.route(&p.config.Routes[i])
 	}
@@ -317,6 +321,7 @@ func (g *grpcRoute) pattern(pattern string, seen map[protoreflect.FullName]bool)
 
 func (g *grpcRoute) service(s *descriptors.Service) {
 	for _, m := range s.Methods {
+		g.pace.Step()
 		name := string(m.Descriptor.FullName())
 		options := g.options
 		options.KeepUpdateMask = slices.ContainsFunc(g.cfg.GRPC.KeepUpdateMask, func(s string) bool { return descriptors.Selects(s, name) })

@@ -74,7 +74,7 @@ func Start(ctx context.Context, o Options) (*Gateway, error) {
 	cfg := o.Config
 	if cfg == nil {
 		var err error
-		if cfg, err = config.Load(o.ConfigPath); err != nil {
+		if cfg, err = config.Load(ctx, o.ConfigPath); err != nil {
 			return nil, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/crossgate/crossgate/descriptors"
+	"github.com/crossgate/crossgate/pace"
 )
 
 // registration is a descriptor set that is to be registered.
@@ -23,12 +24,14 @@ const registrationAttempts = 5
 func (g *Gateway) register(ctx context.Context, asked *registration) (*descriptors.Registered, []descriptors.Break, error) {
 	g.rebuilding.Lock()
 	defer g.rebuilding.Unlock()
+	ctx, end := pace.Begin(ctx)
+	defer end()
 	for range registrationAttempts {
 		candidate, err := g.loader.LoadWith(ctx, asked.name, asked.raw)
 		if err != nil {
 			return nil, nil, err
 		}
-		s, err := g.compileSet(candidate.Set)
+		s, err := g.compileSet(ctx, candidate.Set)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -56,12 +59,14 @@ func (g *Gateway) register(ctx context.Context, asked *registration) (*descripto
 func (g *Gateway) unregister(ctx context.Context, name string) error {
 	g.rebuilding.Lock()
 	defer g.rebuilding.Unlock()
+	ctx, end := pace.Begin(ctx)
+	defer end()
 	for range registrationAttempts {
 		candidate, err := g.loader.LoadWithout(ctx, name)
 		if err != nil {
 			return err
 		}
-		s, err := g.compileSet(candidate.Set)
+		s, err := g.compileSet(ctx, candidate.Set)
 		if err != nil {
 			return err
 		}

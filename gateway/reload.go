@@ -10,6 +10,7 @@ import (
 	"github.com/crossgate/crossgate/auth"
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/descriptors"
+	"github.com/crossgate/crossgate/pace"
 	"github.com/crossgate/crossgate/release"
 	"github.com/crossgate/crossgate/upstream"
 )
@@ -22,10 +23,12 @@ const rebuildTimeout = 30 * time.Second
 func (g *Gateway) Reload(ctx context.Context) error {
 	g.rebuilding.Lock()
 	defer g.rebuilding.Unlock()
+	ctx, end := pace.Begin(ctx)
+	defer end()
 	cfg := g.snapshot.Load().config
 	if g.options.Config == nil {
 		var err error
-		if cfg, err = config.Load(g.options.ConfigPath); err != nil {
+		if cfg, err = config.Load(ctx, g.options.ConfigPath); err != nil {
 			return g.refused(err)
 		}
 	}
@@ -198,7 +201,7 @@ func (p *parts) load(ctx context.Context, loader *descriptors.Loader, old *Snaps
 		return nil, err
 	}
 	p.reuse(old)
-	return compile(*p)
+	return compile(ctx, *p)
 }
 
 // reuse takes over what a snapshot has compiled of the same descriptors.
@@ -215,6 +218,8 @@ func (p *parts) close() {
 
 // install compiles the configuration in force with the descriptors as they are now. The caller holds rebuilding.
 func (g *Gateway) install(ctx context.Context) error {
+	ctx, end := pace.Begin(ctx)
+	defer end()
 	ctx, cancel := context.WithTimeout(ctx, rebuildTimeout)
 	defer cancel()
 	set, err := g.loader.Load(ctx)
@@ -224,7 +229,7 @@ func (g *Gateway) install(ctx context.Context) error {
 	if set == g.snapshot.Load().set && g.problem.Load() == nil {
 		return nil // a source has said that it may have changed, and has not
 	}
-	s, err := g.compileSet(set)
+	s, err := g.compileSet(ctx, set)
 	if err != nil {
 		return err
 	}
@@ -233,7 +238,7 @@ func (g *Gateway) install(ctx context.Context) error {
 }
 
 // compileSet compiles the configuration in force with other descriptors. What it holds open is carried over.
-func (g *Gateway) compileSet(set *descriptors.Set) (*Snapshot, error) {
+func (g *Gateway) compileSet(ctx context.Context, set *descriptors.Set) (*Snapshot, error) {
 	old := g.snapshot.Load()
 	p, err := g.open(old.config, old)
 	if err != nil {
@@ -241,7 +246,7 @@ func (g *Gateway) compileSet(set *descriptors.Set) (*Snapshot, error) {
 	}
 	p.set = set
 	p.reuse(old)
-	s, err := compile(*p)
+	s, err := compile(ctx, *p)
 	if err != nil {
 		p.close()
 	}

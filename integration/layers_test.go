@@ -15,7 +15,7 @@ const module = "github.com/crossgate/crossgate/"
 
 // rooms is the import order that ARCHITECTURE.md gives: a package may import only rooms above its own.
 var rooms = []string{
-	"proto", "fault", "config", "telemetry", "descriptors", "routing", "auth", "ratelimit", "admission", "release", "upstream", "mirror", "transcoder", "proxy",
+	"proto", "fault", "pace", "config", "telemetry", "descriptors", "routing", "auth", "ratelimit", "admission", "release", "upstream", "mirror", "transcoder", "proxy",
 	"cache", "openapi", "wsbridge", "client", "gateway", "demo", "cmd/crossgate", "integration", "examples",
 }
 
