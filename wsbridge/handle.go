@@ -3,6 +3,7 @@ package wsbridge
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/coder/websocket"
 
@@ -154,7 +155,11 @@ func (s *session) enter(ctx context.Context, r *request) {
 		return
 	}
 	l, err := s.joinChannel(ctx, r)
-	if err != nil {
+	switch {
+	case errors.Is(err, bus.ErrRefused):
+		s.refuse(r.ID, codePermissionDenied, "the gateway itself may not subscribe to the channel")
+		return
+	case err != nil:
 		s.refuse(r.ID, codeUnavailable, "the bus is down; subscribe again later")
 		return
 	}

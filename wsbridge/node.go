@@ -271,6 +271,11 @@ func (n *Node) leave(channel string, s *session) {
 	n.bus.Unsubscribe(channel)
 }
 
+// Denied implements bus.Handler.
+func (n *Node) Denied(channel string) {
+	n.logger.Error("redis refuses a subscription: give its user the channel (ACL SETUSER … &CHANNEL)", "channel", channel)
+}
+
 // State tells every session whether the bus is there.
 func (n *Node) State(up bool) {
 	n.up.Store(up)

@@ -21,6 +21,7 @@ type link struct {
 	unheard int      // commands not confirmed yet
 	down    bool     // the server could not be reached the last time
 	pinging bool     // a PING is to be sent
+	asked   []asked  // the SUBSCRIBEs that are not answered yet, in their order
 	foreign []string // channels that are another link's by now, to be unsubscribed from
 }
 
@@ -112,8 +113,11 @@ func (l *link) read(c *conn) {
 			delete(c.channels, p.channel)
 			l.bus.left(l, p.channel)
 		case "error":
-			// A subscription was refused; on a cluster because its slot has moved, or is nobody's. Which one, the error does
-			// not say: all are made anew, where they belong now.
+			if isRefusal(p.payload) && l.bus.refused(l) {
+				continue
+			}
+			// On a cluster a slot has moved, or is nobody's. Which one, the error does not say: all are made anew, where they
+			// belong now.
 			return
 		}
 	}

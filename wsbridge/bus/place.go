@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -20,6 +21,7 @@ func (b *Redis) place() {
 		case <-b.wake:
 		case <-reviews.C:
 			b.review()
+			b.askAgain()
 		case <-when(failed, pause.C):
 		}
 		pause.Stop()
@@ -137,17 +139,19 @@ func (s *server) locate(ctx context.Context, channel string) (*redis.Client, err
 	return s.cluster.MasterForKey(ctx, channel)
 }
 
-// subscribe appends commands for channels.
-func (s *server) subscribe(c *conn, command string, channels []string) {
+// batches divides channels into those that a command may have.
+func (s *server) batches(channels []string) [][]string {
+	most := batch
 	if s.cluster != nil { // a command may have channels of one slot only
-		for _, channel := range channels {
-			c.command("S"+command, channel)
-		}
-		return
+		most = 1
 	}
-	for len(channels) > 0 {
-		n := min(batch, len(channels))
-		c.command(command, channels[:n]...)
-		channels = channels[n:]
+	return slices.Collect(slices.Chunk(channels, most))
+}
+
+// command appends a command for channels.
+func (s *server) command(c *conn, name string, channels []string) {
+	if s.cluster != nil {
+		name = "S" + name
 	}
+	c.command(name, channels...)
 }

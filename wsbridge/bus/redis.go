@@ -25,6 +25,10 @@ const (
 // ErrDown is what calls return while Redis cannot be reached.
 var ErrDown = errors.New("bus: redis cannot be reached")
 
+// ErrRefused is returned for a channel that Redis does not let its user subscribe to (ACL). It is asked for again after a
+// while, as long as somebody wants it.
+var ErrRefused = errors.New("bus: redis refuses a subscription to the channel")
+
 // Handler gets what is published. It is called from the goroutines that read from Redis, one for each server, and must
 // not wait.
 type Handler interface {
@@ -32,6 +36,9 @@ type Handler interface {
 	Receive(channel string, payload []byte)
 	// Subscribed says that a subscription stands from here on: for the first time, or again after it was lost.
 	Subscribed(channel string)
+	// Denied says that Redis does not let its user subscribe to a channel, once for each time that it stood before or was
+	// new.
+	Denied(channel string)
 	// State says whether all subscriptions stand. While they do not, some of what is published is lost.
 	State(up bool)
 }
@@ -69,6 +76,9 @@ type name struct {
 	wanted   int
 	link     *link
 	lost     bool // it stood before
+	refused  bool // Redis has said no, and is not asked again yet
+	alone    bool // it is asked for by itself: of several, an error does not say which it is about
+	told     bool // the handler knows that it is refused
 	sent     bool // as far as Redis was told, this node is subscribed
 	inFlight int  // SUBSCRIBE commands not confirmed yet
 	leaving  int  // UNSUBSCRIBE commands not confirmed yet
@@ -93,7 +103,8 @@ func (b *Redis) Subscribe(ctx context.Context, channel string) error {
 	b.mu.Lock()
 	n := b.name(channel)
 	n.wanted++
-	if n.wanted == 1 && !n.sent {
+	if n.refused || n.wanted == 1 && !n.sent {
+		n.refused = false
 		b.change(n)
 	}
 	if n.stands.Load() {
@@ -187,10 +198,10 @@ func (b *Redis) forget(n *name) {
 // connected makes a link's new connection known, and has all that is wanted of it subscribed to.
 func (b *Redis) connected(l *link, c *conn) {
 	b.mu.Lock()
-	l.conn, l.down, l.unheard, l.dirty, l.foreign = c, false, 0, l.dirty[:0], nil
+	l.conn, l.down, l.unheard, l.dirty, l.foreign, l.asked = c, false, 0, l.dirty[:0], nil, nil
 	for _, n := range b.names {
 		if n.link == l {
-			n.sent, n.inFlight, n.leaving = false, 0, 0
+			n.sent, n.inFlight, n.leaving, n.refused = false, 0, 0, false
 			l.dirty = append(l.dirty, n)
 		}
 	}
@@ -203,14 +214,19 @@ func (b *Redis) commands(l *link, c *conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var add, drop []string
+	var alone [][]string
 	for _, n := range l.dirty {
 		switch {
 		case n.link != l:
-		case n.wanted > 0 && !n.sent:
+		case n.wanted > 0 && !n.sent && !n.refused:
 			n.sent = true
 			n.inFlight++
 			l.unheard++
-			add = append(add, n.channel)
+			if n.alone {
+				alone = append(alone, []string{n.channel})
+			} else {
+				add = append(add, n.channel)
+			}
 		case n.wanted == 0 && n.sent:
 			n.sent = false
 			n.stands.Store(false)
@@ -219,8 +235,13 @@ func (b *Redis) commands(l *link, c *conn) {
 		}
 		b.forget(n)
 	}
-	l.key.server.subscribe(c, "SUBSCRIBE", add)
-	l.key.server.subscribe(c, "UNSUBSCRIBE", append(drop, l.foreign...))
+	for _, channels := range append(l.key.server.batches(add), alone...) {
+		l.asked = append(l.asked, asked{channels: channels})
+		l.key.server.command(c, "SUBSCRIBE", channels)
+	}
+	for _, channels := range l.key.server.batches(append(drop, l.foreign...)) {
+		l.key.server.command(c, "UNSUBSCRIBE", channels)
+	}
 	l.dirty, l.foreign = l.dirty[:0], nil
 	if l.pinging {
 		l.pinging = false
@@ -238,6 +259,11 @@ func (b *Redis) ping(l *link) {
 
 func (b *Redis) confirmed(l *link, channel string) {
 	b.mu.Lock()
+	if len(l.asked) > 0 {
+		if l.asked[0].heard++; l.asked[0].heard == len(l.asked[0].channels) {
+			l.asked = l.asked[1:]
+		}
+	}
 	n := b.names[channel]
 	if n == nil || n.link != l || n.inFlight == 0 {
 		b.mu.Unlock()
@@ -252,7 +278,7 @@ func (b *Redis) confirmed(l *link, channel string) {
 	}
 	b.mu.Lock()
 	if stands && n.link == l {
-		n.lost = false
+		n.lost, n.alone, n.told = false, false, false
 		n.stands.Store(true)
 		n.answer(nil)
 	}

@@ -23,10 +23,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m, redistest.Leaks()...) }
 type inbox struct {
 	slow time.Duration
 
-	mu     sync.Mutex
-	got    []string
-	states []bool
-	stood  map[string]int
+	mu      sync.Mutex
+	got     []string
+	states  []bool
+	stood   map[string]int
+	refused []string
 }
 
 func (i *inbox) Subscribed(channel string) {
@@ -52,6 +53,12 @@ func (i *inbox) Receive(channel string, payload []byte) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.got = append(i.got, channel+"="+string(payload))
+}
+
+func (i *inbox) Denied(channel string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.refused = append(i.refused, channel)
 }
 
 func (i *inbox) State(up bool) {

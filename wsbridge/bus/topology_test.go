@@ -274,3 +274,4 @@ type sizesOf chan int
 func (s sizesOf) Receive(_ string, payload []byte) { s <- len(payload) }
 func (s sizesOf) Subscribed(string)                {}
 func (s sizesOf) State(bool)                       {}
+func (s sizesOf) Denied(string)                    {}

@@ -35,6 +35,9 @@ func (c *channel) Receive(_ string, payload []byte) {
 // Subscribed implements bus.Handler.
 func (c *channel) Subscribed(string) {}
 
+// Denied implements bus.Handler.
+func (c *channel) Denied(string) {}
+
 // State implements bus.Handler.
 func (c *channel) State(up bool) {
 	if !up && c.ctx.Err() == nil {
