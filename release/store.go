@@ -44,8 +44,6 @@ type asked struct {
 // agree has this node know what others know of its variants, then does what follows from it, and tells them what they do not
 // know. Of what cannot be asked about in Redis the node goes by what it knows itself. It returns what became of each variant.
 func (c *Controller) agree(ctx context.Context, now time.Time, do func()) []*asked {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
 	all := c.ask(ctx, now)
 	for _, a := range all {
 		if a.err == nil {
@@ -55,6 +53,8 @@ func (c *Controller) agree(ctx context.Context, now time.Time, do func()) []*ask
 		}
 	}
 	do()
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout) // another one: a master that hangs must not keep what others have from them
+	defer cancel()
 	for _, a := range all {
 		if a.err == nil {
 			a.err = c.tell(ctx, a.release, a.variant, a.variant.state.merge(a.state.Val()), now)
@@ -79,6 +79,8 @@ func (c *Controller) ask(ctx context.Context, now time.Time) []*asked {
 	if len(all) == 0 {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
 	_, _ = c.options.Redis.Pipelined(ctx, func(p redis.Pipeliner) error { // each command has its own error
 		for _, a := range all {
 			a.state = p.HGetAll(ctx, c.key(a.release, a.variant))
@@ -104,7 +106,14 @@ func (c *Controller) ask(ctx context.Context, now time.Time) []*asked {
 	return all
 }
 
-// tell writes what others do not know. Of several nodes that roll a variant back at a time the first has done it, and publishes it.
+// rollBackScript writes a rollback where there is none, and says so, on whatever master has the key; and returns that which counts.
+const rollBackScript = `
+if redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2]) == 1 then
+  redis.call('PUBLISH', ARGV[3], ARGV[4])
+end
+return redis.call('HGET', KEYS[1], ARGV[1])`
+
+// tell writes what others do not know. Of several nodes that roll a variant back at a time the first has done it.
 func (c *Controller) tell(ctx context.Context, r *Release, v *Variant, fields map[string]string, now time.Time) error {
 	if len(fields) == 0 && now.Sub(v.refreshed) < refreshState {
 		return nil
@@ -112,15 +121,14 @@ func (c *Controller) tell(ctx context.Context, r *Release, v *Variant, fields ma
 	key, field := c.key(r, v), v.state.field(fieldRollback)
 	rollback, rolled := fields[field]
 	delete(fields, field)
-	var first *redis.BoolCmd
-	var kept *redis.StringCmd
+	var kept *redis.Cmd
 	if _, err := c.options.Redis.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		if len(fields) > 0 {
 			p.HSet(ctx, key, fields)
 		}
 		if rolled {
-			first = p.HSetNX(ctx, key, field, rollback)
-			kept = p.HGet(ctx, key, field)
+			e := &Event{Type: "rolled_back", Release: r.config.Name, Variant: v.Name, RolledBack: v.state.rollback, Node: c.options.Node}
+			kept = p.Eval(ctx, rollBackScript, []string{key}, field, rollback, c.channel(), e.text())
 		}
 		p.Expire(ctx, key, keepState)
 		return nil
@@ -128,29 +136,29 @@ func (c *Controller) tell(ctx context.Context, r *Release, v *Variant, fields ma
 		return err
 	}
 	v.refreshed = now
-	switch {
-	case !rolled:
+	if !rolled {
 		return nil
-	case first.Val():
-		return c.publish(ctx, &Event{Type: "rolled_back", Release: r.config.Name, Variant: v.Name, RolledBack: v.state.rollback, Node: c.options.Node})
 	}
-	before := v.state
-	before.rollback = nil
-	v.state.merge(map[string]string{field: kept.Val()})
-	if v.decided {
+	if counts, _ := kept.Text(); counts != rollback && v.decided {
+		before := v.state
+		before.rollback = nil
 		v.decided = false // by another node, a moment before
+		v.state.merge(map[string]string{field: counts})
 		c.learned(r, v, &before)
 	}
 	return nil
+}
+
+func (c *Controller) channel() string { return c.options.Prefix + "release:events" }
+
+func (e *Event) text() []byte {
+	text, _ := json.Marshal(e) // strings and a time
+	return text
 }
 
 func (c *Controller) publish(ctx context.Context, e *Event) error {
 	if c.options.Redis == nil {
 		return nil
 	}
-	text, err := json.Marshal(e)
-	if err != nil {
-		return err
-	}
-	return c.options.Redis.Publish(ctx, c.options.Prefix+"release:events", text).Err()
+	return c.options.Redis.Publish(ctx, c.channel(), e.text()).Err()
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -150,11 +151,16 @@ func StartRedis(t testing.TB) *Redis {
 // StartRedisAt starts redis-server on an address, as after a crash.
 func StartRedisAt(t testing.TB, address string) *Redis {
 	t.Helper()
+	return startRedis(t, address)
+}
+
+func startRedis(t testing.TB, address string, options ...string) *Redis {
+	t.Helper()
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := Run(t, "redis-server", "--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--dir", t.TempDir())
+	p := Run(t, "redis-server", slices.Concat([]string{"--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--dir", t.TempDir()}, options)...)
 	client := redis.NewClient(&redis.Options{Addr: address, MaxRetries: -1})
 	defer client.Close()
 	Eventually(t, 10*time.Second, func() error { return client.Ping(context.Background()).Err() })
