@@ -43,10 +43,11 @@ type parts struct {
 	auth      *auth.Providers
 	stores    admission.Stores
 	telemetry *telemetry.Telemetry
-	node      *wsbridge.Node      // nil for a check
-	sockets   *sockets            // and so is this
-	cache     *cache.Store        // and this
-	codecs    map[int]*codec.Wire // by depth; those of the snapshot before, where that has the same descriptors
+	node      *wsbridge.Node            // nil for a check
+	sockets   *sockets                  // and so is this
+	cache     *cache.Store              // and this
+	codecs    map[int]*codec.Wire       // by depth; those of the snapshot before, where that has the same descriptors
+	mirrored  map[string]*mirror.Mirror // by route; those of the snapshot before
 }
 
 // compiler turns routes into rules of one table.
@@ -58,7 +59,7 @@ type compiler struct {
 	bindings []Binding
 	warnings []string
 	bridged  []*wsbridge.Route
-	mirrors  []*mirror.Mirror
+	mirrors  map[string]*mirror.Mirror // by route
 	errs     config.Errors
 	security *securityHeaders // of routes that have none of their own
 
@@ -77,7 +78,7 @@ func compile(ctx context.Context, p parts) (*Snapshot, error) {
 	if p.codecs == nil {
 		p.codecs = map[int]*codec.Wire{}
 	}
-	c := &compiler{parts: p, pace: pace.Of(ctx), validators: map[descriptors.Resolver]*validation.Compiler{}, brokenRules: map[string]bool{}}
+	c := &compiler{parts: p, pace: pace.Of(ctx), validators: map[descriptors.Resolver]*validation.Compiler{}, brokenRules: map[string]bool{}, mirrors: map[string]*mirror.Mirror{}}
 	c.security = compileSecurityHeaders(p.config.SecurityHeaders)
 	names := map[string]bool{}
 	for i := range p.config.Routes {

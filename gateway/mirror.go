@@ -22,7 +22,9 @@ func (c *compiler) mirror(cfg *config.Route) *mirror.Mirror {
 	if f := cfg.ForwardIdentity; f != nil && f.TokenHeader != "" {
 		credentials = append(credentials, strings.ToLower(f.TokenHeader))
 	}
-	m := mirror.New(cfg.Mirror, mirror.Options{Backend: pool, Credentials: credentials, Metrics: c.telemetry.Route(cfg.Name)})
-	c.mirrors = append(c.mirrors, m)
+	m := mirror.New(cfg.Mirror, mirror.Options{
+		Backend: pool, Credentials: credentials, Metrics: c.telemetry.Route(cfg.Name), Previous: c.mirrored[cfg.Name],
+	})
+	c.mirrors[cfg.Name] = m
 	return m
 }

@@ -204,9 +204,13 @@ func (p *parts) load(ctx context.Context, loader *descriptors.Loader, old *Snaps
 	return compile(ctx, *p)
 }
 
-// reuse takes over what a snapshot has compiled of the same descriptors.
+// reuse takes over what a snapshot has compiled of the same descriptors, and its copies that are under way.
 func (p *parts) reuse(old *Snapshot) {
-	if old != nil && old.set == p.set {
+	if old == nil {
+		return
+	}
+	p.mirrored = old.mirrors
+	if old.set == p.set {
 		p.codecs = maps.Clone(old.codecs)
 	}
 }

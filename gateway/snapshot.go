@@ -36,7 +36,7 @@ type Snapshot struct {
 	names     map[string]bool // of routes
 	caches    bool            // one of them keeps answers
 	bridged   []*wsbridge.Route
-	mirrors   []*mirror.Mirror
+	mirrors   map[string]*mirror.Mirror // by route
 
 	security *securityHeaders // of answers without a route
 	// loginCookies are the names of sessions' cookies, which backends of no route get; nil without logins.

@@ -3,7 +3,10 @@ package integration
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,4 +89,45 @@ func first(md metadata.MD, key string) string {
 		return values[0]
 	}
 	return ""
+}
+
+// TestReloadsWhileCopiesAreStuck reloads a configuration that changes each time, while the upstream of copies answers none. Callers
+// are answered, there are never more copies than the configuration allows, and the gateway ends with all of them under way.
+func TestReloadsWhileCopiesAreStuck(t *testing.T) {
+	const concurrent, pending, reloads, requests = 4, 3, 8, 10
+	var stuck atomic.Int64
+	address := httpBackend(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+	never := httpBackend(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // so that the server sees when the gateway gives up
+		stuck.Add(1)
+		<-r.Context().Done()
+	})
+	text := func(i int) string {
+		return fmt.Sprintf(`
+listeners: [{address: "127.0.0.1:0"}]
+admin: {address: "127.0.0.1:0"}
+upstreams:
+  - {name: app, protocol: http, endpoints: [%q]}
+  - {name: next, protocol: http, endpoints: [%q]}
+routes:
+  - {name: app, match: {path_prefix: /}, timeout: %ds, http: {upstream: app}, mirror: {upstream: next, timeout: 1h, max_concurrent: %d, max_pending: %d}}
+`, address, never, 60+i, concurrent, pending)
+	}
+	g := rig.StartGateway(t, text(0))
+	for i := range reloads {
+		for range requests {
+			if answer, body := ask(t, "POST", g.URL+"/x", "hello"); answer.StatusCode != http.StatusOK || body != "hello" {
+				t.Fatalf("a caller is answered %d %q", answer.StatusCode, body)
+			}
+		}
+		g.Rewrite(t, text(i+1))
+		if answer, body := ask(t, "POST", g.Admin+"/v1/reload", "{}"); answer.StatusCode != http.StatusOK {
+			t.Fatal(body)
+		}
+	}
+	within(t, "copies are under way", func() bool { return stuck.Load() >= concurrent })
+	_, metrics := ask(t, "GET", g.Admin+"/metrics", "")
+	if want := fmt.Sprintf(`crossgate_mirrored_requests_total{result="dropped",route="app"} %d`, reloads*requests-concurrent-pending); !strings.Contains(metrics, want+"\n") || stuck.Load() > concurrent {
+		t.Errorf("%d copies are under way, and the metrics lack %s", stuck.Load(), want)
+	}
 }

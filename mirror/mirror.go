@@ -23,16 +23,14 @@ type Mirror struct {
 	without map[string]bool // headers that copies do not have, in lower case
 	counts  [results]prometheus.Counter
 
-	room int64        // for copies
-	held atomic.Int64 // copies that are being made, wait or are under way
+	queue      *queue
+	concurrent int          // copies under way at a time
+	room       int64        // for copies
+	held       atomic.Int64 // copies that are being made, wait or are under way: those of this mirror
 
-	running context.Context // ends with Close
-	stop    context.CancelFunc
-
-	mu         sync.Mutex
-	waiting    []send
-	idle       int // goroutines that may still be started
-	closed     bool
+	running    context.Context // ends with Close
+	stop       context.CancelFunc
+	closed     bool // under the queue's lock
 	background sync.WaitGroup
 }
 
@@ -46,13 +44,19 @@ type Options struct {
 	// Credentials are the names of headers, in lower case, that copies have only where the configuration passes credentials.
 	Credentials []string
 	Metrics     *telemetry.RouteMetrics
+	// Previous is what the route had before, nil for none. Copies of both count together: however often a configuration is loaded
+	// while copies are stuck, there are never more of them than it allows.
+	Previous *Mirror
 }
 
 // New returns a mirror. Nothing runs until there is something to copy.
 func New(cfg *config.Mirror, o Options) *Mirror {
 	m := &Mirror{
 		to: o.Backend, share: cfg.Percent, most: int(cfg.MaxBodySize), timeout: cfg.Timeout.Std(), without: map[string]bool{},
-		room: int64(cfg.MaxConcurrent + cfg.MaxPending), idle: cfg.MaxConcurrent,
+		queue: &queue{}, concurrent: cfg.MaxConcurrent, room: int64(cfg.MaxConcurrent + cfg.MaxPending),
+	}
+	if o.Previous != nil {
+		m.queue = o.Previous.queue
 	}
 	if cfg.Credentials == "strip" {
 		for _, name := range o.Credentials {
@@ -91,63 +95,31 @@ func (m *Mirror) reserve(size int64) bool {
 	case size > int64(m.most):
 		m.counts[tooLarge].Inc()
 		return false
-	case m.held.Add(1) > m.room:
-		m.held.Add(-1)
+	case m.queue.held.Add(1) > m.room:
+		m.queue.held.Add(-1)
 		m.counts[dropped].Inc()
 		return false
 	}
+	m.held.Add(1)
 	return true
 }
 
-// giveUp gives the room of a copy back that is not made.
+// giveUp gives the room of a copy back that is no more.
 func (m *Mirror) giveUp(why result) {
 	m.counts[why].Inc()
+	m.queue.held.Add(-1)
 	m.held.Add(-1)
 }
 
-// add has a copy sent, now or when one of those before it has been. It does not wait.
-func (m *Mirror) add(s send) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	switch {
-	case m.closed:
-		m.giveUp(dropped)
-	case m.idle > 0:
-		m.idle--
-		m.background.Go(func() { m.work(s) }) // ends when nothing waits, or with Close
-	default:
-		m.waiting = append(m.waiting, s)
+// send sends a copy, in a goroutine of its own.
+func (m *Mirror) send(s send) {
+	ctx, cancel := context.WithTimeout(m.running, m.timeout)
+	defer cancel()
+	if s(ctx) {
+		m.giveUp(answered)
+	} else {
+		m.giveUp(failed)
 	}
-}
-
-// work sends a copy, and then those that wait.
-func (m *Mirror) work(s send) {
-	for s != nil {
-		ctx, cancel := context.WithTimeout(m.running, m.timeout)
-		ok := s(ctx)
-		cancel()
-		if ok {
-			m.giveUp(answered)
-		} else {
-			m.giveUp(failed)
-		}
-		s = m.next()
-	}
-}
-
-// next returns the copy that has waited longest, nil when none does and the goroutine is to end.
-func (m *Mirror) next() send {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.waiting) == 0 {
-		m.waiting = nil
-		m.idle++
-		return nil
-	}
-	s := m.waiting[0]
-	m.waiting[0] = nil
-	m.waiting = m.waiting[1:]
-	return s
 }
 
 // Idle reports whether no copy is being made, waits or is under way.
@@ -156,13 +128,7 @@ func (m *Mirror) Idle() bool { return m.held.Load() == 0 }
 // Close drops what waits, ends what is under way, and returns when nothing of it runs. There are no copies of later
 // requests.
 func (m *Mirror) Close() {
-	m.mu.Lock()
-	m.closed = true
-	for range m.waiting {
-		m.giveUp(dropped)
-	}
-	m.waiting = nil
-	m.mu.Unlock()
+	m.queue.drop(m)
 	m.stop()
 	m.background.Wait()
 }

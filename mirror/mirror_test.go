@@ -53,13 +53,26 @@ routes:
 		Backend: pools.Pool("next"), Credentials: []string{"authorization", "cookie"}, Metrics: metrics.Route("app"),
 	})
 	t.Cleanup(m.Close)
-	return &laid{m, metrics}, m.Over(pools.Pool("app"))
+	l := &laid{m, metrics, cfg.Routes[0].Mirror, pools}
+	return l, l.over()
 }
+
+// reloaded returns a mirror as after the configuration was loaded again.
+func (m *laid) reloaded(t *testing.T) *laid {
+	next := New(m.config, Options{Backend: m.pools.Pool("next"), Metrics: m.metrics.Route("app"), Previous: m.Mirror})
+	t.Cleanup(next.Close)
+	return &laid{next, m.metrics, m.config, m.pools}
+}
+
+// over returns the backend that answers, with copies.
+func (m *laid) over() upstream.Backend { return m.Over(m.pools.Pool("app")) }
 
 // laid is a mirror and what counts for it.
 type laid struct {
 	*Mirror
 	metrics *telemetry.Telemetry
+	config  *config.Mirror
+	pools   *upstream.Set
 }
 
 // serve starts an HTTP backend and returns its address.
@@ -278,6 +291,61 @@ func TestNothingThatABackendOfCopiesDoesReachesTheCaller(t *testing.T) {
 				t.Errorf("counted %v of %d", counts, callers)
 			}
 		})
+	}
+}
+
+// TestCopiesThatAreStuckCountOverReloads loads the configuration again and again while a backend answers no copy. Then that backend
+// answers, and what has waited is sent, for which of the configurations it was.
+func TestCopiesThatAreStuckCountOverReloads(t *testing.T) {
+	const concurrent, pending, reloads, requests = 3, 2, 10, 4
+	answer := make(chan struct{})
+	var arrived, atOnce, most atomic.Int64
+	first, _ := start(t, fmt.Sprintf("max_concurrent: %d, max_pending: %d, timeout: 1h", concurrent, pending),
+		serve(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }),
+		serve(t, func(http.ResponseWriter, *http.Request) {
+			arrived.Add(1)
+			for n := atOnce.Add(1); ; {
+				if was := most.Load(); n <= was || most.CompareAndSwap(was, n) {
+					break
+				}
+			}
+			<-answer
+			atOnce.Add(-1)
+		}))
+	release := sync.OnceFunc(func() { close(answer) })
+	t.Cleanup(release)
+	all := []*laid{first}
+	for range reloads {
+		m := all[len(all)-1]
+		for range requests {
+			if text, err := ask(t.Context(), m.over(), post("x", false)); err != nil || text != "x" {
+				t.Fatalf("%q, %v", text, err)
+			}
+		}
+		all = append(all, m.reloaded(t))
+	}
+	held := 0
+	for _, m := range all {
+		if !m.Idle() {
+			held++
+		}
+	}
+	// The first takes four, the second the fifth; the others have no room.
+	if counts := first.counted(t); counts != [results]int{dropped: reloads*requests - concurrent - pending} || held != 2 {
+		t.Errorf("counted %v, and %d mirrors have copies", counts, held)
+	}
+	// One that is closed takes none of the others' copies with it, and leaves room.
+	all[1].Close()
+	last := all[len(all)-1]
+	if text, err := ask(t.Context(), last.over(), post("x", false)); err != nil || text != "x" || last.Idle() {
+		t.Errorf("%q, %v; there is no room where another had a copy", text, err)
+	}
+	release()
+	for _, m := range all {
+		m.settled(t)
+	}
+	if n, counts := arrived.Load(), first.counted(t); n != concurrent+pending || most.Load() > concurrent || counts[answered] != concurrent+pending {
+		t.Errorf("%d copies came, %d at once, and %v was counted", n, most.Load(), counts)
 	}
 }
 
