@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -220,25 +218,7 @@ func TestEndpointsChangeWithoutAFailedCall(t *testing.T) {
 	a, b, c := startBackend(t, nil), startBackend(t, nil), startBackend(t, nil)
 	p := openSet(t, nil, upstreamOf(a.address, b.address)).Pool("shop")
 	ctx := testContext(t)
-	stop := make(chan struct{})
-	var calls, failed atomic.Int64
-	var callers sync.WaitGroup
-	for range 4 {
-		callers.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				calls.Add(1)
-				if _, err := call(ctx, p, "x"); err != nil {
-					failed.Add(1)
-					t.Log(err)
-				}
-			}
-		})
-	}
+	callers := startCallers(t, func() error { _, err := call(ctx, p, "x"); return err })
 	connectAll(t, ctx, p, a, b)
 	conns := a.conns.Load()
 	for i := range 50 {
@@ -249,14 +229,10 @@ func TestEndpointsChangeWithoutAFailedCall(t *testing.T) {
 		if err := p.update(list); err != nil {
 			t.Fatal(err)
 		}
-		before := calls.Load()
-		until(t, "some calls", func() bool { return calls.Load() > before+20 })
+		before := callers.calls.Load()
+		until(t, "some calls", func() bool { return callers.calls.Load() > before+20 })
 	}
-	close(stop)
-	callers.Wait()
-	if failed.Load() != 0 {
-		t.Errorf("%d of %d calls failed", failed.Load(), calls.Load())
-	}
+	callers.stop(t)
 	if n := a.conns.Load(); n != conns && n > conns+1 { // the second connection may have come up late
 		t.Errorf("the endpoint that stayed was connected to %d times", n)
 	}

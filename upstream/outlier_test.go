@@ -159,11 +159,12 @@ func TestALowSuccessRateEjects(t *testing.T) {
 }
 
 func TestABackendThatFailsIsEjectedAfterFiveFailedCalls(t *testing.T) {
+	t.Parallel()
 	good, bad := startBackend(t, nil), startBackend(t, nil)
 	bad.fails.Store(true)
 	cfg := upstreamOf(good.address, bad.address)
 	cfg.OutlierDetection = &config.OutlierDetection{
-		ConsecutiveFailures: 5, Interval: config.Duration(10 * time.Millisecond), BaseEjection: config.Duration(2 * time.Second),
+		ConsecutiveFailures: 5, Interval: config.Duration(10 * time.Millisecond), BaseEjection: config.Duration(8 * time.Second),
 		MaxEjection: config.Duration(time.Minute), MaxEjected: 50,
 	}
 	p := openSet(t, nil, cfg).Pool("shop")
@@ -195,7 +196,7 @@ func TestAnEndpointThatChecksFindSickGetsNoCalls(t *testing.T) {
 	cfg := upstreamOf(a.address, b.address)
 	cfg.Balancing.Policy = "round_robin"
 	cfg.HealthCheck = &config.HealthCheck{
-		Type: "grpc", Interval: config.Duration(10 * time.Millisecond), Timeout: config.Duration(time.Second), Unhealthy: 2, Healthy: 2,
+		Type: "grpc", Interval: config.Duration(10 * time.Millisecond), Timeout: config.Duration(testTime), Unhealthy: 2, Healthy: 2,
 	}
 	p := openSet(t, nil, cfg).Pool("shop")
 	ctx := testContext(t)

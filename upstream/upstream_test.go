@@ -128,8 +128,11 @@ func openSet(t testing.TB, prev *Set, cfg ...config.Upstream) *Set {
 	return s
 }
 
+// testTime is how long a test waits for what is to come, on a machine that may be busy.
+const testTime = time.Minute
+
 func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), testTime)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -150,7 +153,7 @@ func call(ctx context.Context, p *Pool, text string) (string, error) {
 // until retries f for as long as a test may wait.
 func until(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !f(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(testTime); !f(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited too long for %s", what)
 		}
@@ -209,26 +212,26 @@ func TestAnEndpointThatDoesNotAnswerHoldsNobodyUpOnceAnotherIsConnected(t *testi
 	}
 	defer mute.Close()
 	a := startBackend(t, nil)
-	p := openSet(t, nil, upstreamOf(a.address, mute.Addr().String())).Pool("shop")
-	ctx := testContext(t)
+	cfg := upstreamOf(a.address, mute.Addr().String())
+	cfg.ConnectTimeout = config.Duration(time.Hour)
+	p := openSet(t, nil, cfg).Pool("shop")
 	until(t, "the first call", func() bool {
-		short, cancel := context.WithTimeout(ctx, time.Second)
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := call(short, p, "x")
 		return err == nil
 	})
 	for range 20 {
-		short, cancel := context.WithTimeout(ctx, time.Second)
-		if _, err := call(short, p, "x"); err != nil {
+		if _, err := call(testContext(t), p, "x"); err != nil {
 			t.Fatal(err)
 		}
-		cancel()
 	}
 }
 
 func TestWithoutABackendCallsFailAtOnce(t *testing.T) {
-	p := openSet(t, nil, upstreamOf(closedAddress(t), closedAddress(t))).Pool("shop")
-	start := time.Now()
+	cfg := upstreamOf(closedAddress(t), closedAddress(t))
+	cfg.ConnectTimeout = config.Duration(time.Hour) // who waited for it would not be answered in the test's time
+	p := openSet(t, nil, cfg).Pool("shop")
 	_, err := call(testContext(t), p, "x")
 	s := status.Convert(err)
 	if s.Code() != codes.Unavailable || s.Message() != "no backend of upstream shop can be reached" {
@@ -236,9 +239,6 @@ func TestWithoutABackendCallsFailAtOnce(t *testing.T) {
 	}
 	if !strings.Contains(err.Error(), "refused") {
 		t.Errorf("the error has no reason for the log: %v", err)
-	}
-	if took := time.Since(start); took > 4*time.Second {
-		t.Errorf("took %v", took)
 	}
 	if _, err := p.NewStream(testContext(t), &grpc.StreamDesc{ServerStreams: true}, "/t.T/Echo"); status.Code(err) != codes.Unavailable {
 		t.Errorf("stream: %v", err)
@@ -295,19 +295,23 @@ func TestDeadlinesAndCancellationReachTheBackend(t *testing.T) {
 	if _, err := call(testContext(t), p, "x"); err != nil {
 		t.Fatal(err)
 	}
-	short, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	err := p.Invoke(short, &Call{Method: "/t.T/Hang", Request: []byte("x")}, new(Reply))
-	if status.Code(err) != codes.DeadlineExceeded {
-		t.Errorf("error %v", err)
+	// The deadline may pass before the call has arrived.
+	before := a.calls.Load()
+	for wait := 50 * time.Millisecond; a.calls.Load() == before; wait *= 2 {
+		short, cancel := context.WithTimeout(context.Background(), wait)
+		err := p.Invoke(short, &Call{Method: "/t.T/Hang", Request: []byte("x")}, new(Reply))
+		cancel()
+		if status.Code(err) != codes.DeadlineExceeded {
+			t.Fatalf("error %v", err)
+		}
 	}
 	<-a.ended
 
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
+	before = a.calls.Load()
 	go func() { done <- p.Invoke(ctx, &Call{Method: "/t.T/Hang", Request: []byte("x")}, new(Reply)) }()
-	before := a.calls.Load()
-	until(t, "the call to arrive", func() bool { return a.calls.Load() > before || a.calls.Load() >= 3 })
+	until(t, "the call to arrive", func() bool { return a.calls.Load() > before })
 	cancel()
 	if err := <-done; status.Code(err) != codes.Canceled {
 		t.Errorf("error %v", err)

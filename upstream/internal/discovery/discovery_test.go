@@ -62,7 +62,7 @@ func follow(t *testing.T, s Source) (expect func(list string), expectProblem fun
 	t.Cleanup(func() { cancel(); <-done })
 	wait := func(what string, ok func() bool) {
 		t.Helper()
-		deadline := time.After(10 * time.Second)
+		deadline := time.After(time.Minute)
 		for {
 			mu.Lock()
 			good := ok()

@@ -65,7 +65,7 @@ func tryConnect(t *testing.T, greet func(*peer) error) (*Conn, *peer, error) {
 		}
 		greeted <- greet(p)
 	}()
-	c, err := Open(within(t, 10*time.Second), socket, Options{Authority: "backend", UserAgent: "crossgate", MaxMessageSize: 1 << 20})
+	c, err := Open(within(t, time.Minute), socket, Options{Authority: "backend", UserAgent: "crossgate", MaxMessageSize: 1 << 20})
 	if greetErr := <-greeted; greetErr != nil && err == nil {
 		t.Fatal(greetErr)
 	}
