@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/crossgate/crossgate/integration/rig"
 )
 
 // TestMain fails the run when a test leaves a goroutine behind. As a process that a test has started it is a replica of a service.
@@ -17,6 +19,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	code := m.Run()
+	rig.RemoveBuilt()
 	http.DefaultClient.CloseIdleConnections()
 	if err := leaks(); code == 0 && err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Build returns the path of the crossgate binary, built once for all tests of a process.
+// Build returns the path of the crossgate binary, built once for all tests of a process; RemoveBuilt removes it.
 func Build(t testing.TB) string {
 	t.Helper()
 	path, err := build()
@@ -21,11 +21,22 @@ func Build(t testing.TB) string {
 	return path
 }
 
+// built is where the binary is, if it was built.
+var built string
+
+// RemoveBuilt is for TestMain, after all tests.
+func RemoveBuilt() {
+	if built != "" {
+		_ = os.RemoveAll(built)
+	}
+}
+
 var build = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "crossgate-")
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	path := filepath.Join(dir, "crossgate")
 	out, err := exec.Command("go", "build", "-o", path, "github.com/crossgate/crossgate/cmd/crossgate").CombinedOutput()
 	if err != nil {
