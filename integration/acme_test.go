@@ -108,7 +108,7 @@ func TestACertificateOfAnACMEAuthorityIsRenewedBeforeItEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rig.Eventually(t, time.Minute, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		next, err := s.connect(t, "shop.example.test", roots)
 		if err != nil {
 			return err

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -128,14 +127,14 @@ func TestHowManyRequestsFailWithABackend(t *testing.T) {
 			bad := fault.backend(t)
 			// A try may time out for want of a processor, too; ten in a row do not.
 			g := faultGateway(t, endpointsOf(good.grpc, bad.grpc), endpointsOf(good.http, bad.http),
-				"try_timeout: 1s, retry: {retries: 10, on: [reset, gateway, timeout]}")
+				"try_timeout: 3s, retry: {retries: 10, on: [reset, gateway, timeout]}")
 			f := startTraffic(t, 2, callers(t, g))
 			if bad.breakNow != nil {
 				f.more(t, 20)
 				bad.breakNow(t)
 			}
 			f.more(t, 20)
-			rig.Eventually(t, time.Minute, func() error { return ejected(t, g, fault.ejects) })
+			rig.Eventually(t, rig.Patience, func() error { return ejected(t, g, fault.ejects) })
 			f.more(t, 20)
 			f.wantFailed(t, fault.most)
 		})

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/crossgate/crossgate/integration/rig"
 	"github.com/crossgate/crossgate/integration/testproto/testserver"
@@ -75,7 +74,7 @@ func startBackendProcess(t *testing.T) *backendProcess {
 	}
 	ready := filepath.Join(t.TempDir(), "ready")
 	p := &backendProcess{Process: rig.RunWith(t, []string{backendReady + "=" + ready}, program, "-test.run=^TestBeABackend$", "-test.timeout=5m")}
-	rig.Eventually(t, 30*time.Second, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		text, err := os.ReadFile(ready)
 		p.grpc, p.http, _ = strings.Cut(string(text), " ")
 		return err

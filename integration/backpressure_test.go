@@ -58,7 +58,7 @@ upstreams: [{name: test, endpoints: ["%s"]}]
 descriptors: [{reflection: {upstream: test}}]
 routes: [{name: test, timeout: 0, grpc: {upstream: test, services: ["crossgate.test.v1.*"], websocket: {}}}]
 `, backend))
-	serves(t, g.URL+"/bind/v1/one/x", http.StatusOK, 10*time.Second)
+	serves(t, g.URL+"/bind/v1/one/x", http.StatusOK)
 	return g
 }
 
@@ -182,7 +182,7 @@ func TestASlowReaderStopsTheBackendAndCostsNoMemory(t *testing.T) {
 			if rig.Race {
 				r.megabytes /= 8
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), 5*rig.Patience)
 			defer cancel()
 			// What a process takes once, for the first streams, is not for this one.
 			for range 2 {
@@ -228,7 +228,7 @@ func TestASlowReaderStopsTheBackendAndCostsNoMemory(t *testing.T) {
 func settled(t testing.TB, count *atomic.Int64) int64 {
 	t.Helper()
 	last, since := count.Load(), time.Now()
-	rig.Eventually(t, 30*time.Second, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		if now := count.Load(); now != last {
 			last, since = now, time.Now()
 		}

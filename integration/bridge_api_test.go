@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"google.golang.org/grpc"
@@ -52,7 +51,7 @@ func bridgeCall(t *testing.T, g *rig.Gateway, method, path, body string, want in
 
 func (c *client) wantClosed(code websocket.StatusCode) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(c.ctx, rig.Patience)
 	defer cancel()
 	for {
 		if _, _, err := c.conn.Read(ctx); err != nil {
@@ -116,6 +115,12 @@ func TestTheBridgeAPIReachesConnectionsOfEveryNode(t *testing.T) {
 	}
 
 	// Who is in the room, on both nodes.
+	rig.Eventually(t, rig.Patience, func() error { // who has subscribed is told to Redis soon after
+		if count := bridgeCall(t, one, "GET", "/v1/channels/room:1/presence:count", "", 200); count["connections"] != "2" {
+			return fmt.Errorf("counted %v", count)
+		}
+		return nil
+	})
 	who := bridgeCall(t, one, "GET", "/v1/channels/room:1/presence?pageSize=1", "", 200)
 	more := bridgeCall(t, one, "GET", "/v1/channels/room:1/presence?pageSize=1&pageToken="+fmt.Sprint(who["nextPageToken"]), "", 200)
 	if who["connections"] != "2" || who["users"] != "2" || more["nextPageToken"] != nil {
@@ -149,7 +154,7 @@ func TestTheBridgeAPIReachesConnectionsOfEveryNode(t *testing.T) {
 	}
 	defer conn.Close()
 	bridge := bridgev1.NewBridgeClient(conn)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), rig.Patience)
 	defer cancel()
 	order := &bridgev1.DisconnectRequest{Target: &bridgev1.DisconnectRequest_Connection{Connection: name}, Code: 4400, Reason: "enough"}
 	if _, err := bridge.Disconnect(ctx, order); status.Code(err) != codes.Unauthenticated {
@@ -174,7 +179,7 @@ func TestTheBridgeAPIReachesConnectionsOfEveryNode(t *testing.T) {
 		t.Errorf("revoked are %v", revoked)
 	}
 	for _, g := range []*rig.Gateway{one, two} {
-		rig.Eventually(t, 10*time.Second, func() error {
+		rig.Eventually(t, rig.Patience, func() error {
 			conn, answer, err := websocket.Dial(ctx, g.URL+"/ws", &websocket.DialOptions{
 				HTTPHeader: map[string][]string{"Authorization": {"Bearer " + token(t, jwt.MapClaims{"sub": "ann"})}}})
 			if err == nil {

@@ -180,7 +180,7 @@ func TestNodesShareAnswersAndPurges(t *testing.T) {
 	defer client.Close()
 	answers := func(want int64) {
 		t.Helper()
-		rig.Eventually(t, 60*time.Second, func() error {
+		rig.Eventually(t, rig.Patience, func() error {
 			keys, err := client.Keys(context.Background(), "cg:cache:*").Result()
 			if n := int64(len(keys)); err == nil && n < want {
 				err = fmt.Errorf("%d keys in Redis", n)
@@ -225,7 +225,7 @@ func TestNodesShareAnswersAndPurges(t *testing.T) {
 		if got := get(a, step.gone, "x"); got == had {
 			t.Errorf("%s: the node that was asked still gives %s", step.body, got)
 		}
-		rig.Eventually(t, 60*time.Second, func() error {
+		rig.Eventually(t, rig.Patience, func() error {
 			if get(b, step.gone, "x") == had {
 				return errors.New("the other node gives what was purged")
 			}
@@ -252,7 +252,7 @@ func TestWhatIsWrongInRedisIsAMiss(t *testing.T) {
 	defer client.Close()
 	askAs(t, a, "/1", "")
 	var keys []string
-	rig.Eventually(t, 60*time.Second, func() (err error) {
+	rig.Eventually(t, rig.Patience, func() (err error) {
 		if keys, err = client.Keys(context.Background(), "cg:cache:*").Result(); err == nil && len(keys) < 2 {
 			err = errors.New("nothing is saved")
 		}
@@ -339,7 +339,7 @@ func TestStaleAnswersWhileTheBackendIsAskedAndWhileItIsGone(t *testing.T) {
 	if body != "version 1" || !strings.HasPrefix(answer.Header.Get("Cache-Status"), "crossgate; hit; ttl=") {
 		t.Errorf("%s, %s", body, answer.Header.Get("Cache-Status"))
 	}
-	rig.Eventually(t, 60*time.Second, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		if _, body := ask(t, "GET", url, ""); body == "version 1" {
 			return errors.New("the answer that was fetched in the background is not there yet")
 		}

@@ -34,7 +34,7 @@ type step = chromedp.Action[chromedp.Void]
 
 func inTab(t *testing.T, ctx context.Context, what string, steps ...step) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, rig.Patience)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		t.Fatalf("%s: %v", what, err)
@@ -44,7 +44,7 @@ func inTab(t *testing.T, ctx context.Context, what string, steps ...step) {
 // until waits for a JavaScript expression to be true.
 func until(expression string) step {
 	return func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
-		_, err := chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(18*time.Second))(ctx, t)
+		_, err := chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(rig.Patience-5*time.Second))(ctx, t)
 		return chromedp.Void{}, err
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
@@ -76,7 +75,7 @@ func TestABreakingDescriptorSetIsRefusedUnlessForcedAndCanBeRolledBack(t *testin
 		t.Helper()
 		status := map[bool]int{true: 200, false: 405}[want]
 		for _, g := range []*rig.Gateway{one, two} {
-			rig.Eventually(t, 5*time.Second, func() error {
+			rig.Eventually(t, rig.Patience, func() error {
 				if code, text := call(t, "POST", g.URL+"/bind/v1/things/x:poke", "application/json", []byte("{}")); code != status {
 					return fmt.Errorf("poke: %d %s, want %d", code, text, status)
 				}
@@ -220,13 +219,13 @@ func TestOfTwoRegistrationsAtOnceThatExcludeEachOtherOneIsStored(t *testing.T) {
 			t.Fatalf("answers %v, want one 200 and one 400", answers)
 		}
 		for _, g := range nodes {
-			serves(t, g.URL+"/bind/v1/one/x", 200, 5*time.Second)
+			serves(t, g.URL+"/bind/v1/one/x", 200)
 		}
 		if code, text := call(t, "DELETE", fmt.Sprintf("%s/v1/descriptorSets/set%d", nodes[0].Admin, stored), "", nil); code != 200 {
 			t.Fatalf("%d %s", code, text)
 		}
 		for _, g := range nodes {
-			serves(t, g.URL+"/bind/v1/one/x", 404, 5*time.Second)
+			serves(t, g.URL+"/bind/v1/one/x", 404)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crossgate/crossgate/integration/rig"
 	"github.com/crossgate/crossgate/integration/testproto"
 	"github.com/crossgate/crossgate/integration/testproto/testserver"
 )
@@ -29,7 +30,7 @@ func TestNothingFollowsAnAnswerThatComesBeforeTheRequestsEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			if err := conn.SetDeadline(time.Now().Add(rig.Patience)); err != nil {
 				t.Fatal(err)
 			}
 			fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n",

@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"reflect"
 	"testing"
-	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
@@ -199,7 +198,7 @@ func exchanges() []exchange {
 
 func (e *exchange) send(t *testing.T, base string) (int, []byte) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), rig.Patience)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, e.method, base+e.path, bytes.NewReader([]byte(e.body)))
 	if err != nil {

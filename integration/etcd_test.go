@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -66,7 +65,7 @@ routes:
 	files := loadSet(t, "testdata/etcd.binpb")
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), rig.Patience)
 			defer cancel()
 			answer := c.send(ctx, t, g.URL)
 			defer answer.Body.Close()

@@ -36,7 +36,7 @@ func TestExamples(t *testing.T) {
 			service := rig.Run(t, command[0], command[1:]...)
 			rdb := redis.NewClient(&redis.Options{Addr: server.Address})
 			defer rdb.Close()
-			rig.Eventually(t, 10*time.Second, func() error {
+			rig.Eventually(t, rig.Patience, func() error {
 				n, err := rdb.PubSubNumSub(context.Background(), "cg:in:chat").Result()
 				if err == nil && n["cg:in:chat"] == 0 {
 					err = errors.New("the service does not listen")

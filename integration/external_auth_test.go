@@ -174,7 +174,7 @@ routes:`, backend.Address, listener.Addr(), gone.Addr())+
 			t.Errorf("told the address %q", a)
 		}
 	})
-	for end := time.Now().Add(10 * time.Second); strings.Count(g.Log(), `"msg":"request"`) < 61 && time.Now().Before(end); {
+	for end := time.Now().Add(rig.Patience); strings.Count(g.Log(), `"msg":"request"`) < 61 && time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond) // the access log is held back for a second
 	}
 	if log := g.Log(); !strings.Contains(log, `"decision":"failed_open","rule":"external_auth"`) || !strings.Contains(log, `"decision":"denied","rule":"external_auth"`) || strings.Contains(log, "the secret reason") {

@@ -40,7 +40,7 @@ type client struct {
 
 func connect(t *testing.T, g *rig.Gateway, user string) *client {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*rig.Patience)
 	t.Cleanup(cancel)
 	conn, _, err := websocket.Dial(ctx, g.URL+"/ws", &websocket.DialOptions{
 		HTTPHeader: map[string][]string{"Authorization": {"Bearer " + token(t, jwt.MapClaims{"sub": user})}},
@@ -62,7 +62,7 @@ func (c *client) send(frame string) {
 // want reads the next frame, which must be JSON with these members.
 func (c *client) want(members string) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(c.ctx, rig.Patience)
 	defer cancel()
 	_, frame, err := c.conn.Read(ctx)
 	if err != nil {
@@ -101,7 +101,7 @@ func startChat(t *testing.T, address string) *service.Service {
 		}
 		rdb.Close()
 	})
-	rig.Eventually(t, 5*time.Second, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		n, err := rdb.PubSubNumSub(context.Background(), "cg:in:chat").Result()
 		if err == nil && n["cg:in:chat"] == 0 {
 			err = errors.New("the service does not listen")
@@ -221,7 +221,7 @@ func TestRedisKilledUnderLoad(t *testing.T) {
 			}
 		}()
 	}
-	rig.Eventually(t, 10*time.Second, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		if published.Load() < 200 {
 			return errors.New("there is no load")
 		}
@@ -229,7 +229,7 @@ func TestRedisKilledUnderLoad(t *testing.T) {
 	})
 	server.Kill()
 	for _, g := range []*rig.Gateway{one, two} {
-		rig.Eventually(t, 10*time.Second, func() error {
+		rig.Eventually(t, rig.Patience, func() error {
 			if _, text := call(t, "GET", g.Admin+"/v1/status", "", nil); strings.Contains(text, `"busConnected":true`) {
 				return errors.New("the gateway does not notice")
 			}

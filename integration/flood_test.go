@@ -34,7 +34,7 @@ func attack(t *testing.T, url string) *attacker {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(rig.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	a := &attacker{Conn: c, Framer: http2.NewFramer(c, c), closed: make(chan error, 1)}
@@ -160,7 +160,7 @@ func TestABodyThatComesSlowlyIsNotWaitedForBeyondTheRoutesTimeout(t *testing.T) 
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			if err := conn.SetDeadline(time.Now().Add(rig.Patience)); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\nConnect-Protocol-Version: 1\r\nCrossgate-Session: a.b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{", c.path, c.length); err != nil {

@@ -1,13 +1,11 @@
 package integration
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 
@@ -147,7 +145,7 @@ func TestWebSocketCallsAreAdmittedLikeEveryRequest(t *testing.T) {
 		if code != 4108 || len(got) > 2 {
 			t.Errorf("%q, %d; want at most 2 and 4108", got, code)
 		}
-		rig.Eventually(t, 10*time.Second, func() error { // the session's end is counted after the client has heard of it
+		rig.Eventually(t, rig.Patience, func() error { // the session's end is counted after the client has heard of it
 			_, metrics := ask(t, "GET", g.Admin+"/metrics", "")
 			for _, line := range []string{
 				`crossgate_refusals_total{reason="limit_exceeded",route="test"} 1`,
@@ -197,8 +195,7 @@ func TestWebSocketClientGoneCancelsTheBackend(t *testing.T) {
 	backend := testserver.Start(t)
 	g := socketGateway(t, backend.Address, "", "timeout: 1m")
 	before := backend.Calls()
-	ctx, cancel := context.WithTimeout(soon(t), 10*time.Second)
-	defer cancel()
+	ctx := soon(t)
 	conn, _, err := websocket.Dial(ctx, g.URL+"/control/v1/wait?time=60s", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -40,7 +40,7 @@ func rawBackend(t testing.TB, answer func(conn net.Conn, n int)) string {
 			}
 			running.Go(func() {
 				defer conn.Close()
-				_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+				_ = conn.SetDeadline(time.Now().Add(rig.Patience))
 				answer(conn, n)
 			})
 		}
@@ -88,7 +88,11 @@ func TestAnHTTPBackendThatFailsIsAProblemOfItsOwnKind(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := httpGateway(t, rawBackend(t, c.backend), "", "\n  - {name: all, match: {path_prefix: /}, http: {upstream: app}, timeout: 1s}\n")
+			timeout := "1m"
+			if c.status == http.StatusGatewayTimeout {
+				timeout = "1s"
+			}
+			g := httpGateway(t, rawBackend(t, c.backend), "", "\n  - {name: all, match: {path_prefix: /}, http: {upstream: app}, timeout: "+timeout+"}\n")
 			answer, body := ask(t, "GET", g.URL+"/", "", "Accept", "application/problem+json")
 			if answer.StatusCode != c.status || !strings.Contains(body, c.reason) || strings.Contains(body, "127.0.0.1") {
 				t.Errorf("%s %s", answer.Status, body)
@@ -134,7 +138,7 @@ func TestAnAnswerThatBreaksOffNeverLooksWhole(t *testing.T) {
 				}
 				answer.Body.Close()
 			}
-			rig.Eventually(t, 10*time.Second, func() error {
+			rig.Eventually(t, rig.Patience, func() error {
 				if !strings.Contains(g.Log(), `"reason":"the answer was broken off"`) {
 					return errors.New("the access log does not say so")
 				}
@@ -184,7 +188,7 @@ func TestAQueryCannotEndTheRequestLine(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(rig.Patience))
 		_, _ = io.WriteString(conn, http2.ClientPreface)
 		framer := http2.NewFramer(conn, conn)
 		framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
@@ -292,7 +296,7 @@ routes:
 	if reached.Load() != 2 {
 		t.Errorf("%d requests reached the backend", reached.Load())
 	}
-	rig.Eventually(t, 10*time.Second, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		if !strings.Contains(g.Log(), `"protocol":"http","method":"GET"`) || !strings.Contains(g.Log(), `"route":"app","binding":"/**","upstream":"app","user":"ann"`) {
 			return errors.New("the access log has no such line")
 		}

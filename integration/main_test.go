@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 // leaks finds goroutines that do not end. A client of a Redis that a test has killed may still be dialling, for seconds.
 func leaks() error {
 	var err error
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(rig.Patience); time.Now().Before(end); {
 		if err = goleak.Find(); err == nil {
 			return nil
 		}

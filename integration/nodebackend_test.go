@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -24,7 +23,7 @@ func startNodeBackend(t *testing.T) string {
 	}
 	address := rig.FreeAddress(t)
 	rig.Run(t, "node", "nodebackend/backend.js", address)
-	rig.Eventually(t, 20*time.Second, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			conn.Close()

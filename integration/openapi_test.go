@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"google.golang.org/protobuf/proto"
@@ -100,7 +99,7 @@ routes:
     docs: {title: The shop}
 `, startShop(t)))
 	var doc map[string]any
-	rig.Eventually(t, 10*time.Second, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		if doc = documentAt(t, g.URL+"/openapi.json", ""); !slices.Contains(operations(doc), "crossgate.demo.v1.Shop.GetItem") {
 			return fmt.Errorf("operations %v", operations(doc))
 		}

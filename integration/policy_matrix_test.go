@@ -361,7 +361,7 @@ func (w *policyWorld) try(t *testing.T, i int, protocol policyProtocol, row poli
 		t.Errorf("%v, want %v", v, want)
 	}
 	// On a machine that pauses, a deadline may pass before the backend has been called.
-	for end := time.Now().Add(30 * time.Second); row.reaches && !w.reached(id) && time.Now().Before(end); {
+	for end := time.Now().Add(rig.Patience); row.reaches && !w.reached(id) && time.Now().Before(end); {
 		one = next()
 		id = one.header.Get("X-Call")
 		protocol.ask(soon(t), t, w.Gateway, one)
@@ -388,7 +388,7 @@ func (w *policyWorld) hold(t *testing.T, protocol policyProtocol, r policyReques
 		defer close(ended)
 		protocol.ask(ctx, t, w.Gateway, r)
 	}()
-	rig.Eventually(t, 30*time.Second, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		if id := r.header.Get("X-Call"); !w.reached(id) {
 			return fmt.Errorf("%s has not come", id)
 		}

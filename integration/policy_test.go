@@ -234,7 +234,7 @@ func TestPolicies(t *testing.T) {
 				g := rig.StartGateway(t, fmt.Sprintf(`
 listeners: [{address: "127.0.0.1:0"}]
 admin: {address: "127.0.0.1:0"}
-redis: {url: %s, prefix: "%s:"}
+redis: {url: %s, prefix: "%s:", limit_timeout: 10s}
 upstreams: [{name: test, endpoints: ["%s"]}]
 descriptors: [{reflection: {upstream: test}}]
 auth:
@@ -286,7 +286,7 @@ routes:
   - {name: socket, match: {path: /ws}, websocket: {service: chat}, auth: {require: [jwt]}}
   - {name: page, match: {path: /page}, respond: {body: hello}, auth: {require: [jwt]}}
 `)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), rig.Patience)
 	defer cancel()
 	dial := func(query string, protocols ...string) (*http.Response, string, error) {
 		conn, answer, err := websocket.Dial(ctx, g.URL+"/ws"+query, &websocket.DialOptions{Subprotocols: protocols})

@@ -113,7 +113,7 @@ listeners:
   - {address: "127.0.0.1:0"}
   - {address: "127.0.0.1:0", tls: {certificate: %[1]q, key: %[2]q, clients: {ca: %[3]q, mode: optional}}}
 admin: {address: "127.0.0.1:0"}
-redis: {url: %[4]s}
+redis: {url: %[4]s, limit_timeout: 10s}
 %[12]s
 upstreams:
   - {name: test, endpoints: [%[5]q]}
@@ -127,9 +127,9 @@ descriptors: [{reflection: {upstream: test}}]
 auth:
   - {name: jwks, jwt: {jwks_url: %[9]q, jwks_cache_time: 1s}}
   - {name: cold, jwt: {jwks_url: "http://%[7]s/keys"}}
-  - {name: opaque, introspection: {url: %[10]q, token: edge-secret-edge-secret, cache_time: 1h, negative_cache_time: 1h}}
+  - {name: opaque, introspection: {url: %[10]q, timeout: 1m, token: edge-secret-edge-secret, cache_time: 1h, negative_cache_time: 1h}}
   - {name: file, api_keys: {file: %[11]s/keys.yaml}}
-  - {name: redis, api_keys: {redis: true, cache_time: 1h, negative_cache_time: 1h}}
+  - {name: redis, api_keys: {redis: true, timeout: 1m, cache_time: 1h, negative_cache_time: 1h}}
   - {name: basic, basic: {htpasswd: %[11]s/users, cache_time: 1h, negative_cache_time: 1h}}
   - {name: mesh, client_certificate: {user: dns}}
 routes:

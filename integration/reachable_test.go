@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -149,7 +148,7 @@ func (b *anyBackend) reach(t *testing.T, base string, m *descriptors.Method, bin
 	if method == "*" {
 		method = http.MethodPost
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), rig.Patience)
 	defer cancel()
 	answer, err := send(ctx, method, base+path, body)
 	if err != nil {

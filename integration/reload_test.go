@@ -32,7 +32,7 @@ func TestAnEditedConfigurationIsServed(t *testing.T) {
 	}
 	wait := func(want string) {
 		t.Helper()
-		rig.Eventually(t, 2*time.Second, func() error {
+		rig.Eventually(t, rig.Patience, func() error {
 			if got := body(); got != want {
 				return fmt.Errorf("%q is served, want %q", got, want)
 			}
@@ -45,7 +45,7 @@ func TestAnEditedConfigurationIsServed(t *testing.T) {
 	wait("two")
 
 	g.Rewrite(t, fmt.Sprintf(onePage, "three")+"  - {name: page2, match: {path: /page}, respond: {body: clash}}\n")
-	rig.Eventually(t, 2*time.Second, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		if log := g.Log(); !strings.Contains(log, g.ConfigFile+":6:5: route page2: matches the same requests as "+g.ConfigFile+":5:5: route page") {
 			return fmt.Errorf("the clash is not logged with both places:\n%s", log)
 		}
@@ -79,7 +79,7 @@ func TestAReloadKeepsWhatIsInFlight(t *testing.T) {
 		answer.Body.Close()
 		slow <- answer.StatusCode
 	}()
-	rig.Eventually(t, 5*time.Second, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		if backend.Calls() == 0 {
 			return fmt.Errorf("the call has not arrived")
 		}
@@ -129,14 +129,14 @@ routes:
 	if err := p.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	rig.Eventually(t, 5*time.Second, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		if _, text := call(t, "GET", "http://"+address+"/page", "", nil); text != "two" {
 			return fmt.Errorf("%q is served", text)
 		}
 		return nil
 	})
 
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), rig.Patience)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, "ws://"+address+"/ws", nil)
 	if err != nil {
@@ -156,7 +156,7 @@ routes:
 		answer.Body.Close()
 		slow <- answer.StatusCode
 	}()
-	rig.Eventually(t, 5*time.Second, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		if backend.Calls() == before {
 			return fmt.Errorf("the call has not arrived")
 		}

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/crossgate/crossgate/integration/rig"
 	"github.com/crossgate/crossgate/integration/testproto/testserver"
@@ -58,7 +57,7 @@ routes:
 	}
 	g := rig.StartGateway(t, yaml(0))
 	f := startTraffic(t, 2, map[string]func(context.Context) error{"HTTP": getting(t, g.URL+"/app/"), "REST": getting(t, g.URL+"/bind/v1/one/x")})
-	rig.Eventually(t, time.Minute, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		if refused.Load() == 0 {
 			return fmt.Errorf("the endpoint that fails has had no request")
 		}

@@ -126,7 +126,7 @@ func (c *resilient) one(t *testing.T, n int64, do func()) *moody {
 func (c *resilient) counts(t *testing.T, metric, labels string, value int) {
 	t.Helper()
 	want := fmt.Sprintf("%s{%supstream=%q} %d", metric, labels, c.upstream, value)
-	rig.Eventually(t, 30*time.Second, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		if _, metrics := ask(t, "GET", c.Admin+"/metrics", ""); !strings.Contains(metrics, want) {
 			return errors.New("no " + want)
 		}

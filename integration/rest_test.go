@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -222,14 +221,14 @@ func TestRESTOtherContentTypesAre415(t *testing.T) {
 func TestRESTBackendGoneIs503(t *testing.T) {
 	backend := testserver.Start(t)
 	g := oneRoute(t, backend.Address, "", "")
-	serves(t, g.URL+"/bind/v1/one/x", http.StatusOK, 10*time.Second)
+	serves(t, g.URL+"/bind/v1/one/x", http.StatusOK)
 	backend.Stop()
 	for _, path := range []string{"/bind/v1/one/x", "/stream/v1/count/3"} {
 		answer, body := ask(t, "GET", g.URL+path, "")
 		wantStatus(t, answer, body, http.StatusServiceUnavailable, codes.Unavailable)
 	}
 	testserver.StartAt(t, backend.Address)
-	serves(t, g.URL+"/bind/v1/one/x", http.StatusOK, 15*time.Second)
+	serves(t, g.URL+"/bind/v1/one/x", http.StatusOK)
 }
 
 func TestRESTDeadlineIs504(t *testing.T) {
@@ -301,7 +300,7 @@ func TestRESTNeverAHalfWritten200(t *testing.T) {
 // called waits until the backend has been called once more than before.
 func called(t testing.TB, backend *testserver.Server, before int64) {
 	t.Helper()
-	rig.Eventually(t, 10*time.Second, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		if backend.Calls() == before {
 			return errors.New("the backend has not been called")
 		}

@@ -219,7 +219,7 @@ routes:
 	}
 	running := [2]*rig.Process{start(0), start(1)}
 
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*rig.Patience)
 	defer cancel()
 	var published atomic.Int64 // of each channel
 	var ended atomic.Bool

@@ -90,7 +90,7 @@ routes:
 		_, body := call(t, "GET", g.Admin+path, "", nil)
 		said.WriteString(body)
 	}
-	for end := time.Now().Add(10 * time.Second); strings.Count(g.Log(), `"msg":"request"`) < 7 && time.Now().Before(end); {
+	for end := time.Now().Add(rig.Patience); strings.Count(g.Log(), `"msg":"request"`) < 7 && time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond) // the access log is held back for a second
 	}
 	said.WriteString(g.Log())

@@ -34,13 +34,13 @@ routes:
 
 // dialTLS connects and returns the connection with its handshake done.
 func dialTLS(address string, c *tls.Config) (*tls.Conn, error) {
-	return tls.DialWithDialer(&net.Dialer{Timeout: 10 * time.Second}, "tcp", address, c)
+	return tls.DialWithDialer(&net.Dialer{Timeout: rig.Patience}, "tcp", address, c)
 }
 
 // exchangeText makes a request of HTTP/1.1 on a connection.
 func exchangeText(t *testing.T, c net.Conn, text string) string {
 	t.Helper()
-	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(rig.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.WriteString(c, text); err != nil {
@@ -82,7 +82,7 @@ func TestEachNameGetsItsCertificateAndAChangedOneIsServedWithoutARestart(t *test
 
 	open, _ := served("chat.example.com")
 	authority.Issue(t, chat, "new.example.com", "chat.example.com")
-	rig.Eventually(t, 10*time.Second, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		if _, got := served("chat.example.com"); got != "new.example.com" {
 			return fmt.Errorf("still the certificate of %s", got)
 		}
@@ -96,7 +96,7 @@ func TestEachNameGetsItsCertificateAndAChangedOneIsServedWithoutARestart(t *test
 	if err := os.WriteFile(chatCertificate, []byte("nonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	rig.Eventually(t, 10*time.Second, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		if !strings.Contains(g.Log(), "configuration refused") {
 			return fmt.Errorf("nothing in the log")
 		}
@@ -202,7 +202,7 @@ func greet(address string, options *tls.Config) error {
 		return err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(rig.Patience)); err != nil {
 		return err
 	}
 	if _, err := io.WriteString(c, hello); err != nil {
@@ -224,7 +224,7 @@ func TestACertificateIsRevokedWhileItsSessionCouldBeResumed(t *testing.T) {
 		t.Fatal(err)
 	}
 	authority.Revoke(t, crl, client)
-	rig.Eventually(t, 10*time.Second, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		if greet(address, options) == nil {
 			return fmt.Errorf("still let in")
 		}

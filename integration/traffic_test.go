@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/crossgate/crossgate/integration/rig"
 )
@@ -58,7 +57,7 @@ func (f *traffic) more(t testing.TB, n int64) {
 	for kind, k := range f.kinds {
 		until[kind] = k.calls.Load() + n
 	}
-	rig.Eventually(t, time.Minute, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		for kind, k := range f.kinds {
 			if calls := k.calls.Load(); calls < until[kind] {
 				return fmt.Errorf("%d requests of %s have ended, want %d; the last failure: %v", calls, kind, until[kind], k.last.Load())

@@ -98,7 +98,7 @@ routes:
 		}
 	}()
 	soonToBe := time.Now().Add(59 * time.Minute)
-	rig.Eventually(t, time.Minute, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		ask(t, "GET", g.URL+"/gone", "") // which is not tried again for a second only
 		all := look()
 		endpoint := func(upstream, address string) *adminv1.Endpoint {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -102,7 +101,7 @@ func TestRulesAreEnforcedForEachMessageOfEveryProtocol(t *testing.T) {
 			{"a good bidirectional stream", matrixBidi, list(say("a"), say("b")), codes.OK, 2, false},
 		} {
 			t.Run(p.name+"/"+c.name, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+				ctx, cancel := context.WithTimeout(context.Background(), rig.Patience)
 				defer cancel()
 				calls := backend.Calls()
 				got := p.call(ctx, t, g, &matrixCall{matrixMethod: c.method, requests: c.requests})
@@ -115,7 +114,7 @@ func TestRulesAreEnforcedForEachMessageOfEveryProtocol(t *testing.T) {
 			})
 		}
 		t.Run(p.name+"/a bidirectional stream whose second message is bad", func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), rig.Patience)
 			defer cancel()
 			got := p.call(ctx, t, g, &matrixCall{matrixMethod: matrixBidi, requests: list(say("a"), say("b!"))})
 			if got.code != codes.InvalidArgument || len(got.answers) > 1 {
@@ -215,7 +214,7 @@ func TestABrokenRuleRefusesTheSnapshotWithItsPlace(t *testing.T) {
 	bad["Nested.count"] = rule("count.odd", "", "this.none == 1")
 	g := rig.StartGateway(t, fmt.Sprintf(ruledRoute, backend.Address, good, "max_body_size: 64KiB", true))
 	g.Rewrite(t, fmt.Sprintf(ruledRoute, backend.Address, ruledSet(t, bad), "max_body_size: 64KiB", true))
-	rig.Eventually(t, 10*time.Second, func() error {
+	rig.Eventually(t, rig.Patience, func() error {
 		for _, want := range []string{"configuration refused", "crossgate.yaml:6:", "route test", "message crossgate.test.v1.Nested, field count: broken rule", "count.odd"} {
 			if !strings.Contains(g.Log(), want) {
 				return fmt.Errorf("the log does not say %q", want)

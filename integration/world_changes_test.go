@@ -150,7 +150,7 @@ func TestNoRequestFailsWhileBackendsAreReplaced(t *testing.T) {
 			f := startTraffic(t, 2, callers(t, g))
 			f.more(t, 20)
 			move(next)
-			rig.Eventually(t, time.Minute, func() error {
+			rig.Eventually(t, rig.Patience, func() error {
 				before := old.calls()
 				f.more(t, 10)
 				if n := old.calls() - before; n > 0 {

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 )
 
 // Build returns the path of the crossgate binary, built once for all tests of a process; RemoveBuilt removes it.
@@ -48,7 +47,7 @@ var build = sync.OnceValues(func() (string, error) {
 // WaitReady waits until the gateway whose admin listener is at address says that it is ready.
 func WaitReady(t testing.TB, address string) {
 	t.Helper()
-	Eventually(t, 20*time.Second, func() error {
+	Eventually(t, Patience, func() error {
 		answer, err := http.Get("http://" + address + "/readyz")
 		if err != nil {
 			return err

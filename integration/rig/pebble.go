@@ -66,7 +66,7 @@ func (p *Pebble) Start(t testing.TB, site string, life time.Duration) *Process {
 		t.Fatal(out)
 	}
 	process := Run(t, "env", "PEBBLE_VA_NOSLEEP=1", program, "-config", file, "-dnsserver", loopbackNames(t))
-	Eventually(t, 30*time.Second, func() error {
+	Eventually(t, Patience, func() error {
 		_, err := p.get(p.Directory)
 		return err
 	})
@@ -94,7 +94,7 @@ func (p *Pebble) get(url string) ([]byte, error) {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(pem)
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}}
+	client := &http.Client{Timeout: Patience, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}}
 	answer, err := client.Get(url)
 	if err != nil {
 		return nil, err

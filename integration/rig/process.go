@@ -120,6 +120,9 @@ func (p *Process) Terminate(limit time.Duration) (int, error) {
 	}
 }
 
+// Patience is how long a test waits for what is to come. A machine that is busy may take seconds over anything.
+const Patience = time.Minute
+
 // Eventually waits until ok returns nil, and fails the test with its last error when it does not in time.
 func Eventually(t testing.TB, limit time.Duration, ok func() error) {
 	t.Helper()
@@ -163,7 +166,7 @@ func startRedis(t testing.TB, address string, options ...string) *Redis {
 	p := Run(t, "redis-server", slices.Concat([]string{"--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--dir", t.TempDir()}, options)...)
 	client := redis.NewClient(&redis.Options{Addr: address, MaxRetries: -1})
 	defer client.Close()
-	Eventually(t, 10*time.Second, func() error { return client.Ping(context.Background()).Err() })
+	Eventually(t, Patience, func() error { return client.Ping(context.Background()).Err() })
 	return &Redis{Address: address, Process: p}
 }
 
@@ -178,7 +181,7 @@ func StartEtcd(t testing.TB) string {
 		"--listen-client-urls", "http://"+client, "--advertise-client-urls", "http://"+client,
 		"--listen-peer-urls", "http://"+peer, "--initial-advertise-peer-urls", "http://"+peer,
 		"--initial-cluster", "one=http://"+peer)
-	Eventually(t, 20*time.Second, func() error {
+	Eventually(t, Patience, func() error {
 		answer, err := http.Get("http://" + client + "/health")
 		if err != nil {
 			return err
@@ -196,7 +199,7 @@ func StartEtcd(t testing.TB) string {
 // Output runs a command to its end and returns what it printed, to both outputs, and its exit code.
 func Output(t testing.TB, name string, args ...string) (string, int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*Patience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
 	var exit *exec.ExitError
