@@ -30,6 +30,7 @@ const (
 // so is not compressed; and what waiting has taken of the time that the client gave is over.
 func (l *lookup) prepare(h http.Header) {
 	delete(h, "Grpc-Accept-Encoding")
+	delete(h, "Grpc-Encoding") // of the message, which is not compressed: some backends answer in the same
 	delete(h, "Grpc-Timeout")
 	if d := l.request.Deadline; !d.IsZero() {
 		h["Grpc-Timeout"] = []string{upstream.FormatTimeout(max(time.Until(d), 1))}

@@ -171,3 +171,34 @@ func TestAStaleAnswerStandsInForACallThatFails(t *testing.T) {
 		}
 	}
 }
+
+func TestAPurgeByURLForgetsTheAnswersToAllMessages(t *testing.T) {
+	s := newScene(t, nil)
+	s.ended("Cache-Control: max-age=10", string(frameOf("answer")), "Grpc-Status: 0")
+	const messages = 50
+	ask := func() {
+		for i := range messages {
+			if e := s.policy.Serve(httptest.NewRecorder(), aCall(strings.Repeat("x", i)), s); e != nil {
+				t.Fatal(e)
+			}
+		}
+	}
+	ask()
+	ask()
+	if n := s.fetches(); n != messages {
+		t.Fatalf("%d fetches", n)
+	}
+	if n, err := s.store.Purge(t.Context(), Purge{URLs: []string{"https://shop.example/shop.Catalog/Get"}}); n != messages || err != nil {
+		t.Errorf("%d forgotten, %v", n, err)
+	}
+	s.store.memory.CleanUp()
+	s.store.index.mu.Lock()
+	left := len(s.store.index.keys)
+	s.store.index.mu.Unlock()
+	if left != 0 {
+		t.Errorf("the index has %d URLs", left)
+	}
+	if ask(); s.fetches() != 2*messages {
+		t.Errorf("%d fetches", s.fetches())
+	}
+}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/telemetry"
+	"github.com/crossgate/crossgate/transcoder"
 )
 
 // tier keeps answers in Redis, for other nodes and for this one when its memory has let them go. Whatever goes wrong there is a
@@ -123,10 +124,13 @@ func (l *lookup) admit(k *keptValue) (*entry, error) {
 		received = now
 	}
 	a := &answer{status: k.status, header: k.header, trailer: k.trailer, requested: received, received: received, began: l.store.purges.now(), shared: k.began}
-	if l.request.Call != (k.trailer != nil) || l.request.Call && !isSoundCall(codeOf(k.trailer), k.body) {
-		return nil, errValue
+	if l.request.Call {
+		code := codeOf(k.trailer)
+		if a.status = transcoder.HTTPStatus(code); !isSoundCall(code, k.body) {
+			return nil, errValue
+		}
 	}
-	if len(k.body) > l.maxBody || !l.judge(a, l.request, l.request.Header, l.who) {
+	if l.request.Call != (k.trailer != nil) || len(k.body) > l.maxBody || !l.judge(a, l.request, l.request.Header, l.who) {
 		return nil, errValue
 	}
 	a.age = max(a.age, k.age)

@@ -20,6 +20,7 @@ func anEntry() *entry {
 	return &entry{
 		status: 200, received: time.UnixMilli(1e12), freshness: freshness{age: 3 * time.Second}, shared: position{5, 6}, tags: []string{"a", "b"},
 		header: []field{{"Cache-Control", []string{"max-age=10"}}, {"X", []string{"1", ""}}}, body: []byte("body"),
+		trailer: []field{{statusTrailer, []string{"0"}}},
 	}
 }
 
@@ -29,7 +30,8 @@ func TestAValueIsWhatWasKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(k.key) != "key" || k.uri != "h/a" || k.began != (position{5, 6}) || k.status != 200 || !k.received.Equal(time.UnixMilli(1e12)) || k.age != 3*time.Second ||
-		!slices.Equal(k.tags, []string{"a", "b"}) || !slices.Equal(k.header["X"], []string{"1", ""}) || k.header.Get("Cache-Control") != "max-age=10" || string(k.body) != "body" {
+		!slices.Equal(k.tags, []string{"a", "b"}) || !slices.Equal(k.header["X"], []string{"1", ""}) || k.header.Get("Cache-Control") != "max-age=10" || string(k.body) != "body" ||
+		len(k.trailer) != 1 || k.trailer[0].name != statusTrailer || !slices.Equal(k.trailer[0].values, []string{"0"}) {
 		t.Errorf("%+v", k)
 	}
 }
@@ -42,19 +44,22 @@ func TestAHostileValueIsRefused(t *testing.T) {
 		return encodeValue(nil, "", e)
 	}
 	tests := map[string][]byte{
-		"nothing":                 nil,
-		"another version":         append([]byte("cg-answer-1\n"), good[len(valueVersion):]...),
-		"one bit":                 func() []byte { b := bytes.Clone(good); b[len(b)/2] ^= 1; return b }(),
-		"half of it":              good[:len(good)/2],
-		"more than all":           sealed(append(bytes.Clone(good[len(valueVersion):len(good)-4]), 0)),
-		"a length beyond its end": sealed([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}),
-		"a number without an end": sealed(bytes.Repeat([]byte{0xff}, 20)),
-		"a split answer":          with(func(e *entry) { e.header = []field{{"X", []string{"a\r\nSet-Cookie: b"}}} }),
-		"a header's name":         with(func(e *entry) { e.header = []field{{"X: y\r\nZ", []string{"a"}}} }),
-		"a length of its own":     with(func(e *entry) { e.header = []field{{"Content-Length", []string{"1"}}} }),
-		"a framing of its own":    with(func(e *entry) { e.header = []field{{"Transfer-Encoding", []string{"chunked"}}} }),
-		"a name in another case":  with(func(e *entry) { e.header = []field{{"set-cookie", []string{"a"}}} }),
-		"a status of four digits": with(func(e *entry) { e.status = 2000 }),
+		"nothing":                    nil,
+		"another version":            append([]byte("cg-answer-1\n"), good[len(valueVersion):]...),
+		"one bit":                    func() []byte { b := bytes.Clone(good); b[len(b)/2] ^= 1; return b }(),
+		"half of it":                 good[:len(good)/2],
+		"more than all":              sealed(append(bytes.Clone(good[len(valueVersion):len(good)-4]), 0)),
+		"a length beyond its end":    sealed([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}),
+		"a number without an end":    sealed(bytes.Repeat([]byte{0xff}, 20)),
+		"a split answer":             with(func(e *entry) { e.header = []field{{"X", []string{"a\r\nSet-Cookie: b"}}} }),
+		"a header's name":            with(func(e *entry) { e.header = []field{{"X: y\r\nZ", []string{"a"}}} }),
+		"a length of its own":        with(func(e *entry) { e.header = []field{{"Content-Length", []string{"1"}}} }),
+		"a framing of its own":       with(func(e *entry) { e.header = []field{{"Transfer-Encoding", []string{"chunked"}}} }),
+		"a trailer that is a header": with(func(e *entry) { e.trailer = []field{{"Grpc-Status", []string{"0"}}} }),
+		"a split trailer":            with(func(e *entry) { e.trailer = []field{{statusTrailer, []string{"0\r\n\r\n"}}} }),
+		"a trailer's framing":        with(func(e *entry) { e.trailer = []field{{http.TrailerPrefix + "Content-Length", []string{"1"}}} }),
+		"a name in another case":     with(func(e *entry) { e.header = []field{{"set-cookie", []string{"a"}}} }),
+		"a status of four digits":    with(func(e *entry) { e.status = 2000 }),
 	}
 	for name, value := range tests {
 		if k, err := decodeValue(value); err == nil {
@@ -73,6 +78,31 @@ func TestWhatIsReadByTheRulesOfAnAnswerIsRefusedByThem(t *testing.T) {
 		l := &lookup{Policy: s.policy, request: &Request{Request: &http.Request{Method: "GET", Header: http.Header{}}}}
 		if e, err := l.admit(&keptValue{status: 200, header: h, received: birth}); err == nil {
 			t.Errorf("%s: %+v", name, e)
+		}
+	}
+}
+
+func TestAnAnswerInRedisToACallIsForCallsAlone(t *testing.T) {
+	s := newScene(t, nil)
+	get := &Request{Request: &http.Request{Method: "GET", Header: http.Header{}}}
+	status := func(code string) []field { return []field{{statusTrailer, []string{code}}} }
+	for name, test := range map[string]struct {
+		request *Request
+		body    string
+		trailer []field
+		good    bool
+	}{
+		"a call":                  {aCall("a"), string(frameOf("b")), status("0"), true},
+		"a call without an end":   {aCall("a"), string(frameOf("b")), nil, false},
+		"a call that failed":      {aCall("a"), "", status("3"), false},
+		"a call and two messages": {aCall("a"), string(frameOf("b")) + string(frameOf("c")), status("0"), false},
+		"a GET":                   {get, "b", nil, true},
+		"a GET with an end":       {get, "b", status("0"), false},
+	} {
+		l := &lookup{Policy: s.policy, request: test.request}
+		e, err := l.admit(&keptValue{status: 200, header: http.Header{"Cache-Control": {"max-age=10"}}, trailer: test.trailer, body: []byte(test.body), received: birth})
+		if (err == nil) != test.good {
+			t.Errorf("%s: %+v, %v", name, e, err)
 		}
 	}
 }

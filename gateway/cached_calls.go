@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -56,11 +57,17 @@ func (c *cachedCalls) native(x *exchange) {
 		return
 	}
 	deadline := deadlineIn(timeout)
-	body := transcoder.TimedBody{Request: x.r, Writer: &x.w, Deadline: deadline}
-	frame, whole, err := rpc.ReadMessage(x.message[:0], &body, maxAsked)
-	body.Release()
+	if !deadline.IsZero() {
+		// A call of which no byte comes must end, too. It need not be lifted again: it is the call's.
+		_ = http.NewResponseController(&x.w).SetReadDeadline(deadline)
+	}
+	frame, whole, err := rpc.ReadMessage(x.message[:0], x.r.Body, maxAsked)
 	x.message = frame
-	if !whole {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		x.fail(fault.ErrDeadline)
+		return
+	case !whole:
 		x.r.Body = again(frame, x.r.Body, err)
 		c.serve(x)
 		return

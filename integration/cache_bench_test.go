@@ -1,9 +1,16 @@
 package integration
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/crossgate/crossgate/integration/testproto"
+	"github.com/crossgate/crossgate/integration/testproto/testserver"
 )
 
 // BenchmarkCachedAnswer asks a gateway for one small answer over one connection, with a cache and without. Client, gateway and
@@ -34,4 +41,26 @@ func BenchmarkCachedAnswer(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkCachedCall makes one small call of native gRPC over one connection, which is answered from the cache, by the backend
+// on the same route, and by the backend on a route without a cache. Client, gateway and backend are one process.
+func BenchmarkCachedCall(b *testing.B) {
+	backend := testserver.Start(b)
+	kept := dialGRPC(b, oneRoute(b, backend.Address, "", "cache: {ttl: 1h, methods: [crossgate.test.v1.Echo.EchoScalars]}"))
+	without := dialGRPC(b, oneRoute(b, backend.Address, "", ""))
+	bypass := metadata.AppendToOutgoingContext(b.Context(), "cache-control", "no-store")
+	run := func(ctx context.Context, name string, conn *grpc.ClientConn) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := conn.Invoke(ctx, echoScalars, &testproto.Scalars{StringValue: "hello"}, new(testproto.Scalars)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	run(b.Context(), "kept", kept)
+	run(bypass, "fetched", kept)
+	run(b.Context(), "without", without)
 }

@@ -108,6 +108,7 @@ func lowerNames(h http.Header) metadata.MD {
 
 const cacheOfEcho = `cache:
       ttl: 100s
+      coalesce: 1m
       methods: [crossgate.test.v1.Echo.EchoScalars]
       key: {ignore_metadata: [X-Trace, X-Kind, X-Test-Code]}`
 
@@ -209,6 +210,23 @@ func TestAnswersToCallsAreKeptForAllProtocols(t *testing.T) {
 	}
 	if n := backend.Calls() - called; n != 5 {
 		t.Errorf("a method without side effects was called %d times", n-4)
+	}
+	// What is stale is given while another is fetched behind it.
+	behind := []string{"x-test-return-cache-control", "max-age=0, stale-while-revalidate=1000"}
+	for _, protocol := range []string{"grpc", "web", "connect"} {
+		if a := c.call(protocol, "behind", behind...); a.code != codes.OK || a.text != "behind" {
+			t.Errorf("%s: %s %q", protocol, a.code, a.text)
+		}
+		calls := backend.Calls()
+		rig.Eventually(t, 60*time.Second, func() error {
+			if a := c.call(protocol, "behind", behind...); !strings.HasPrefix(strings.Join(append(a.header.Get("cache-status"), a.trailer.Get("cache-status")...), ", "), "crossgate; hit") {
+				return fmt.Errorf("header %v", a.header)
+			}
+			if backend.Calls() == calls {
+				return errors.New("nothing is fetched behind it")
+			}
+			return nil
+		})
 	}
 }
 
@@ -341,5 +359,46 @@ routes:
 	get(b, "grpc", "stale", "max-age=0", 3)
 	if answer := a.call("grpc", "never"); answer.code != codes.Unavailable {
 		t.Errorf("what was never there: %s", answer.code)
+	}
+}
+
+func TestCallersWithAnIdentityHaveAnswersOfTheirOwn(t *testing.T) {
+	backend := testserver.Start(t)
+	g := rig.StartGateway(t, fmt.Sprintf(`
+listeners: [{address: "127.0.0.1:0"}]
+admin: {address: "off"}
+upstreams: [{name: test, endpoints: [%q]}]
+descriptors: [{reflection: {upstream: test}}]
+auth: [{name: keys, api_keys: {keys: [{id: ann, key: 0123456789abcdef0ann, user: ann}, {id: ben, key: 0123456789abcdef0ben, user: ben}]}, from: [{header: X-Key}]}]
+routes:
+  - name: own
+    match: {hosts: [own.example]}
+    grpc: {upstream: test, services: [crossgate.test.v1.Echo]}
+    auth: {require: [keys]}
+    cache: {ttl: 100s, methods: [crossgate.test.v1.Echo.EchoScalars], key: {user: true, ignore_metadata: [X-Key]}}
+  - name: open
+    match: {hosts: [open.example]}
+    grpc: {upstream: test, services: [crossgate.test.v1.Echo]}
+    auth: {require: [keys]}
+    cache: {ttl: 100s, methods: [crossgate.test.v1.Echo.EchoScalars], key: {ignore_metadata: [X-Key]}}
+`, backend.Address))
+	const ann, ben = "0123456789abcdef0ann", "0123456789abcdef0ben"
+	own := &caller{t, g, dialGRPC(t, g, grpc.WithAuthority("own.example"))}
+	open := &caller{t, g, dialGRPC(t, g, grpc.WithAuthority("open.example"))}
+	before := backend.Calls()
+	for i, step := range []struct {
+		to         *caller
+		directives string
+		key        string
+		code       codes.Code
+		calls      int64
+	}{
+		{own, "max-age=100", ann, codes.OK, 1}, {own, "max-age=100", ben, codes.OK, 2}, {own, "max-age=100", ann, codes.OK, 2}, {own, "max-age=100", "wrong", codes.Unauthenticated, 2},
+		{own, "public, max-age=100", ann, codes.OK, 3}, {own, "public, max-age=100", ben, codes.OK, 4}, {own, "private, max-age=100", ann, codes.OK, 5}, {own, "private, max-age=100", ann, codes.OK, 6},
+		{open, "max-age=100", ann, codes.OK, 7}, {open, "max-age=100", ann, codes.OK, 8}, {open, "public, max-age=100", ann, codes.OK, 9}, {open, "public, max-age=100", ben, codes.OK, 9},
+	} {
+		if a := step.to.call("grpc", "x", "x-key", step.key, "x-test-return-cache-control", step.directives); a.code != step.code || backend.Calls()-before != step.calls {
+			t.Errorf("%d, %s: %s, %d calls came to the backend, cache-status %q", i, step.directives, a.code, backend.Calls()-before, a.header.Get("cache-status"))
+		}
 	}
 }

@@ -35,7 +35,7 @@ func ReadMessage(dst []byte, body io.Reader, most int) (frame []byte, whole bool
 			need = prefixSize + int(size)
 		}
 		switch {
-		case len(dst) >= need && need > 0 && len(dst) >= prefixSize:
+		case len(dst) >= need:
 			return dst, len(dst) == need, nil
 		case errors.Is(err, io.EOF):
 			return dst, false, nil
