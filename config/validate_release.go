@@ -145,6 +145,10 @@ func (v *validator) releaseReferences(releases, upstreams map[string]Position) {
 			protocol = "grpc"
 		case r.HTTP != nil:
 			protocol = "http"
+		case r.WebSocket != nil:
+			v.errorf(v.at(&r.Release, r.Pos), "release: a websocket route has a service on Redis, and no upstream that a variant could stand for; "+
+				"give some of its clients a route of their own, with another service")
+			continue
 		default:
 			v.errorf(v.at(&r.Release, r.Pos), "release: is for grpc and http routes, which have upstreams")
 			continue

@@ -74,11 +74,13 @@ routes:
   - {name: r, release: a, grpc: {upstream: u}}
   - {name: s, release: b, match: {path: /s}, http: {upstream: h}}
   - {name: t, release: a, match: {path: /t}, respond: {}}
+  - {name: w, release: a, match: {path: /w}, websocket: {service: chat}}
 `, `
 c.yaml:2:53: upstream: "h" is of protocol http; one of grpc is needed here
 c.yaml:2:77: there is no upstream named "v"
 c.yaml:5:24: there is no release named "b"
 c.yaml:6:24: release: is for grpc and http routes, which have upstreams
+c.yaml:7:24: release: a websocket route has a service on Redis, and no upstream that a variant could stand for; give some of its clients a route of their own, with another service
 `},
 	})
 }
