@@ -23,7 +23,10 @@ type Login struct {
 }
 
 // LoginPaths are where a login is served.
-type LoginPaths struct{ Begin, Callback, Logout, BackChannel string }
+type LoginPaths struct {
+	Begin, Callback, Logout, BackChannel string
+	FrontChannel                         string // "" where it is not served
+}
 
 // Step is what a browser is told next: to go to a URL, or a path, and to keep cookies.
 type Step struct {
@@ -59,6 +62,9 @@ func newLogin(cfg *config.Login, s *sessions) *Login {
 	if u, err := url.Parse(cfg.RedirectURL); err == nil {
 		beside := strings.TrimSuffix(path.Dir(u.EscapedPath()), "/")
 		l.paths = LoginPaths{Begin: beside + "/login", Callback: u.EscapedPath(), Logout: beside + "/logout", BackChannel: beside + "/backchannel-logout"}
+		if cfg.FrontChannelLogout {
+			l.paths.FrontChannel = beside + "/frontchannel-logout"
+		}
 	}
 	return l
 }
@@ -171,64 +177,4 @@ func errorCode(s string) string {
 		return "unknown"
 	}
 	return s
-}
-
-// Logout ends the session of a cookie, and sends the browser on to the provider, to log out there. The error is an *Error.
-func (l *Login) Logout(ctx context.Context, cookie string) (*Step, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.config.Timeout.Std())
-	defer cancel()
-	one, err := l.sessions.end(ctx, cookie, byLogout)
-	if err != nil {
-		return nil, &Error{Unavailable: true, Reason: "the session cannot be ended now"}
-	}
-	step := &Step{Location: l.config.AfterLogout, Cookies: []*http.Cookie{l.keep(l.cookie, "", 0)}}
-	known, err := l.sessions.issuer.discover(ctx)
-	if one == nil {
-		return step, nil
-	}
-	if err != nil || known.endSession == "" {
-		l.sessions.metrics.LoggedOut("here")
-		return step, nil
-	}
-	l.sessions.metrics.LoggedOut("provider")
-	if u, err := url.Parse(known.endSession); err == nil {
-		q := u.Query()
-		q.Set("id_token_hint", one.IDToken)
-		q.Set("client_id", l.config.ClientID)
-		if strings.HasPrefix(l.config.AfterLogout, "http") {
-			q.Set("post_logout_redirect_uri", l.config.AfterLogout)
-		}
-		u.RawQuery = q.Encode()
-		step.Location = u.String()
-	}
-	return step, nil
-}
-
-// LogoutElsewhere ends the sessions that a provider's logout token names (OpenID Connect Back-Channel Logout 1.0).
-// The error is a *LoginError, or an *Error where nothing can be told now.
-func (l *Login) LogoutElsewhere(ctx context.Context, token string) error {
-	ctx, cancel := context.WithTimeout(ctx, l.config.Timeout.Std())
-	defer cancel()
-	t, err := l.sessions.issuer.readLogout(ctx, token)
-	if err != nil {
-		return l.failed(err)
-	}
-	used := "logout:" + sessionName(l.config.Issuer+" "+t.ID)
-	if first, err := l.sessions.store.once(ctx, used, logoutTokenAge+l.config.ClockSkew.Std()); err != nil {
-		return l.failed(err)
-	} else if !first {
-		return &LoginError{"the logout token was used before", tokenNotGood}
-	}
-	claim, value := "sub", t.Subject
-	if t.Session != "" {
-		claim, value = "sid", t.Session
-	}
-	names, err := l.sessions.store.removeOf(ctx, claim, value)
-	if err != nil {
-		l.sessions.store.again(ctx, used)
-		return l.failed(err)
-	}
-	l.sessions.metrics.LoggedOut("back_channel")
-	l.sessions.ended(byProvider, names...)
-	return nil
 }

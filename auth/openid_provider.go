@@ -2,12 +2,9 @@ package auth
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,6 +34,7 @@ type knownIssuer struct {
 	oauth       oauth2.Config
 	keys        *openIDKeys
 	verifier    *oidc.IDTokenVerifier
+	userinfo    string // "" where it is not asked
 	endSession  string // OpenID Connect RP-Initiated Logout 1.0; "" where there is none
 	namesItself bool   // in its answers (RFC 9207)
 }
@@ -120,6 +118,11 @@ func (i *openIDProvider) discover(ctx context.Context) (*knownIssuer, error) {
 	if err == nil {
 		err = i.usable(provider.Endpoint().AuthURL, provider.Endpoint().TokenURL, more.Keys, more.EndSession)
 	}
+	userinfo := ""
+	if err == nil && i.config.Userinfo {
+		userinfo = provider.UserInfoEndpoint()
+		err = i.usable(userinfo, "")
+	}
 	if err != nil {
 		i.failed = time.Now()
 		if _, ok := errors.AsType[*url.Error](err); !ok { // the text has what the provider has answered
@@ -138,7 +141,7 @@ func (i *openIDProvider) discover(ctx context.Context) (*knownIssuer, error) {
 			ClientID: i.config.ClientID, ClientSecret: i.config.ClientSecret.Reveal(), RedirectURL: i.config.RedirectURL,
 			Endpoint: provider.Endpoint(), Scopes: scopes,
 		},
-		keys: i.keys(more.Keys, more.Algorithms), endSession: more.EndSession, namesItself: more.NamesItself,
+		keys: i.keys(more.Keys, more.Algorithms), endSession: more.EndSession, userinfo: userinfo, namesItself: more.NamesItself,
 	}
 	known.verifier = oidc.NewVerifier(i.config.Issuer, known.keys, &oidc.Config{
 		ClientID: i.config.ClientID, SupportedSigningAlgs: known.keys.config.Algorithms,
@@ -192,6 +195,7 @@ func (i *openIDProvider) exchange(ctx context.Context, code, verifier string) (*
 	return i.read(ctx, known, t, true)
 }
 
+// refresh may return tokens beside an error, of which nothing more is known: the refresh token is the one to go on with.
 func (i *openIDProvider) refresh(ctx context.Context, refreshToken string) (*tokens, error) {
 	known, err := i.discover(ctx)
 	if err != nil {
@@ -215,7 +219,7 @@ func (i *openIDProvider) read(ctx context.Context, known *knownIssuer, t *oauth2
 	}
 	id, err := i.verify(ctx, known, raw)
 	if _, ok := errors.AsType[*noAnswer](err); ok {
-		return nil, err
+		return &tokens{Token: t}, err
 	}
 	if err != nil || id.Subject == "" { // OpenID Connect Core 1.0 section 2
 		return nil, &badToken{"the ID token is not good"}
@@ -230,70 +234,37 @@ func (i *openIDProvider) read(ctx context.Context, known *knownIssuer, t *oauth2
 	if azp, ok := all.claims["azp"]; ok && azp != i.config.ClientID {
 		return nil, &badToken{"the ID token was issued to another client"}
 	}
+	if known.userinfo != "" {
+		if err := i.addUserinfo(ctx, known, all); err != nil {
+			return &tokens{Token: t}, err
+		}
+	}
 	return all, nil
 }
 
-// logoutToken is what a provider tells of a logout elsewhere.
-type logoutToken struct {
-	Subject string                     `json:"sub"`
-	Session string                     `json:"sid"`
-	ID      string                     `json:"jti"`
-	Issued  float64                    `json:"iat"`
-	Events  map[string]json.RawMessage `json:"events"`
-	Nonce   json.RawMessage            `json:"nonce"` // null, too, is one
-}
-
-const (
-	backChannelLogout = "http://schemas.openid.net/event/backchannel-logout"
-	// logoutTokenAge is how old a logout token may be, and how long its id is remembered.
-	logoutTokenAge = 10 * time.Minute
-)
-
-// readLogout verifies a logout token (OpenID Connect Back-Channel Logout 1.0 section 2.6).
-func (i *openIDProvider) readLogout(ctx context.Context, raw string) (*logoutToken, error) {
-	known, err := i.discover(ctx)
+// addUserinfo adds the claims that the ID token does not have (OpenID Connect Core 1.0 section 5.3).
+func (i *openIDProvider) addUserinfo(ctx context.Context, known *knownIssuer, t *tokens) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, known.userinfo, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	verified, err := i.verify(ctx, known, raw)
-	if errors.Is(err, errKeysUnavailable) {
-		return nil, err
-	}
+	request.Header.Set("Authorization", "Bearer "+t.AccessToken)
+	request.Header.Set("Accept", "application/json")
+	raw, err := fetch(i.client, request, maxIDToken, "the userinfo endpoint")
 	if err != nil {
-		return nil, &badToken{"the logout token is not good"}
+		return i.unanswered(err)
 	}
-	t := new(logoutToken)
-	if err := verified.Claims(t); err != nil {
-		return nil, &badToken{"the logout token's claims are malformed"}
+	more := parseObject(raw)
+	if more == nil {
+		return i.unanswered(errors.New("the userinfo endpoint's answer is no JSON object"))
 	}
-	var event map[string]any
-	age := time.Since(verified.IssuedAt)
-	switch {
-	case !slices.Contains([]string{"", "jwt", "logout+jwt"}, strings.ToLower(typeOf(raw))):
-		return nil, &badToken{"the token is of another type"}
-	case json.Unmarshal(t.Events[backChannelLogout], &event) != nil || event == nil:
-		return nil, &badToken{"the token has no back-channel logout event"}
-	case t.Nonce != nil:
-		return nil, &badToken{"a logout token has no nonce"}
-	case t.Subject == "" && t.Session == "":
-		return nil, &badToken{"the logout token has neither sub nor sid"}
-	case t.ID == "":
-		return nil, &badToken{"the logout token has no jti"}
-	case t.Issued == 0 || age > logoutTokenAge || age < -i.config.ClockSkew.Std():
-		return nil, &badToken{"the logout token was not issued just now"}
+	if !sameText(more["sub"], t.claims["sub"]) { // section 5.3.2
+		return &badToken{"the userinfo is another user's"}
 	}
-	return t, nil
-}
-
-// typeOf returns the typ of a signed token's header.
-func typeOf(token string) string {
-	head, _, _ := strings.Cut(token, ".")
-	text, err := base64.RawURLEncoding.DecodeString(head)
-	var header struct {
-		Type string `json:"typ"`
+	for name, value := range more {
+		if _, ok := t.claims[name]; !ok {
+			t.claims[name] = value
+		}
 	}
-	if err != nil || json.Unmarshal(text, &header) != nil {
-		return "?"
-	}
-	return header.Type
+	return nil
 }

@@ -145,19 +145,24 @@ func (v *sessions) refresh(ctx context.Context, name string, one *storedSession)
 		return one, err
 	}
 	t, err := v.issuer.refresh(asking, one.Refresh)
-	if err == nil && t.claims != nil && !sameText(t.claims["sub"], one.Claims["sub"]) {
-		err = &badToken{"the provider has refreshed it for another user"}
-	} else if err != nil && !saidNo(err) {
-		v.metrics.Refreshed("failed")
-		return one, nil
-	}
 	storing, cancel := context.WithTimeout(ctx, v.config.Timeout.Std())
 	defer cancel()
-	if err != nil {
-		return v.refused(storing, name, one)
+	if err == nil && t.claims != nil && !sameText(t.claims["sub"], one.Claims["sub"]) {
+		err = &badToken{"the provider has refreshed it for another user"}
 	}
-	v.metrics.Refreshed("refreshed")
-	one.take(t)
+	switch {
+	case err == nil:
+		v.metrics.Refreshed("refreshed")
+		one.take(t)
+	case saidNo(err):
+		return v.refused(storing, name, one)
+	default:
+		v.metrics.Refreshed("failed")
+		if t == nil || t.RefreshToken == "" || t.RefreshToken == one.Refresh {
+			return one, nil
+		}
+		one.Refresh = t.RefreshToken
+	}
 	if there, err := v.store.replace(storing, name, one); err != nil {
 		return nil, err
 	} else if !there {

@@ -41,6 +41,12 @@ type Login struct {
 	StaleTime Duration `yaml:"stale_time" default:"0s"`
 	// How long Redis and the provider may take.
 	Timeout Duration `yaml:"timeout" default:"5s" min:"1ms"`
+	// Whether the provider's userinfo endpoint is asked at a login, and with each new ID token, for claims that the ID token does not have.
+	Userinfo bool `yaml:"userinfo"`
+	// What tells the provider, in the URL that a browser goes to at a logout, whose session ends there: the ID token, which all providers take; or the claim login_hint, or else sid, as logout_hint. Without the ID token some ask the user, or do not send the browser back.
+	LogoutHint string `yaml:"logout_hint" default:"id_token" enum:"id_token,claim"`
+	// Whether beside the other paths frontchannel-logout is served, which a page of the provider opens in a frame (OpenID Connect Front-Channel Logout 1.0). Who knows the provider's id of a session (sid) can end it there.
+	FrontChannelLogout bool `yaml:"front_channel_logout"`
 	// Where a browser lands after a logout: a path, or a URL that the provider knows as post_logout_redirect_uri.
 	AfterLogout string `yaml:"after_logout" default:"/"`
 	// How far clocks may differ.

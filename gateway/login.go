@@ -32,15 +32,20 @@ func (c *compiler) login(cfg *config.Route, policy *admission.Policy, r *route) 
 		return
 	}
 	l, paths := login{found}, found.Paths()
-	for _, one := range []struct {
+	type served struct {
 		path, method, calls string
 		serve               func(*exchange)
-	}{
+	}
+	all := []served{
 		{paths.Begin, http.MethodGet, "login:begin", l.begin},
 		{paths.Callback, http.MethodGet, "login:callback", l.callback},
 		{paths.Logout, http.MethodPost, "login:logout", l.logout},
 		{paths.BackChannel, http.MethodPost, "login:backchannel-logout", l.backChannel},
-	} {
+	}
+	if paths.FrontChannel != "" {
+		all = append(all, served{paths.FrontChannel, http.MethodGet, "login:frontchannel-logout", l.frontChannel})
+	}
+	for _, one := range all {
 		template, err := routing.ExactPath(one.path)
 		if err != nil {
 			c.errs.Add(cfg.Login.Pos, fmt.Errorf("route %s: %w", cfg.Name, err))
@@ -122,8 +127,18 @@ func (l login) backChannel(x *exchange) {
 		x.fail(fault.New(fault.InvalidRequest, "expected a form with a logout_token"))
 		return
 	}
+	l.told(x, l.LogoutElsewhere(x.r.Context(), form.Get("logout_token")))
+}
+
+// frontChannel answers a frame in a page of the provider's.
+func (l login) frontChannel(x *exchange) {
+	query := x.r.URL.Query()
+	l.told(x, l.LogoutInFrame(x.r.Context(), query.Get("iss"), query.Get("sid")))
+}
+
+// told answers whoever has told of a logout elsewhere.
+func (l login) told(x *exchange, err error) {
 	x.w.Header().Set("Cache-Control", "no-store")
-	err = l.LogoutElsewhere(x.r.Context(), form.Get("logout_token"))
 	if wrong, ok := errors.AsType[*auth.LoginError](err); ok {
 		x.why = wrong.Reason
 		x.fail(fault.New(fault.InvalidRequest, wrong.Reason))

@@ -47,6 +47,8 @@ auth:
       scopes: [profile, offline_access]
       keys: ["0123456789abcdef0123456789abcdef"]
       cache_time: 1h
+      userinfo: true
+      front_channel_logout: true
 routes:
   - {name: login, login: {provider: staff}}
   - {name: app, match: {path_prefix: /app/}, http: {upstream: app}, auth: {require: [staff]}, forward_identity: {headers: {X-User: user}}}
@@ -141,6 +143,8 @@ func TestABrowserLogsInAndOut(t *testing.T) {
 		{"a logout by a page of another", "POST", g.URL + "/oauth2/logout", []string{"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"}, 403},
 		{"a logout by a link", "GET", g.URL + "/oauth2/logout", page, 405},
 		{"the provider's answer once more", "GET", g.URL + "/oauth2/callback?code=1&state=2", page, 403},
+		{"a frame of another provider's", "GET", g.URL + "/oauth2/frontchannel-logout?iss=https://evil.example&sid=1", page, 400},
+		{"a frame for another session", "GET", g.URL + "/oauth2/frontchannel-logout?sid=1&iss=" + url.QueryEscape(provider.URL), page, 200},
 		{"a logout token that is none", "POST", g.URL + "/oauth2/backchannel-logout", nil, 400},
 	} {
 		if got := try(c.method, c.address, c.header...); got != c.want {
