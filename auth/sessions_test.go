@@ -184,10 +184,22 @@ func TestWithoutRedisNobodyCanTell(t *testing.T) {
 	errs = append(errs, err)
 	_, err = s.Logout(t.Context(), s.cookies["__Host-session"])
 	errs = append(errs, err)
+	token := s.openID.sign(s.openID.with(map[string]any{"jti": "1", "sid": "s1", "events": map[string]any{backChannelLogout: map[string]any{}}}))
+	errs = append(errs, s.LogoutElsewhere(t.Context(), token))
 	for i, err := range errs {
 		if why, ok := errors.AsType[*Error](err); !ok || !why.Unavailable {
 			t.Errorf("%d: %v", i, err)
 		}
+	}
+	// What could not be told then is told again.
+	if err := s.redis.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.LogoutElsewhere(t.Context(), token); err != nil {
+		t.Error(err)
+	}
+	if n := len(s.told()); n != 1 {
+		t.Errorf("%d sessions have ended", n)
 	}
 }
 
