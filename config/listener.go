@@ -12,7 +12,7 @@ type Listener struct {
 	TrustedProxies []Prefix `yaml:"trusted_proxies"`
 	// The longest time a client may take to send its request headers.
 	ReadHeaderTimeout Duration `yaml:"read_header_timeout" default:"10s" min:"1ms"`
-	// How long a client may take nothing of what is written to it before it is disconnected. WebSocket connections have their route's ping_timeout.
+	// How long a client may take nothing of what is written to it before it is disconnected. WebSocket connections have their route's ping_timeout. On Linux it is also how long a peer that has vanished may confirm nothing, whatever the connection is for.
 	WriteTimeout Duration `yaml:"write_timeout" default:"1m" min:"10ms"`
 	// How long a kept-alive connection may be idle.
 	IdleTimeout Duration `yaml:"idle_timeout" default:"2m" min:"1ms"`

@@ -30,6 +30,20 @@ func (l watched) Accept() (net.Conn, error) {
 	return strict.New(c, l.stall), nil
 }
 
+// impatient accepts connections that end when their peer confirms nothing for some time.
+type impatient struct {
+	net.Listener
+	after time.Duration
+}
+
+func (l impatient) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		giveUp(c, l.after)
+	}
+	return c, err
+}
+
 // connection is what the requests of a connection share.
 type connection struct {
 	socket net.Conn

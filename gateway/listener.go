@@ -68,8 +68,8 @@ func (g *Gateway) listen(ctx context.Context, cfg config.Listener) (*listener, e
 	if err != nil {
 		return nil, config.Errorf(cfg.Pos, "listener %s: %w", cfg.Address, err)
 	}
-	if l.socket = socket; l.tls != nil {
-		l.socket = servertls.NewListener(socket, l.tls, cfg.ReadHeaderTimeout.Std())
+	if l.socket = (impatient{socket, cfg.WriteTimeout.Std()}); l.tls != nil {
+		l.socket = servertls.NewListener(l.socket, l.tls, cfg.ReadHeaderTimeout.Std())
 	}
 	return l, nil
 }
