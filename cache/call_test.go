@@ -76,6 +76,9 @@ func TestMessagesAndMetadataTellRequestsApart(t *testing.T) {
 		if bytes.Equal(a, b) != test.same {
 			t.Errorf("%s: %q and %q", test.name, a, b)
 		}
+		if test.a.Call && bytes.Contains(a, []byte("X-Tenant")) {
+			t.Errorf("%s: the key has the metadata itself: %q", test.name, a)
+		}
 	}
 }
 

@@ -18,7 +18,7 @@ func (p *Policy) appendMessage(dst []byte, r *Request) []byte {
 
 // appendMetadata appends the metadata of a call. The backend gets all of it, and few backends of gRPC know Vary, so that all of it
 // tells answers apart, as that which clients of REST hand them does: but for what clients, browsers and proxies send by
-// themselves, and what the rules for credentials are for.
+// themselves, and what the rules for credentials are for. It may be long, or secret: the key, which Redis gets, has its hash.
 func (p *Policy) appendMetadata(dst []byte, h map[string][]string) []byte {
 	var few [16]string
 	names := few[:0]
@@ -27,11 +27,16 @@ func (p *Policy) appendMetadata(dst []byte, h map[string][]string) []byte {
 			names = append(names, name)
 		}
 	}
+	if len(names) == 0 {
+		return append(dst, '-')
+	}
 	slices.Sort(names)
+	begin := len(dst)
 	for _, name := range names {
 		dst = appendLines(appendPart(dst, name), h[name])
 	}
-	return append(dst, ';')
+	sum := sha256.Sum256(dst[begin:])
+	return append(append(dst[:begin], '+'), sum[:]...)
 }
 
 // isOfEveryCall knows the headers that say how a call is made, and not what it asks for.

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 
+	"google.golang.org/grpc/codes"
+
 	"github.com/crossgate/crossgate/admission"
 	"github.com/crossgate/crossgate/cache"
 	"github.com/crossgate/crossgate/config"
@@ -90,6 +92,8 @@ func (c *cached) answer(x *exchange) {
 	}
 	if e := c.ask(x, &x.w, x.r, cache.Request{}); e != nil {
 		x.fail(e)
+	} else if x.w.status < http.StatusBadRequest {
+		x.code = codes.OK // however the backend failed, where something stale stands in
 	}
 }
 

@@ -306,6 +306,20 @@ func TestCallsAtOnceAreOneCall(t *testing.T) {
 	wantCanceled(t, backend, 1)
 }
 
+func TestACallThatSendsNoMessageEndsWithItsTime(t *testing.T) {
+	backend := testserver.Start(t)
+	conn := dialGRPC(t, oneRoute(t, backend.Address, "", "timeout: 200ms\n    "+cacheOfEcho))
+	before := backend.Calls()
+	stream, err := conn.NewStream(soon(t), &grpc.StreamDesc{ClientStreams: true}, echoScalars)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, stream.RecvMsg(new(testproto.Scalars)), codes.DeadlineExceeded)
+	if n := backend.Calls() - before; n != 0 {
+		t.Errorf("%d calls came to the backend", n)
+	}
+}
+
 func TestStaleAnswersToCallsStandInForABackendThatIsGone(t *testing.T) {
 	server := rig.StartRedis(t)
 	backend := testserver.Start(t)
