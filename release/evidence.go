@@ -73,7 +73,7 @@ func (v *Variant) isDue(now time.Time) bool {
 		return false
 	}
 	every := min(time.Duration(v.judged.nodes)*time.Second/nodesPerSecond, v.plan.keepCounts()/3)
-	return now.Sub(v.told) >= every
+	return now.Sub(v.told) > every-stepEvery/2 // steps do not come to the millisecond
 }
 
 // exchangeCounts tells what this node has counted, and asks what the others have.

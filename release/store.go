@@ -106,7 +106,8 @@ func (c *Controller) ask(ctx context.Context, now time.Time) []*asked {
 	return all
 }
 
-// rollBackScript writes a rollback where there is none, and says so, on whatever master has the key; and returns that which counts.
+// rollBackScript writes a rollback where there is none, publishes it, and returns the one that holds: in one step, on the master
+// that has the key.
 const rollBackScript = `
 if redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2]) == 1 then
   redis.call('PUBLISH', ARGV[3], ARGV[4])
@@ -139,11 +140,11 @@ func (c *Controller) tell(ctx context.Context, r *Release, v *Variant, fields ma
 	if !rolled {
 		return nil
 	}
-	if counts, _ := kept.Text(); counts != rollback && v.decided {
+	if holds, _ := kept.Text(); holds != rollback && v.decided {
 		before := v.state
 		before.rollback = nil
 		v.decided = false // by another node, a moment before
-		v.state.merge(map[string]string{field: counts})
+		v.state.merge(map[string]string{field: holds})
 		c.learned(r, v, &before)
 	}
 	return nil
@@ -160,5 +161,7 @@ func (c *Controller) publish(ctx context.Context, e *Event) error {
 	if c.options.Redis == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
 	return c.options.Redis.Publish(ctx, c.channel(), e.text()).Err()
 }
