@@ -113,10 +113,13 @@ func (l *logged) String() string {
 	return l.b.String()
 }
 
+// patience is how long a test waits for what is to come. A machine that is busy may take seconds over anything.
+const patience = time.Minute
+
 // until waits for a condition.
 func until(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("waited too long until " + what)
 		}
@@ -184,7 +187,7 @@ func storedKeys(t *testing.T, stale time.Duration) (*miniredis.Miniredis, *Polic
 	t.Cleanup(func() { client.Close() })
 	providers, err := Compile([]config.AuthProvider{{Name: "keys", APIKeys: &config.APIKeys{
 		Redis: true, CacheTime: config.Duration(time.Minute), NegativeCacheTime: config.Duration(10 * time.Second),
-		StaleTime: config.Duration(stale), Timeout: config.Duration(10 * time.Second),
+		StaleTime: config.Duration(stale), Timeout: config.Duration(patience),
 	}}}, Options{Redis: client, Prefix: "cg:"})
 	if err != nil {
 		t.Fatal(err)

@@ -22,7 +22,7 @@ const clientSecret = "the-client's-secret&"
 // introspected is a provider's configuration with the defaults of the YAML reader.
 func introspected(url string, change func(*config.Introspection)) config.AuthProvider {
 	c := &config.Introspection{
-		URL: url, ClientID: "edge:1", ClientSecret: clientSecret, Timeout: config.Duration(10 * time.Second),
+		URL: url, ClientID: "edge:1", ClientSecret: clientSecret, Timeout: config.Duration(patience),
 		CacheTime: config.Duration(time.Minute), NegativeCacheTime: config.Duration(10 * time.Second), MaxConcurrent: 4,
 		ClockSkew: config.Duration(30 * time.Second), UserClaim: "sub", RolesClaim: "roles", ScopesClaim: "scope", MaxSize: 4 << 10,
 	}

@@ -116,7 +116,7 @@ func idle(t *testing.T, v *jwtVerifier) {
 	}
 	select {
 	case <-done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the request for the key set does not end")
 	}
 }

@@ -45,7 +45,7 @@ func passwordPolicy(t testing.TB, text string, change func(*config.Basic)) (*Pol
 	}
 	c := &config.Basic{
 		Htpasswd: config.Path(file), Realm: "shop", CacheTime: config.Duration(time.Minute), NegativeCacheTime: config.Duration(time.Minute),
-		MaxConcurrent: 2, Timeout: config.Duration(10 * time.Second), Users: []config.BasicUser{{Name: "ada", Roles: []string{"clerk"}, Scopes: []string{"read"}}},
+		MaxConcurrent: 2, Timeout: config.Duration(patience), Users: []config.BasicUser{{Name: "ada", Roles: []string{"clerk"}, Scopes: []string{"read"}}},
 	}
 	if change != nil {
 		change(c)
@@ -178,7 +178,7 @@ func TestPasswordsAndTokensOnOneRoute(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := policy(t, config.AuthProvider{Name: "tokens", JWT: jwtConfig(withSecret)},
-		config.AuthProvider{Name: "people", Basic: &config.Basic{Htpasswd: config.Path(file), Realm: "shop", MaxConcurrent: 1, Timeout: config.Duration(10 * time.Second), CacheTime: config.Duration(time.Minute)}})
+		config.AuthProvider{Name: "people", Basic: &config.Basic{Htpasswd: config.Path(file), Realm: "shop", MaxConcurrent: 1, Timeout: config.Duration(patience), CacheTime: config.Duration(time.Minute)}})
 	if id, _, err := p.Authenticate(t.Context(), basic("ada:p")); err != nil || id.Provider != "people" {
 		t.Errorf("got %+v, %v", id, err)
 	}

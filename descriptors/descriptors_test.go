@@ -24,9 +24,10 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/crossgate/crossgate/config"
+	"github.com/crossgate/crossgate/integration/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, redistest.Leaks()...) }
 
 const etcdSet = "testdata/etcd.binpb"
 
@@ -328,7 +329,7 @@ func TestTheRegistryTellsOtherNodesAndHealsAfterAnOutage(t *testing.T) {
 		t.Helper()
 		select {
 		case <-told:
-		case <-time.After(15 * time.Second):
+		case <-time.After(patience):
 			t.Fatal("not told of " + what)
 		}
 	}
@@ -345,11 +346,7 @@ func TestTheRegistryTellsOtherNodesAndHealsAfterAnOutage(t *testing.T) {
 	if err := server.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		if _, err := put(ctx, r, "c", []byte("x")); err == nil || time.Now().After(deadline) {
-			break
-		}
-	}
+	eventually(t, "a registration is taken again", func() bool { _, err := put(ctx, r, "c", []byte("x")); return err == nil })
 	wait("a registration after an outage")
 }
 
@@ -450,7 +447,7 @@ func TestWatchFiles(t *testing.T) {
 		t.Helper()
 		select {
 		case <-changes:
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("%s goes unnoticed", what)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/crossgate/crossgate/integration/redistest"
 )
 
 func versionNumbers(t *testing.T, r *Registry, name string) (numbers []int64) {
@@ -23,7 +25,7 @@ func versionNumbers(t *testing.T, r *Registry, name string) (numbers []int64) {
 }
 
 func TestVersionsAreKeptUpToTheirNumberAndGoWithTheSet(t *testing.T) {
-	client := startRedis(t).client()
+	client := clientOf(redistest.Start(t))
 	defer client.Close()
 	ctx := context.Background()
 	r := NewRegistry(client, "cg:", 3)
@@ -63,7 +65,7 @@ func TestVersionsAreKeptUpToTheirNumberAndGoWithTheSet(t *testing.T) {
 }
 
 func TestAChangeAtAnOldRevisionIsRefused(t *testing.T) {
-	client := startRedis(t).client()
+	client := clientOf(redistest.Start(t))
 	defer client.Close()
 	ctx := context.Background()
 	r := NewRegistry(client, "cg:", 3)

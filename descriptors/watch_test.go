@@ -20,7 +20,7 @@ func watched(t *testing.T, paths ...string) (reported, quiet func(what string)) 
 		t.Helper()
 		select {
 		case <-changes:
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("%s goes unnoticed", what)
 		}
 	}

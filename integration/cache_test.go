@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/crossgate/crossgate/integration/redistest"
 	"github.com/crossgate/crossgate/integration/rig"
 	"github.com/crossgate/crossgate/integration/testproto/testserver"
 )
@@ -122,7 +123,7 @@ func TestTheCacheOfAGRPCRoute(t *testing.T) {
 }
 
 // cacheNodes starts two nodes that share a Redis, with a backend that counts.
-func cacheNodes(t *testing.T, redis *rig.Redis) (a, b *rig.Gateway, asked *atomic.Int64) {
+func cacheNodes(t *testing.T, redis *redistest.Server) (a, b *rig.Gateway, asked *atomic.Int64) {
 	asked = new(atomic.Int64)
 	address := httpBackend(t, func(w http.ResponseWriter, r *http.Request) {
 		n := asked.Add(1)

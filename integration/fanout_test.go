@@ -239,7 +239,7 @@ func TestRedisKilledUnderLoad(t *testing.T) {
 			t.Errorf("without Redis the gateway is not ready: %d", code)
 		}
 	}
-	rig.StartRedisAt(t, server.Address)
+	server.Restart()
 	start := time.Now()
 	for range clients {
 		if err := <-back; err != nil {

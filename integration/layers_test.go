@@ -34,7 +34,7 @@ var only = map[string][]string{
 }
 
 // forTests are packages below everything that test files may import all the same: they exist to be tested with.
-var forTests = []string{"integration/testproto", "integration/testproto/testserver"}
+var forTests = []string{"integration/redistest", "integration/testproto", "integration/testproto/testserver"}
 
 // listed is what `go list -json` says of a package.
 type listed struct {

@@ -26,6 +26,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/tap"
 
+	"github.com/crossgate/crossgate/integration/redistest"
 	"github.com/crossgate/crossgate/integration/rig"
 	"github.com/crossgate/crossgate/integration/testproto/testserver"
 )
@@ -183,7 +184,7 @@ func (w *policyWorld) client(t *testing.T, authority *rig.Authority) *tls.Config
 	return c
 }
 
-func seedKeys(t *testing.T, server *rig.Redis) {
+func seedKeys(t *testing.T, server *redistest.Server) {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: server.Address})
 	defer client.Close()

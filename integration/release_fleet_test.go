@@ -133,7 +133,7 @@ func TestNodesRollBackTogetherWhatNoneOfThemCouldJudgeAlone(t *testing.T) {
 	if c := canaryOn(t, nodes[0], "http"); c.Rollback != nil || c.Nodes != 0 || c.Requests > 20 {
 		t.Errorf("a node that has seen 20 requests says %+v", c)
 	}
-	rig.StartRedisAt(t, server.Address)
+	server.Restart()
 	everywhere("the others are told", func(c canaryStatus) bool { return c.Rollback != nil })
 	everywhere("who decided it", func(c canaryStatus) bool { return c.Rollback.Node == canaryOn(t, nodes[1], "http").Rollback.Node })
 	if said(reported) != 2 {

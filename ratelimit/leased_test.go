@@ -3,22 +3,21 @@ package ratelimit
 import (
 	"context"
 	"fmt"
-	"os"
 	"regexp"
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
+
+	"github.com/crossgate/crossgate/integration/redistest"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/alicebob/miniredis/v2/server.(*Server).servePeer"))
-
+	goleak.VerifyTestMain(m, append(redistest.Leaks(), goleak.IgnoreTopFunction("github.com/alicebob/miniredis/v2/server.(*Server).servePeer"))...)
 }
 
 func startLeased(t testing.TB, client redis.UniversalClient) *Leased {
@@ -119,7 +118,7 @@ func TestThreeNodesThatLeaseKeepToTheBound(t *testing.T) {
 		var all sync.WaitGroup
 		for _, n := range nodes {
 			all.Go(func() {
-				for time.Since(start) < time.Second {
+				for time.Since(start) < time.Second || used.Load() < int64(limit.Burst) {
 					d, err := n.Take(context.Background(), nil, []Take{{Key: []byte("fast"), Limit: limit, Cost: 1}})
 					if err != nil {
 						t.Error(err)
@@ -158,10 +157,7 @@ func TestALeaseIsChargedAllOrNoneWithItsNeighbours(t *testing.T) {
 }
 
 func TestLeasedWithoutRedis(t *testing.T) {
-	for name, gone := range map[string]func(*os.Process){
-		"killed":  func(p *os.Process) { _ = p.Kill(); _, _ = p.Wait() },
-		"stopped": func(p *os.Process) { _ = p.Signal(syscall.SIGSTOP) },
-	} {
+	for name, gone := range map[string]func(*redistest.Server){"killed": (*redistest.Server).Kill, "stopped": (*redistest.Server).Hang} {
 		t.Run(name, func(t *testing.T) {
 			client, server := startRedis(t)
 			store := NewRedis(client, "cg:", 200*time.Millisecond)
@@ -177,7 +173,7 @@ func TestLeasedWithoutRedis(t *testing.T) {
 				return d[0], nil
 			}
 			eventually(t, "there is a lease", func() bool { d, err := take("leased", Refuse, 0); return err == nil && d.Allowed && !s.gateShut() })
-			gone(server.Process)
+			gone(server)
 			if d, err := take("leased", Refuse, 0); err != nil || !d.Allowed {
 				t.Errorf("what is leased cannot be used: %+v, %v", d, err)
 			}
@@ -193,10 +189,10 @@ func TestLeasedWithoutRedis(t *testing.T) {
 					t.Errorf("take %d of a share of 10: %+v, %v", i, d, err)
 				}
 			}
-			if waited := time.Since(start); waited > 5*time.Second {
+			if waited := time.Since(start); waited > patience {
 				t.Errorf("14 calls waited for %v", waited)
 			}
-			_ = server.Process.Signal(syscall.SIGCONT)
+			server.Continue()
 		})
 	}
 }

@@ -4,46 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os/exec"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/crossgate/crossgate/integration/redistest"
 )
 
 // startRedis starts a real redis-server and returns a client of it.
-func startRedis(t testing.TB) (*redis.Client, *exec.Cmd) {
+func startRedis(t testing.TB) (*redis.Client, *redistest.Server) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
-	client := redis.NewClient(&redis.Options{Addr: address, MaxRetries: -1})
-	t.Cleanup(func() { client.Close() })
-	return client, runRedis(t, client)
-}
-
-// runRedis starts a redis-server, an empty one, where client looks for it.
-func runRedis(t testing.TB, client *redis.Client) *exec.Cmd {
-	t.Helper()
-	_, port, _ := net.SplitHostPort(client.Options().Addr)
-	cmd := exec.Command("redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", t.TempDir())
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("redis-server does not start; `make test` installs it: %v", err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	for deadline := time.Now().Add(10 * time.Second); client.Ping(context.Background()).Err() != nil; {
-		if time.Now().After(deadline) {
-			t.Fatal("redis-server does not answer")
-		}
-	}
-	return cmd
+	server := redistest.Start(t)
+	return server.Client(), server
 }
 
 // TestStores runs the same specification over every store.
@@ -51,8 +24,8 @@ func TestStores(t *testing.T) {
 	client, _ := startRedis(t)
 	for name, store := range map[string]Store{
 		"memory":      NewMemory(),
-		"redis":       NewRedis(client, "cg:", 0),
-		"distributed": NewDistributed(NewRedis(client, "cg:d:", 0), NewMemory()),
+		"redis":       NewRedis(client, "cg:", patience),
+		"distributed": NewDistributed(NewRedis(client, "cg:d:", patience), NewMemory()),
 	} {
 		t.Run(name, func(t *testing.T) {
 			hour := Limit{Events: 1, Per: time.Hour, Burst: 3}
@@ -90,18 +63,10 @@ func TestStores(t *testing.T) {
 			if d := call(take("fresh", hour, 3))[0]; !d.Allowed {
 				t.Error("a limit was charged although another refused")
 			}
-			fast := Limit{Events: 100, Per: time.Second, Burst: 1}
-			for deadline := time.Now().Add(5 * time.Second); call(take("fast", fast, 1))[0].Allowed; {
-				// The bucket is emptied first, and must then be refused.
-				if time.Now().After(deadline) {
-					t.Fatal("the bucket is never empty")
-				}
-			}
-			for deadline := time.Now().Add(5 * time.Second); !call(take("fast", fast, 1))[0].Allowed; {
-				if time.Now().After(deadline) {
-					t.Fatal("the bucket does not fill again")
-				}
-			}
+			// The bucket is emptied first, and must then be refused; which it is only by who asks again before it is full.
+			fast := Limit{Events: 4, Per: time.Second, Burst: 1}
+			eventually(t, "the bucket is empty", func() bool { return !call(take("fast", fast, 1))[0].Allowed })
+			eventually(t, "the bucket is full again", func() bool { return call(take("fast", fast, 1))[0].Allowed })
 		})
 	}
 }
@@ -151,8 +116,7 @@ func TestAKnownKeyAllocatesNothing(t *testing.T) {
 
 func TestRedisGone(t *testing.T) {
 	client, server := startRedis(t)
-	_ = server.Process.Kill()
-	_ = server.Wait()
+	server.Kill()
 	store := NewDistributed(NewRedis(client, "cg:", 0), NewMemory())
 	l := Limit{Events: 1, Per: time.Hour, Burst: 1}
 	call := func(f Failure) ([]Decision, error) {
@@ -198,7 +162,7 @@ func (storeFunc) Return([]Take) {}
 
 func TestTheScriptIsSentAgainAfterARestart(t *testing.T) {
 	client, _ := startRedis(t)
-	store := NewRedis(client, "cg:", 0)
+	store := NewRedis(client, "cg:", patience)
 	take := []Take{{Key: []byte("k"), Limit: Limit{Events: 1, Per: time.Second, Burst: 1}, Cost: 1}}
 	for range 2 {
 		if _, err := store.Take(context.Background(), nil, take); err != nil {

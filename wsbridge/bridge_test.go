@@ -24,11 +24,11 @@ import (
 	"github.com/crossgate/crossgate/auth"
 	"github.com/crossgate/crossgate/config"
 	"github.com/crossgate/crossgate/fault"
+	"github.com/crossgate/crossgate/integration/redistest"
 	"github.com/crossgate/crossgate/ratelimit"
 	"github.com/crossgate/crossgate/routing"
 	"github.com/crossgate/crossgate/wsbridge"
 	"github.com/crossgate/crossgate/wsbridge/bus"
-	"github.com/crossgate/crossgate/wsbridge/internal/redistest"
 	"github.com/crossgate/crossgate/wsbridge/service"
 )
 

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crossgate/crossgate/integration/redistest"
 	"github.com/crossgate/crossgate/wsbridge/bus"
-	"github.com/crossgate/crossgate/wsbridge/internal/redistest"
 	"github.com/crossgate/crossgate/wsbridge/service"
 )
 

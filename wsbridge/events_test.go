@@ -17,9 +17,9 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/crossgate/crossgate/auth"
+	"github.com/crossgate/crossgate/integration/redistest"
 	"github.com/crossgate/crossgate/wsbridge"
 	"github.com/crossgate/crossgate/wsbridge/bus"
-	"github.com/crossgate/crossgate/wsbridge/internal/redistest"
 	"github.com/crossgate/crossgate/wsbridge/service"
 )
 

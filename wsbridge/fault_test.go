@@ -14,9 +14,9 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/crossgate/crossgate/integration/redistest"
 	"github.com/crossgate/crossgate/wsbridge"
 	"github.com/crossgate/crossgate/wsbridge/bus"
-	"github.com/crossgate/crossgate/wsbridge/internal/redistest"
 	"github.com/crossgate/crossgate/wsbridge/service"
 )
 

@@ -9,8 +9,8 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/crossgate/crossgate/integration/redistest"
 	"github.com/crossgate/crossgate/wsbridge"
-	"github.com/crossgate/crossgate/wsbridge/internal/redistest"
 )
 
 // wantTurnedAway wants an upgrade to be refused with this status.

@@ -7,8 +7,8 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/crossgate/crossgate/integration/redistest"
 	"github.com/crossgate/crossgate/wsbridge/bus"
-	"github.com/crossgate/crossgate/wsbridge/internal/redistest"
 	"github.com/crossgate/crossgate/wsbridge/service"
 )
 

@@ -17,8 +17,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/crossgate/crossgate/integration/redistest"
 	"github.com/crossgate/crossgate/wsbridge/bus"
-	"github.com/crossgate/crossgate/wsbridge/internal/redistest"
 	"github.com/crossgate/crossgate/wsbridge/service"
 )
 

@@ -10,8 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/crossgate/crossgate/auth"
+	"github.com/crossgate/crossgate/integration/redistest"
 	"github.com/crossgate/crossgate/wsbridge"
-	"github.com/crossgate/crossgate/wsbridge/internal/redistest"
 )
 
 // wantRefused wants an upgrade with this token to be refused.

@@ -7,34 +7,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/crossgate/crossgate/integration/redistest"
 )
 
-// FreeAddress returns a loopback address that nothing listened on a moment ago. Its port is none of those that systems give to
-// connections (Linux: 32768 and above), of which one could take it meanwhile.
+// FreeAddress returns a loopback address that nothing listened on a moment ago, at a port that no connection takes.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12_000+rand.IntN(20_000)))
-		if err == nil {
-			defer l.Close()
-			return l.Addr().String()
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
+	return redistest.FreeAddress(t)
 }
 
 // Process is a running server.
@@ -120,8 +108,8 @@ func (p *Process) Terminate(limit time.Duration) (int, error) {
 	}
 }
 
-// Patience is how long a test waits for what is to come. A machine that is busy may take seconds over anything.
-const Patience = time.Minute
+// Patience is how long a test waits for what is to come.
+const Patience = redistest.Patience
 
 // Eventually waits until ok returns nil, and fails the test with its last error when it does not in time.
 func Eventually(t testing.TB, limit time.Duration, ok func() error) {
@@ -139,39 +127,11 @@ func Eventually(t testing.TB, limit time.Duration, ok func() error) {
 	}
 }
 
-// Redis is a real redis-server without persistence.
-type Redis struct {
-	Address string
-	*Process
-}
-
 // StartRedis starts redis-server on a free port.
-func StartRedis(t testing.TB) *Redis {
+func StartRedis(t testing.TB) *redistest.Server {
 	t.Helper()
-	return StartRedisAt(t, FreeAddress(t))
+	return redistest.Start(t)
 }
-
-// StartRedisAt starts redis-server on an address, as after a crash.
-func StartRedisAt(t testing.TB, address string) *Redis {
-	t.Helper()
-	return startRedis(t, address)
-}
-
-func startRedis(t testing.TB, address string, options ...string) *Redis {
-	t.Helper()
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := Run(t, "redis-server", slices.Concat([]string{"--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--dir", t.TempDir()}, options)...)
-	client := redis.NewClient(&redis.Options{Addr: address, MaxRetries: -1})
-	defer client.Close()
-	Eventually(t, Patience, func() error { return client.Ping(context.Background()).Err() })
-	return &Redis{Address: address, Process: p}
-}
-
-// URL is the address as configuration has it.
-func (r *Redis) URL() string { return "redis://" + r.Address + "/0" }
 
 // StartEtcd starts an empty etcd and returns the address that serves both its gRPC API and its own JSON gateway.
 func StartEtcd(t testing.TB) string {

@@ -6,14 +6,15 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/crossgate/crossgate/integration/redistest"
 )
 
 // RedisCluster is a Redis Cluster of three masters without replicas: of one that is killed the keys are gone, and the others serve
 // theirs.
-type RedisCluster struct{ Masters [3]*Redis }
+type RedisCluster struct{ Masters [3]*redistest.Server }
 
 // StartRedisCluster starts a cluster on free ports, and returns when all of it is up.
 func StartRedisCluster(t testing.TB) *RedisCluster {
@@ -30,7 +31,7 @@ func StartRedisCluster(t testing.TB) *RedisCluster {
 	const slots = 16384
 	for i := range c.Masters {
 		_, bus, _ := net.SplitHostPort(FreeAddress(t))
-		c.Masters[i] = startRedis(t, FreeAddress(t), "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", "1000",
+		c.Masters[i] = redistest.Start(t, "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", "1000",
 			"--cluster-require-full-coverage", "no")
 		client := redis.NewClient(&redis.Options{Addr: c.Masters[i].Address, MaxRetries: -1})
 		defer client.Close()
@@ -41,7 +42,7 @@ func StartRedisCluster(t testing.TB) *RedisCluster {
 		do(clients[0], "CLUSTER", "MEET", host, port, bus)
 	}
 	for _, client := range clients {
-		Eventually(t, 30*time.Second, func() error {
+		Eventually(t, Patience, func() error {
 			info, err := client.ClusterInfo(ctx).Result()
 			if err == nil && !(strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_slots_ok:16384")) {
 				err = fmt.Errorf("the cluster says %s", info)

@@ -10,8 +10,8 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/crossgate/crossgate/integration/redistest"
 	"github.com/crossgate/crossgate/wsbridge/bus"
-	"github.com/crossgate/crossgate/wsbridge/internal/redistest"
 )
 
 var (

@@ -12,7 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/crossgate/crossgate/wsbridge/internal/redistest"
+	"github.com/crossgate/crossgate/integration/redistest"
 )
 
 // trips counts commands and how many times something is sent, what go-redis sends of its own not counted.

@@ -13,8 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
+	"github.com/crossgate/crossgate/integration/redistest"
 	"github.com/crossgate/crossgate/wsbridge/bus"
-	"github.com/crossgate/crossgate/wsbridge/internal/redistest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m, redistest.Leaks()...) }

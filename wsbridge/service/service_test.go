@@ -15,8 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
+	"github.com/crossgate/crossgate/integration/redistest"
 	"github.com/crossgate/crossgate/wsbridge/bus"
-	"github.com/crossgate/crossgate/wsbridge/internal/redistest"
 	"github.com/crossgate/crossgate/wsbridge/service"
 )
 

@@ -3,10 +3,8 @@ package redistest
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -30,7 +28,7 @@ func StartCluster(t testing.TB) *Cluster {
 	buses := map[*Server]string{}
 	for _, list := range []*[3]*Server{&c.Masters, &c.Replicas} {
 		for i := range list {
-			port := freePort(t)
+			_, port, _ := net.SplitHostPort(FreeAddress(t))
 			list[i] = Start(t, "--cluster-enabled", "yes", "--cluster-port", port, "--cluster-node-timeout", nodeTimeout,
 				"--cluster-replica-validity-factor", "0", "--cluster-require-full-coverage", "no")
 			buses[list[i]] = port
@@ -120,18 +118,4 @@ func (c *Cluster) Client() *redis.ClusterClient {
 		Addrs: []string{c.Masters[0].Address, c.Masters[1].Address, c.Replicas[0].Address}, MaxRetries: -1, ContextTimeoutEnabled: true})
 	c.t.Cleanup(func() { client.Close() })
 	return client
-}
-
-// freePort returns a port that is none of those that systems give to connections, of which one could take it meanwhile.
-func freePort(t testing.TB) string {
-	t.Helper()
-	for range 100 {
-		port := strconv.Itoa(12_000 + rand.IntN(20_000))
-		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
-			l.Close()
-			return port
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
 }

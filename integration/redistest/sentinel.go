@@ -3,6 +3,7 @@ package redistest
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +23,8 @@ type Sentinel struct {
 // StartSentinel starts a Sentinel that ends with the test.
 func StartSentinel(t testing.TB, name string, master *Server) *Sentinel {
 	t.Helper()
-	port := freePort(t)
+	address := FreeAddress(t)
+	_, port, _ := net.SplitHostPort(address)
 	file := filepath.Join(t.TempDir(), "sentinel.conf")
 	text := fmt.Sprintf("bind 127.0.0.1\nport %s\ndir %s\nsentinel monitor %s 127.0.0.1 %s 1\n"+
 		"sentinel down-after-milliseconds %[3]s 1000\nsentinel failover-timeout %[3]s 5000\n", port, t.TempDir(), name, master.port)
@@ -33,7 +35,7 @@ func StartSentinel(t testing.TB, name string, master *Server) *Sentinel {
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	s := &Sentinel{Address: "127.0.0.1:" + port, t: t}
+	s := &Sentinel{Address: address, t: t}
 	s.client = redis.NewSentinelClient(&redis.Options{Addr: s.Address})
 	t.Cleanup(func() {
 		s.client.Close()

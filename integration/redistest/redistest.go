@@ -1,8 +1,9 @@
-// Package redistest starts real redis-servers for the tests of the bridge, which can be killed, hung and promoted.
+// Package redistest starts real redis-servers for tests, which can be killed, hung and promoted.
 package redistest
 
 import (
 	"context"
+	"net"
 	"os/exec"
 	"slices"
 	"syscall"
@@ -28,12 +29,15 @@ type Server struct {
 // Start starts a server that ends with the test, with more options of its command line.
 func Start(t testing.TB, options ...string) *Server {
 	t.Helper()
-	s := &Server{t: t, port: freePort(t), options: options}
-	s.Address = "127.0.0.1:" + s.port
+	s := &Server{t: t, Address: FreeAddress(t), options: options}
+	_, s.port, _ = net.SplitHostPort(s.Address)
 	s.Restart()
 	t.Cleanup(s.Kill)
 	return s
 }
+
+// URL is the address as configuration has it.
+func (s *Server) URL() string { return "redis://" + s.Address + "/0" }
 
 // Restart starts the server again after Kill: empty, unless its options have it persist in a directory of their own.
 func (s *Server) Restart() {
@@ -115,6 +119,7 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 func Leaks() []goleak.Option {
 	return []goleak.Option{
 		goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"),
+		goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).dialConn"),
 		goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9.(*clusterStateHolder).LazyReload.func1"),
 	}
 }
