@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -164,7 +165,7 @@ func TestPolicies(t *testing.T) {
 		header http.Header
 		want   int
 	}
-	for _, policy := range []struct {
+	policies := []struct {
 		name  string
 		yaml  string
 		steps []step
@@ -228,13 +229,30 @@ func TestPolicies(t *testing.T) {
 		{"guessing is limited before credentials are looked at", "auth: {require: [keys]}\n    rate_limits: [{per: ip, rate: 1/h}]", []step{
 			{"a wrong key", apiKey("x"), 401}, {"another", apiKey("y"), 429},
 		}},
-	} {
-		for protocol, try := range protocols {
-			t.Run(policy.name+"/"+protocol, func(t *testing.T) {
-				g := rig.StartGateway(t, fmt.Sprintf(`
+	}
+	// Each policy has routes of its own for each protocol, so that none uses up what another is to have.
+	own := func(policy int, protocol string) string {
+		return fmt.Sprint(policy, "-", strings.ReplaceAll(protocol, " ", "-"))
+	}
+	var routes strings.Builder
+	for i, policy := range policies {
+		for protocol := range protocols {
+			fmt.Fprintf(&routes, `
+  - name: calls-%[1]s
+    match: {headers: {X-Policy: "%[1]s"}}
+    grpc: {upstream: test, services: ["crossgate.test.v1.Bindings", "crossgate.test.v1.Streams"]}
+    %[2]s
+  - name: socket-%[1]s
+    match: {path: /ws, headers: {X-Policy: "%[1]s"}}
+    websocket: {service: chat}
+    %[2]s
+`, own(i, protocol), policy.yaml)
+		}
+	}
+	g := rig.StartGateway(t, fmt.Sprintf(`
 listeners: [{address: "127.0.0.1:0"}]
 admin: {address: "127.0.0.1:0"}
-redis: {url: %s, prefix: "%s:", limit_timeout: 10s}
+redis: {url: %s, limit_timeout: 10s}
 upstreams: [{name: test, endpoints: ["%s"]}]
 descriptors: [{reflection: {upstream: test}}]
 auth:
@@ -246,17 +264,14 @@ auth:
       keys:
         - {id: bob, sha256: %s, roles: [machine]}
         - {id: carol, key: a-key-of-carols-own}
-routes:
-  - name: calls
-    grpc: {upstream: test, services: ["crossgate.test.v1.*"]}
-    %s
-  - name: socket
-    match: {path: /ws}
-    websocket: {service: chat}
-    %s
-`, redis.URL(), strings.ReplaceAll(t.Name(), "\"", ""), backend.Address, hex.EncodeToString(key[:]), policy.yaml, policy.yaml))
+routes:`, redis.URL(), backend.Address, hex.EncodeToString(key[:]))+routes.String())
+	for i, policy := range policies {
+		for protocol, try := range protocols {
+			t.Run(policy.name+"/"+protocol, func(t *testing.T) {
 				for _, s := range policy.steps {
-					got, answer := try(t, g, s.header)
+					header := http.Header{"X-Policy": {own(i, protocol)}}
+					maps.Copy(header, s.header)
+					got, answer := try(t, g, header)
 					if got != s.want {
 						t.Errorf("%s: %d, want %d", s.name, got, s.want)
 					}
