@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -27,23 +26,12 @@ import (
 // bridgeCall calls the admin listener's REST API, with the admin token.
 func bridgeCall(t *testing.T, g *rig.Gateway, method, path, body string, want int) map[string]any {
 	t.Helper()
-	r, err := http.NewRequest(method, g.Admin+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Authorization", "Bearer admin-token")
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil || answer.StatusCode != want {
-		t.Fatalf("%s %s: %d %s %v, want %d", method, path, answer.StatusCode, text, err, want)
+	answer, text := ask(t, method, g.Admin+path, body, "Content-Type", "application/json", "Authorization", "Bearer admin-token")
+	if answer.StatusCode != want {
+		t.Fatalf("%s %s: %s %s, want %d", method, path, answer.Status, text, want)
 	}
 	var got map[string]any
-	if err := json.Unmarshal(text, &got); err != nil {
+	if err := json.Unmarshal([]byte(text), &got); err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
 	return got

@@ -115,20 +115,7 @@ routes: [{name: client, match: {path: /lib/crossgate.js}, client: {max_age: 1h},
 `)
 	get := func(headers ...string) *http.Response {
 		t.Helper()
-		r, err := http.NewRequestWithContext(soon(t), http.MethodGet, g.URL+"/lib/crossgate.js", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Accept-Encoding", "identity")
-		for i := 0; i < len(headers); i += 2 {
-			r.Header.Set(headers[i], headers[i+1])
-		}
-		answer, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { answer.Body.Close() })
-		return answer
+		return begin(t, "GET", g.URL+"/lib/crossgate.js", "", append([]string{"Accept-Encoding", "identity"}, headers...)...)
 	}
 	whole := get("Origin", "https://app.example.com")
 	body, err := io.ReadAll(whole.Body)

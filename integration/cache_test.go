@@ -37,26 +37,6 @@ func TestTheCacheOfAnHTTPRoute(t *testing.T) {
   - {name: plain, match: {path_prefix: /}, http: {upstream: app}, cache: {}}
 `)
 	url := "http://" + g.Addresses()[0].String()
-	ask := func(method, path string, header ...string) (*http.Response, string) {
-		t.Helper()
-		r, err := http.NewRequestWithContext(soon(t), method, url+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := 0; i < len(header); i += 2 {
-			r.Header.Set(header[i], header[i+1])
-		}
-		answer, err := http.DefaultTransport.RoundTrip(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer answer.Body.Close()
-		body, err := io.ReadAll(answer.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return answer, string(body)
-	}
 	steps := []struct {
 		name, method, path string
 		header             []string
@@ -78,7 +58,7 @@ func TestTheCacheOfAnHTTPRoute(t *testing.T) {
 		{"and so it is fetched again", "GET", "/a", nil, 200, 7, "crossgate; fwd=uri-miss; stored"},
 	}
 	for _, step := range steps {
-		answer, body := ask(step.method, step.path, step.header...)
+		answer, body := ask(t, step.method, url+step.path, "", step.header...)
 		if got := answer.Header.Get("Cache-Status"); answer.StatusCode != step.status || asked.Load() != step.asked || !strings.HasPrefix(got, step.cache) {
 			t.Errorf("%s: %d, the backend was asked %d times, Cache-Status %q", step.name, answer.StatusCode, asked.Load(), got)
 		}
@@ -151,22 +131,7 @@ routes:
 // askAs asks a node for what both have by one name.
 func askAs(t *testing.T, g *rig.Gateway, path, kind string) (*http.Response, string) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(soon(t), http.MethodGet, g.URL+path, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Host = "shop.example"
-	r.Header.Set("X-Kind", kind)
-	answer, err := http.DefaultTransport.RoundTrip(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer, string(body)
+	return ask(t, "GET", g.URL+path, "", "Host", "shop.example", "X-Kind", kind)
 }
 
 func purge(t *testing.T, g *rig.Gateway, body string, header ...string) (*http.Response, string) {

@@ -52,58 +52,40 @@ routes:
 
 	ctx, cancel := context.WithTimeout(t.Context(), 3*rig.Patience)
 	defer cancel()
-	var published, delivered atomic.Int64
-	var ended atomic.Bool
-	last := func() (int, bool) { return int(published.Load()), ended.Load() }
-	var following, arriving sync.WaitGroup
-	arriving.Add(clients)
-	followers := make([]*follower, clients)
-	for i := range followers {
-		f := &follower{nodes: addresses, channel: fmt.Sprintf("room:%d", i%rollingChannels), total: &delivered, abrupt: true}
-		followers[i] = f
-		following.Go(func() {
-			arrived := sync.OnceFunc(arriving.Done)
-			defer arrived()
-			if err := f.run(ctx, arrived, last); err != nil {
-				t.Errorf("client %d: %v", i, err)
-				cancel()
-			}
-		})
-	}
-	arriving.Wait()
-	finish := publishRounds(ctx, t, rdb, &published)
+	crowd := startCrowd(ctx, t, clients, addresses, true)
+	finish := publishRounds(ctx, t, rdb, &crowd.published)
 	rig.Eventually(t, rig.Patience, func() error {
-		if delivered.Load() < int64(clients) {
-			return fmt.Errorf("%d messages are delivered", delivered.Load())
+		if crowd.delivered.Load() < int64(clients) {
+			return fmt.Errorf("%d messages are delivered", crowd.delivered.Load())
 		}
 		return nil
 	})
 	nodes[0].Kill()
-	killed := published.Load()
+	killed := crowd.published.Load()
 	rig.Eventually(t, rig.Patience, func() error {
-		if n := published.Load(); n < killed+3 {
+		if n := crowd.published.Load(); n < killed+3 {
 			return fmt.Errorf("%d rounds are published", n)
 		}
 		return nil
 	})
-	finish(func() { ended.Store(true) })
-	following.Wait()
+	finish(func() { crowd.ended.Store(true) })
+	crowd.following.Wait()
 
 	moved, away := 0, time.Duration(0)
-	for _, f := range followers {
+	for _, f := range crowd.followers {
 		if f.reconnects > 0 {
 			moved++
 		}
 		away = max(away, f.away)
 	}
-	if want := int64(clients) * published.Load(); delivered.Load() != want {
-		t.Errorf("%d messages were delivered, want %d", delivered.Load(), want)
+	if want := int64(clients) * crowd.published.Load(); crowd.delivered.Load() != want {
+		t.Errorf("%d messages were delivered, want %d", crowd.delivered.Load(), want)
 	}
 	if moved == 0 {
 		t.Error("no client was on the node that was killed")
 	}
 	t.Logf("%d of %d clients moved to the other node, the slowest within %v; all %d messages were delivered once and in order",
-		moved, clients, away.Round(time.Millisecond), delivered.Load())
+		moved, clients, away.Round(time.Millisecond), crowd.delivered.Load())
 }
 
 // replicaOf is set for a process of the tests that is a replica of a service, to the address of its Redis.

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -61,28 +60,14 @@ func serves(t testing.TB, url string, want int) {
 	})
 }
 
+// call is ask for a body of any kind.
 func call(t testing.TB, method, url, contentType string, body []byte, header ...string) (int, string) {
 	t.Helper()
-	r, err := http.NewRequest(method, url, bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
 	if contentType != "" {
-		r.Header.Set("Content-Type", contentType)
+		header = append(header, "Content-Type", contentType)
 	}
-	for i := 0; i+1 < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
-	}
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer.StatusCode, string(text)
+	answer, text := ask(t, method, url, string(body), header...)
+	return answer.StatusCode, text
 }
 
 const oneUpstream = `

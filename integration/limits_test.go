@@ -62,15 +62,7 @@ routes:
 	}
 	request := func(method, path string) *http.Response {
 		t.Helper()
-		r, err := http.NewRequest(method, g.URL+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		answer, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		answer.Body.Close()
+		answer, _ := ask(t, method, g.URL+path, "")
 		return answer
 	}
 	t.Run("routes share one, at costs of their own", func(t *testing.T) {

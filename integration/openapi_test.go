@@ -322,24 +322,11 @@ func TestDocumentationIsAdmittedAsAnyRoute(t *testing.T) {
 	g := rig.StartGateway(t, fmt.Sprintf(docsByHost, testdata(t)))
 	get := func(path, host, key string) (*http.Response, string) {
 		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.URL+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Host = host
+		header := []string{"Host", host}
 		if key != "" {
-			r.Header.Set("X-API-Key", key)
+			header = append(header, "X-API-Key", key)
 		}
-		answer, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer answer.Body.Close()
-		text, err := io.ReadAll(answer.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return answer, string(text)
+		return ask(t, "GET", g.URL+path, "", header...)
 	}
 	for _, c := range []struct {
 		path, host, key string

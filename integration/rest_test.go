@@ -23,7 +23,7 @@ import (
 	"github.com/crossgate/crossgate/integration/testproto/testserver"
 )
 
-// ask sends a request with headers, in pairs, and returns the answer with its whole body.
+// ask sends a request with headers, in pairs, of which Host is one, and returns the answer with its whole body.
 func ask(t testing.TB, method, url, body string, header ...string) (*http.Response, string) {
 	t.Helper()
 	answer, err := send(soon(t), method, url, body, header...)
@@ -47,7 +47,9 @@ func send(ctx context.Context, method, url, body string, header ...string) (*htt
 		r.Header.Set("Content-Type", "application/json")
 	}
 	for i := 0; i+1 < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
+		if r.Header.Set(header[i], header[i+1]); header[i] == "Host" {
+			r.Host = header[i+1]
+		}
 	}
 	return http.DefaultClient.Do(r)
 }
