@@ -5,7 +5,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/crossgate/crossgate/wsbridge/internal/redistest"
+	"github.com/crossgate/crossgate/integration/redistest"
 )
 
 // TestAChannelThatRedisDeniesTheGatewayIsDeniedItsSubscriber while the session and its other channels go on.

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/crossgate/crossgate/integration/redistest"
 	"github.com/crossgate/crossgate/wsbridge/bus"
-	"github.com/crossgate/crossgate/wsbridge/internal/redistest"
 )
 
 // TestAChannelThatRedisRefusesIsRefusedAlone and leaves the connection, and what else is subscribed to over it.
