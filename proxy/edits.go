@@ -49,16 +49,8 @@ func compileEdit(values map[string]string, fields []string) ([]edit, error) {
 	return list, nil
 }
 
-// apply changes h. A value that comes out empty is none. What is removed or set is no more there by another spelling that a
-// backend may take for the same.
+// apply changes h. A value that comes out empty is none.
 func (e *edits) apply(h http.Header, c *Call) {
-	if len(e.remove)+len(e.set) > 0 {
-		for name := range h {
-			if plain := hyphened(name); plain != name && e.owns(plain) {
-				delete(h, name)
-			}
-		}
-	}
 	for _, name := range e.remove {
 		delete(h, name)
 	}

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -12,15 +13,14 @@ type adaptive struct {
 	limit      float64
 	least      float64
 	most       float64
-	usual      float64 // latency without overload, in seconds
-	sum        float64 // of this window
-	samples    int
-	dropped    bool // a request of this window timed out or was turned away
-	saturation int  // the most that were under way in this window
+	usual      float64   // latency without overload, in seconds
+	samples    []float64 // latencies of this window
+	dropped    bool      // a request of this window timed out or was turned away
+	saturation int       // the most that were under way in this window
 }
 
 const (
-	// window is how many requests are averaged before the limit changes.
+	// window is how many requests the limit changes after, by their median: a few that wait for news, as long polls do, say nothing of load.
 	window = 50
 	// tolerance is by how much latency may grow before the limit shrinks.
 	tolerance = 1.5
@@ -42,11 +42,11 @@ func (a *adaptive) observe(took time.Duration, o outcome, active int) int {
 	if o == endedByTimeout || o == gatewayFailed {
 		a.dropped = true
 	}
-	a.sum += took.Seconds()
-	if a.samples++; a.samples < window {
+	if a.samples = append(a.samples, took.Seconds()); len(a.samples) < window {
 		return int(a.limit)
 	}
-	short := a.sum / float64(a.samples)
+	slices.Sort(a.samples)
+	short := a.samples[window/2]
 	switch {
 	case a.usual == 0:
 		a.usual = short
@@ -64,6 +64,6 @@ func (a *adaptive) observe(took time.Duration, o outcome, active int) int {
 		a.limit += (next - a.limit) * limitWeight
 	}
 	a.limit = min(max(a.limit, a.least), a.most)
-	a.sum, a.samples, a.dropped, a.saturation = 0, 0, false, 0
+	a.samples, a.dropped, a.saturation = a.samples[:0], false, 0
 	return int(a.limit)
 }

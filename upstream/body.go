@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // sentBody is a request body while one endpoint is tried. The transport closes the body of a request that it could not
@@ -15,7 +16,8 @@ type sentBody struct {
 
 	mu             sync.Mutex
 	reading, ended bool
-	broken         bool // reading failed
+	broken         bool      // reading failed
+	whole          time.Time // when all of it had been read
 }
 
 func (b *sentBody) Read(p []byte) (int, error) {
@@ -27,12 +29,26 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	b.reading = true
 	b.mu.Unlock()
 	n, err := b.body.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil {
 		b.mu.Lock()
-		b.broken = true
+		if !errors.Is(err, io.EOF) {
+			b.broken = true
+		} else if b.whole.IsZero() {
+			b.whole = time.Now()
+		}
 		b.mu.Unlock()
 	}
 	return n, err
+}
+
+// since returns when the backend had all of a request that was begun at start; false while the caller is still sending it.
+func (b *sentBody) since(start time.Time) (time.Time, bool) {
+	if b == nil {
+		return start, true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.whole, !b.whole.IsZero()
 }
 
 // isBroken reports whether the caller's side of the body has failed, which is no fault of the endpoint.

@@ -393,6 +393,60 @@ func TestAnAdaptiveLimitFollowsWhatTheBackendCanDo(t *testing.T) {
 	}
 }
 
+// TestAnAdaptiveLimitIsFoundForPlainHTTPToo has more requests under way than the limit begins with.
+func TestAnAdaptiveLimitIsFoundForPlainHTTPToo(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength == 10 { // not all of which comes
+			rc := http.NewResponseController(w)
+			_ = rc.EnableFullDuplex()
+			w.Header().Set("Connection", "close")
+			_ = rc.Flush()
+		}
+	}))
+	defer s.Close()
+	cfg := httpUpstream(s)
+	cfg.Concurrency = &config.Concurrency{MaxRequests: 1000, MinRequests: 1, MaxPending: 100, PendingTimeout: config.Duration(time.Minute), Adaptive: true}
+	p := openSet(t, nil, cfg).Pool("shop")
+	limit := func() int {
+		p.gate.mu.Lock()
+		defer p.gate.mu.Unlock()
+		return p.gate.limit
+	}
+	requests := func(body func() io.Reader) {
+		var all sync.WaitGroup
+		for range 40 {
+			all.Go(func() {
+				r, _ := http.NewRequestWithContext(testContext(t), http.MethodPost, "http://shop/", body())
+				answer, err := p.RoundTrip(r)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, _ = io.Copy(io.Discard, answer.Body)
+				answer.Body.Close()
+			})
+		}
+		all.Wait()
+	}
+	begin := limit()
+	for range window + 10 { // answered before the caller has sent all: that says nothing
+		reader, writer := io.Pipe()
+		r, _ := http.NewRequestWithContext(testContext(t), http.MethodPost, "http://shop/", reader)
+		r.ContentLength = 10
+		if answer, err := p.RoundTrip(r); err == nil {
+			answer.Body.Close()
+		}
+		writer.Close()
+	}
+	if got := limit(); got != begin {
+		t.Errorf("unfinished requests change the limit to %d", got)
+	}
+	until(t, "the limit to change", func() bool {
+		requests(func() io.Reader { return strings.NewReader("x") })
+		return limit() != begin
+	})
+}
+
 func TestABrokenConnectionIsTriedAgainWhereItMayBe(t *testing.T) {
 	good := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {}))
 	defer good.Close()

@@ -105,16 +105,35 @@ func (g *gate) giveUp(turn chan struct{}) bool {
 func (g *gate) leave(took time.Duration, o outcome) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.adaptive != nil && o != unjudged {
-		if limit := g.adaptive.observe(took, o, g.active); limit != g.limit {
-			g.limit = limit
-			g.metrics.ConcurrencyLimit(limit)
-		}
-	}
+	g.adapt(took, o)
 	g.active--
+	g.letIn()
+}
+
+// letIn has those that wait begin, as far as there is room. g.mu is held.
+func (g *gate) letIn() {
 	for g.active < g.limit && len(g.waiting) > 0 {
 		close(g.waiting[0])
 		g.waiting = g.waiting[1:]
 		g.active++
+	}
+}
+
+// judge takes in how long a backend took until its answer began, of a request that goes on.
+func (g *gate) judge(took time.Duration, o outcome) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.adapt(took, o)
+	g.letIn()
+}
+
+// adapt finds the limit anew. g.mu is held.
+func (g *gate) adapt(took time.Duration, o outcome) {
+	if g.adaptive == nil || o == unjudged {
+		return
+	}
+	if limit := g.adaptive.observe(took, o, g.active); limit != g.limit {
+		g.limit = limit
+		g.metrics.ConcurrencyLimit(limit)
 	}
 }

@@ -118,7 +118,7 @@ func (r ride) done(o outcome) {
 		e.judge(o)
 	}
 	if r.gate != nil {
-		r.gate.leave(time.Since(r.start), unjudged) // how long a stream takes is not up to the backend
+		r.gate.leave(time.Since(r.start), unjudged) // judged when it was answered: how long a stream takes is not up to the backend
 	}
 	if e.active.Add(-1) == 0 && e.retired.Load() {
 		e.pool.mu.Lock()

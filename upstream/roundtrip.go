@@ -68,6 +68,7 @@ func (t *turn) pass(r *http.Request, g *gate) (*http.Response, error) {
 		}
 		answer, err := e.transportFor(r).RoundTrip(r)
 		if err == nil {
+			ride.judge(g, sent, outcomeOfHeaders(answer))
 			ride.gate = g
 			ride.follow(answer)
 			return answer, nil
@@ -75,8 +76,10 @@ func (t *turn) pass(r *http.Request, g *gate) (*http.Response, error) {
 		if failed := (*connectError)(nil); !errors.As(err, &failed) || ctx.Err() != nil {
 			switch {
 			case errors.Is(context.Cause(ctx), errTryTimeout):
+				ride.judge(g, sent, endedByTimeout)
 				ride.done(gatewayFailed)
 			case ctx.Err() != nil:
+				ride.judge(g, sent, outcomeOfContext(ctx))
 				ride.done(outcomeOfContext(ctx))
 			case sent.isBroken():
 				ride.done(unjudged)
@@ -88,6 +91,17 @@ func (t *turn) pass(r *http.Request, g *gate) (*http.Response, error) {
 		e.failed()
 		ride.done(disconnected)
 		last = err
+	}
+}
+
+// judge has the gate learn how long the backend took since it had all of the request: what its caller takes to send it, and to
+// read the answer, is not up to the backend.
+func (r ride) judge(g *gate, sent *sentBody, o outcome) {
+	if g == nil || g.adaptive == nil || o == unjudged {
+		return
+	}
+	if from, whole := sent.since(r.start); whole {
+		g.judge(time.Since(from), o)
 	}
 }
 
