@@ -20,12 +20,16 @@ func TestChoosingAnEndpointAllocatesNothingAndCountsNothingWhereThereIsOne(t *te
 	cfg.OutlierDetection = &config.OutlierDetection{ConsecutiveFailures: 5, Interval: ms(1000), BaseEjection: ms(1000), MaxEjection: ms(1000)}
 	for _, pool := range []*Pool{p, openSet(t, nil, cfg).Pool("shop")} {
 		ctx := context.Background()
-		if n := testing.AllocsPerRun(100, func() {
-			turn := pool.turn(ctx)
-			e, _ := turn.next(ctx)
-			ride, _ := e.take()
-			ride.done(succeeded)
-		}); n != 0 {
+		n := 1.0
+		for range 10 { // what else runs may allocate meanwhile
+			n = min(n, testing.AllocsPerRun(100, func() {
+				turn := pool.turn(ctx)
+				e, _ := turn.next(ctx)
+				ride, _ := e.take()
+				ride.done(succeeded)
+			}))
+		}
+		if n != 0 {
 			t.Errorf("%v allocations for a request among %d endpoints", n, len(pool.list))
 		}
 	}
