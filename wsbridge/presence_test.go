@@ -270,7 +270,7 @@ func TestANodeThatDiesIsSweptOnce(t *testing.T) {
 	other := startNode(t, server.Client(), attended)
 	link, cut := severed(t, server)
 	dying := startNode(t, link, attended)
-	const crowd = 300
+	const crowd, users = 100, 40
 	seen := watching.as(t, "watcher")
 	seen.enter("room:1")
 	seen.wantEvent("join", "watcher")
@@ -281,13 +281,13 @@ func TestANodeThatDiesIsSweptOnce(t *testing.T) {
 	dying.as(t, "user0").enterKept()
 	seen.skipTo("join", "kept:1")
 	for i := range crowd {
-		dying.as(t, fmt.Sprint("user", i%100)).enter("room:1")
+		dying.as(t, fmt.Sprint("user", i%users)).enter("room:1")
 		joined[seen.skipTo("join", "room:1").Connection] = true
 	}
 	if len(joined) != crowd {
 		t.Fatalf("%d have joined", len(joined))
 	}
-	seen.wantPresent("room:1", crowd+2, 102)
+	seen.wantPresent("room:1", crowd+2, users+2)
 	cut()
 	began := time.Now()
 	left := map[string]bool{}
