@@ -1,7 +1,9 @@
 package pace
 
 import (
+	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"sync"
 )
 
@@ -34,7 +36,23 @@ func resumeCollection() {
 	collection.mu.Lock()
 	defer collection.mu.Unlock()
 	collection.works--
-	if collection.works == 0 {
-		debug.SetGCPercent(collection.percent)
+	if collection.works > 0 {
+		return
 	}
+	// With a heap that is above its goal already, whoever allocates would have to help until the collection is over.
+	if overdue(collection.percent) {
+		runtime.GC()
+	}
+	debug.SetGCPercent(collection.percent)
+}
+
+// overdue reports whether the heap has grown by more than percent since it was collected last.
+func overdue(percent int) bool {
+	if percent < 0 {
+		return false
+	}
+	size := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(size)
+	live, now := size[0].Value.Uint64(), size[1].Value.Uint64()
+	return now > live+live/100*uint64(percent)
 }

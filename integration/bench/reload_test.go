@@ -96,37 +96,41 @@ func startLoad(url string, connections int, pause time.Duration) (stop func() []
 	}
 }
 
-// change brings the gateway's next version about and waits until it is in force.
-func (k *reloads) change(t testing.TB, url, admin, file, header string, n int) {
+// next prepares the gateway's nth version. The function that it returns brings it about, and waits until it is in force.
+func (k *reloads) next(t testing.TB, url, admin, file, header string, n int) (change func()) {
 	t.Helper()
 	if k.upload != nil {
-		answer, err := http.Post(admin+"/v1/descriptorSets?force=true", "application/octet-stream", bytes.NewReader(k.upload(t, n)))
-		if err != nil {
-			t.Fatal(err)
+		set := k.upload(t, n)
+		return func() {
+			answer, err := http.Post(admin+"/v1/descriptorSets?force=true", "application/octet-stream", bytes.NewReader(set))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer answer.Body.Close()
+			if text, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusOK {
+				t.Fatalf("%s: %s", answer.Status, text)
+			}
 		}
-		defer answer.Body.Close()
-		if text, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusOK {
-			t.Fatalf("%s: %s", answer.Status, text)
-		}
-		return
 	}
 	if err := os.WriteFile(file+".next", []byte(header+k.text(n)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(file+".next", file); err != nil {
-		t.Fatal(err)
+	return func() {
+		if err := os.Rename(file+".next", file); err != nil {
+			t.Fatal(err)
+		}
+		rig.Eventually(t, 60*time.Second, func() error {
+			answer, err := http.Get(url + "/generation")
+			if err != nil {
+				return err
+			}
+			defer answer.Body.Close()
+			if text, _ := io.ReadAll(answer.Body); string(text) != fmt.Sprint(n) {
+				return fmt.Errorf("generation %s is in force, want %d", text, n)
+			}
+			return nil
+		})
 	}
-	rig.Eventually(t, 60*time.Second, func() error {
-		answer, err := http.Get(url + "/generation")
-		if err != nil {
-			return err
-		}
-		defer answer.Body.Close()
-		if text, _ := io.ReadAll(answer.Body); string(text) != fmt.Sprint(n) {
-			return fmt.Errorf("generation %s is in force, want %d", text, n)
-		}
-		return nil
-	})
 }
 
 // TestNoRequestFailsWhileManyRoutesAreReplaced is BenchmarkReload in small, without its figures.
@@ -138,7 +142,7 @@ func TestNoRequestFailsWhileManyRoutesAreReplaced(t *testing.T) {
 			g := rig.StartGateway(t, header+k.text(0))
 			stop := startLoad(g.URL+"/loaded", 4, time.Millisecond)
 			for n := 1; n <= 2; n++ {
-				k.change(t, g.URL, g.Admin, g.ConfigFile, header, n)
+				k.next(t, g.URL, g.Admin, g.ConfigFile, header, n)()
 			}
 			all := stop()
 			for _, a := range all {
@@ -171,19 +175,20 @@ func BenchmarkReload(b *testing.B) {
 				b.Fatal(err)
 			}
 			header = strings.TrimSuffix(string(text), k.text(0))
-			k.change(b, g.URL, g.Admin, file, header, 1)
+			k.next(b, g.URL, g.Admin, file, header, 1)()
 			stop := startLoad(g.URL+"/loaded", connections, pause)
 			time.Sleep(steady)
 			memory, quiet := g.Memory(b), time.Duration(0)
 			var changes []answered
 			var cpu, of time.Duration
 			for n := range times {
+				change := k.next(b, g.URL, g.Admin, file, header, n+2)
 				before := g.CPU(b)
 				time.Sleep(steady)
 				quiet += g.CPU(b) - before
 				before = g.CPU(b)
 				c := answered{from: time.Now()}
-				k.change(b, g.URL, g.Admin, file, header, n+2)
+				change()
 				took := time.Since(c.from)
 				cpu, of = cpu+g.CPU(b)-before, of+took
 				time.Sleep(collection)
