@@ -49,6 +49,7 @@ type relay struct {
 	kind    []byte // the media type of a raw answer, as its first message has it
 	waiting *[]byte
 	err     error // why the stream ended, io.EOF when it ended well
+	over    bool  // the stream itself has ended, and has its trailers; not what came by it alone, which could not be handed on
 }
 
 // relay writes nothing before the first message or the end, so that an error before it is a plain HTTP error. It returns
@@ -94,11 +95,12 @@ func LimitWrites(ctx context.Context, rc *http.ResponseController) (release func
 func (y *relay) receive(ctx context.Context) error {
 	for {
 		var message mem.Buffer
-		err := y.stream.RecvMsg(&message)
-		if err == nil {
-			err = y.add(message.ReadOnlyData())
-			message.Free()
+		if err := y.stream.RecvMsg(&message); err != nil {
+			y.over = true // read once ended has been called
+			return err
 		}
+		err := y.add(message.ReadOnlyData())
+		message.Free()
 		if err != nil {
 			return err
 		}
@@ -290,6 +292,14 @@ func (y *relay) beginWith(md metadata.MD) {
 	y.w.WriteHeader(http.StatusOK)
 }
 
+// trailer returns the backend's trailers, none before they have come.
+func (y *relay) trailer() metadata.MD {
+	if !y.over {
+		return nil
+	}
+	return y.stream.Trailer()
+}
+
 // end tells the client how the stream ended: err is io.EOF when it ended well.
 func (y *relay) end(err error, started bool) {
 	if err = y.in.cause(err); !started && !errors.Is(err, io.EOF) {
@@ -297,7 +307,7 @@ func (y *relay) end(err error, started bool) {
 		if md, headerErr := y.stream.Header(); headerErr == nil {
 			y.method.back.header(h, md)
 		}
-		y.method.back.named(h, y.stream.Trailer())
+		y.method.back.named(h, y.trailer())
 		y.method.fail(y.w, y.r, err)
 		return
 	}
@@ -329,7 +339,7 @@ func (y *relay) end(err error, started bool) {
 	}
 	if withTrailers {
 		h := y.w.Header()
-		trailers(h, y.stream.Trailer())
+		trailers(h, y.trailer())
 		SetGRPCStatus(h, http.TrailerPrefix, s)
 	}
 }
