@@ -38,6 +38,8 @@ func dev(ctx context.Context, out, log io.Writer, addresses demo.Addresses, acce
 	if err != nil {
 		return err
 	}
+	hangups, stop := notifyHangups()
+	defer stop()
 	g, err := gateway.Start(ctx, gateway.Options{Config: cfg, Log: log})
 	if err != nil {
 		return err
@@ -48,7 +50,7 @@ func dev(ctx context.Context, out, log io.Writer, addresses demo.Addresses, acce
 	}
 	defer chat.Close()
 	printTour(out, g)
-	return run(ctx, g)
+	return run(ctx, g, hangups)
 }
 
 // printTour prints lines that work as they stand.

@@ -18,11 +18,13 @@ func serveCommand() *cobra.Command {
 		Short: "Serve a configuration until SIGTERM; reload it on SIGHUP and when its files change",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			hangups, stop := notifyHangups()
+			defer stop()
 			g, err := gateway.Start(cmd.Context(), gateway.Options{ConfigPath: path, Log: cmd.ErrOrStderr()})
 			if err != nil {
 				return err
 			}
-			return run(cmd.Context(), g)
+			return run(cmd.Context(), g, hangups)
 		},
 	}
 	configFlag(cmd, &path)
@@ -36,14 +38,19 @@ func configFlag(cmd *cobra.Command, path *string) {
 	}
 }
 
-// run serves until ctx ends, reloads on SIGHUP, and drains.
-func run(ctx context.Context, g *gateway.Gateway) error {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+// notifyHangups has SIGHUPs come by a channel. It is called before the gateway starts: one that comes to a gateway which is just
+// ready must not end it.
+func notifyHangups() (hangups chan os.Signal, stop func()) {
+	hangups = make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	return hangups, func() { signal.Stop(hangups) }
+}
+
+// run serves until ctx ends, reloads on a hangup, and drains.
+func run(ctx context.Context, g *gateway.Gateway, hangups <-chan os.Signal) error {
 	for {
 		select {
-		case <-hup:
+		case <-hangups:
 			// A configuration that does not compile changes nothing; the gateway has logged why.
 			_ = g.Reload(ctx)
 		case <-ctx.Done():
