@@ -1,6 +1,9 @@
 package admission
 
-import "strings"
+import (
+	"encoding/hex"
+	"strings"
+)
 
 // normal is a path as rules and authorisation services see it: letters, digits, "-", ".", "_" and "~" are never escaped, and
 // other escapes are in upper case (RFC 3986 section 6.2.2). A backend that decodes the path sees the same, so that a rule about
@@ -16,31 +19,19 @@ func normal(path string) string {
 			b = append(b, c)
 			continue
 		}
-		high, low := digit(path[i+1]), digit(path[i+2])
-		if high > 0xf || low > 0xf {
+		var escaped [1]byte
+		if _, err := hex.Decode(escaped[:], []byte(path[i+1:i+3])); err != nil {
 			b = append(b, c)
 			continue
 		}
-		i += 2
-		if c = high<<4 | low; unreserved(c) {
-			b = append(b, c)
+		if unreserved(escaped[0]) {
+			b = append(b, escaped[0])
 		} else {
-			const digits = "0123456789ABCDEF"
-			b = append(b, '%', digits[high], digits[low])
+			b = append(append(b, c), strings.ToUpper(path[i+1:i+3])...)
 		}
+		i += 2
 	}
 	return string(b)
-}
-
-// digit is the value of a hexadecimal digit, more than 15 for anything else.
-func digit(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c|0x20 && c|0x20 <= 'f':
-		return c | 0x20 - 'a' + 10
-	}
-	return 0xff
 }
 
 // unreserved reports whether a character means the same escaped or not (RFC 3986 section 2.3).

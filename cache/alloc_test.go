@@ -17,13 +17,8 @@ func (s sink) Header() http.Header         { return s.h }
 func (s sink) Write(b []byte) (int, error) { return len(b), nil }
 func (s sink) WriteHeader(int)             {}
 
-// aHit returns what asks for an answer that is there.
-func aHit(t testing.TB) func() {
-	s := newScene(t, func(c *config.Cache) { c.Key.Headers = []string{"Accept-Language"} })
-	s.answers("200 | Cache-Control: max-age=1000 | Vary: Accept-Encoding | Etag: \"1\" | Content-Type: text/plain")
-	r := httptest.NewRequestWithContext(t.Context(), "GET", "http://shop.example/some/path?with=query", http.NoBody)
-	r.Header = http.Header{"Accept-Encoding": {"gzip"}, "Accept-Language": {"de"}, "User-Agent": {"test"}}
-	q := &Request{Request: r, Path: "/some/path"}
+// hit returns what asks for an answer that is there from the second time on.
+func (s *scene) hit(t testing.TB, q *Request) func() {
 	w := sink{http.Header{}}
 	hit := func() {
 		clear(w.h)
@@ -39,24 +34,22 @@ func aHit(t testing.TB) func() {
 	return hit
 }
 
+// aHit returns what asks for an answer that is there.
+func aHit(t testing.TB) func() {
+	s := newScene(t, func(c *config.Cache) { c.Key.Headers = []string{"Accept-Language"} })
+	s.answers("200 | Cache-Control: max-age=1000 | Vary: Accept-Encoding | Etag: \"1\" | Content-Type: text/plain")
+	r := httptest.NewRequestWithContext(t.Context(), "GET", "http://shop.example/some/path?with=query", http.NoBody)
+	r.Header = http.Header{"Accept-Encoding": {"gzip"}, "Accept-Language": {"de"}, "User-Agent": {"test"}}
+	q := &Request{Request: r, Path: "/some/path"}
+	return s.hit(t, q)
+}
+
 // aCallHit returns what calls for an answer that is there.
 func aCallHit(t testing.TB) func() {
 	s := newScene(t, nil)
 	s.ended("Cache-Control: max-age=1000 | X-Kind: 1", string(frameOf("answer")), "Grpc-Status: 0")
 	q := aCall("question", "X-Tenant", "1", "X-Kind", "2")
-	w := sink{http.Header{}}
-	hit := func() {
-		clear(w.h)
-		if e := s.policy.Serve(w, q, s); e != nil {
-			t.Fatal(e)
-		}
-	}
-	hit()
-	hit()
-	if n := s.fetches(); n != 1 {
-		t.Fatalf("%d fetches", n)
-	}
-	return hit
+	return s.hit(t, q)
 }
 
 func TestAHitAllocatesNothing(t *testing.T) {

@@ -6,13 +6,14 @@ import (
 	"net/http"
 	"net/textproto"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/transcoder"
+	"github.com/crossgate/crossgate/transcoder/rpc"
 	"github.com/crossgate/crossgate/upstream"
 )
 
@@ -20,11 +21,7 @@ import (
 // ended. So nothing of an answer goes to the client before its trailers are there: what it says in the end decides whether it is
 // kept, or something stale is given in its place.
 
-const (
-	statusTrailer = http.TrailerPrefix + "Grpc-Status"
-	// framePrefix is the length of what stands before a message (PROTOCOL-HTTP2.md, Length-Prefixed-Message).
-	framePrefix = 5
-)
+const statusTrailer = http.TrailerPrefix + "Grpc-Status"
 
 // prepare makes of a call's header the one of the call whose answer may be kept: it must be one that every client can read, and
 // so is not compressed; and what waiting has taken of the time that the client gave is over.
@@ -121,16 +118,14 @@ func isSoundCall(code codes.Code, body []byte) bool {
 	if code != codes.OK {
 		return len(body) == 0
 	}
-	return len(body) >= framePrefix && body[0] == 0 && uint64(binary.BigEndian.Uint32(body[1:])) == uint64(len(body)-framePrefix)
+	return len(body) >= rpc.PrefixSize && body[0] == 0 && uint64(binary.BigEndian.Uint32(body[1:])) == uint64(len(body)-rpc.PrefixSize)
 }
 
-// codeOf returns the code in trailers; one that is none is UNKNOWN.
+// codeOf returns the code in trailers; without one it is UNKNOWN.
 func codeOf(trailer []field) codes.Code {
 	for _, f := range trailer {
 		if f.name == statusTrailer {
-			if n, err := strconv.ParseUint(first(f.values), 10, 32); err == nil && n <= 16 {
-				return codes.Code(n)
-			}
+			return fault.CodeOfStatus(first(f.values))
 		}
 	}
 	return codes.Unknown

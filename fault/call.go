@@ -2,6 +2,7 @@ package fault
 
 import (
 	"net/http"
+	"strconv"
 
 	"google.golang.org/grpc/codes"
 )
@@ -32,4 +33,13 @@ func CodeOfHTTP(status int) codes.Code {
 		return codes.Unavailable
 	}
 	return codes.Unknown
+}
+
+// CodeOfStatus returns the code that the text of a grpc-status is; one that is none is UNKNOWN (PROTOCOL-HTTP2.md, Responses).
+func CodeOfStatus(text string) codes.Code {
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil || n > uint64(codes.Unauthenticated) {
+		return codes.Unknown
+	}
+	return codes.Code(n)
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -91,9 +90,7 @@ func deadlineIn(timeout time.Duration) time.Time {
 func codeOfCall(h http.Header) codes.Code {
 	for _, name := range [...]string{http.TrailerPrefix + "Grpc-Status", "Grpc-Status"} {
 		if values := h[name]; len(values) > 0 {
-			if n, err := strconv.ParseUint(values[0], 10, 32); err == nil && n <= 16 {
-				return codes.Code(n)
-			}
+			return fault.CodeOfStatus(values[0])
 		}
 	}
 	return codes.Unknown
@@ -101,20 +98,8 @@ func codeOfCall(h http.Header) codes.Code {
 
 // again is a body of which the beginning has been read, and then err met, if it is one.
 func again(begun []byte, rest io.ReadCloser, err error) io.ReadCloser {
-	list := []io.Reader{bytes.NewReader(bytes.Clone(begun)), rest}
-	if err != nil {
-		list[1] = broken{err}
-	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(list...), rest}
+	return &peeked{bytes.Clone(begun), rest, err}
 }
-
-// broken is the rest of a body that could not be read.
-type broken struct{ err error }
-
-func (b broken) Read([]byte) (int, error) { return 0, b.err }
 
 // asBackend is what is kept as a call of another protocol than gRPC finds it. It implements rpc.Backend.
 type asBackend struct {
@@ -179,16 +164,13 @@ func (w *memory) Header() http.Header { return w.header }
 func (w *memory) WriteHeader(status int) { w.status = status }
 
 func (w *memory) Write(b []byte) (int, error) {
-	if int64(len(w.body)+len(b)) > w.most+framePrefix {
+	if int64(len(w.body)+len(b)) > w.most+rpc.PrefixSize {
 		w.over = true
 		return 0, fault.ErrAnswerTooLarge
 	}
 	w.body = append(w.body, b...)
 	return len(b), nil
 }
-
-// framePrefix is the length of what stands before a message of gRPC.
-const framePrefix = 5
 
 // FlushError is what http.ResponseController calls.
 func (w *memory) FlushError() error { return nil }

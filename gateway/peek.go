@@ -31,7 +31,7 @@ func (x *exchange) Peek(most int64) (start []byte, more bool, err error) {
 	case err != nil:
 		return nil, false, errBadPeek
 	}
-	x.r.Body = &peeked{start, body}
+	x.r.Body = &peeked{start, body, nil}
 	if more = int64(len(start)) > most; more {
 		start = start[:most]
 	}
@@ -42,10 +42,15 @@ func (x *exchange) Peek(most int64) (start []byte, more bool, err error) {
 type peeked struct {
 	start []byte
 	rest  io.ReadCloser
+	err   error // the rest could not be read
 }
 
 func (p *peeked) Read(b []byte) (int, error) {
-	if len(p.start) == 0 {
+	switch {
+	case len(p.start) > 0:
+	case p.err != nil:
+		return 0, p.err
+	default:
 		return p.rest.Read(b)
 	}
 	n := copy(b, p.start)

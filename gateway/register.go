@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/crossgate/crossgate/descriptors"
-	"github.com/crossgate/crossgate/pace"
 )
 
 // registration is a descriptor set that is to be registered.
@@ -22,9 +21,7 @@ const registrationAttempts = 5
 // register compiles a set into a whole snapshot first, stores it in Redis then, and serves it before it returns what the
 // set broke of the version before. Between check and storing nothing else is stored: what comes between is checked with.
 func (g *Gateway) register(ctx context.Context, asked *registration) (*descriptors.Registered, []descriptors.Break, error) {
-	g.rebuilding.Lock()
-	defer g.rebuilding.Unlock()
-	ctx, end := pace.Begin(ctx)
+	ctx, end := g.beginRebuild(ctx)
 	defer end()
 	for range registrationAttempts {
 		candidate, err := g.loader.LoadWith(ctx, asked.name, asked.raw)
@@ -57,9 +54,7 @@ func (g *Gateway) register(ctx context.Context, asked *registration) (*descripto
 }
 
 func (g *Gateway) unregister(ctx context.Context, name string) error {
-	g.rebuilding.Lock()
-	defer g.rebuilding.Unlock()
-	ctx, end := pace.Begin(ctx)
+	ctx, end := g.beginRebuild(ctx)
 	defer end()
 	for range registrationAttempts {
 		candidate, err := g.loader.LoadWithout(ctx, name)

@@ -21,9 +21,7 @@ const rebuildTimeout = 30 * time.Second
 // Reload reads the configuration again and installs what it makes. When it does not compile the error says why, is
 // logged, and what was in force stays.
 func (g *Gateway) Reload(ctx context.Context) error {
-	g.rebuilding.Lock()
-	defer g.rebuilding.Unlock()
-	ctx, end := pace.Begin(ctx)
+	ctx, end := g.beginRebuild(ctx)
 	defer end()
 	cfg := g.snapshot.Load().config
 	if g.options.Config == nil {
@@ -41,6 +39,17 @@ func (g *Gateway) Reload(ctx context.Context) error {
 	}
 	install()
 	return nil
+}
+
+// beginRebuild waits until no other rebuild runs. It returns the context of this one, beside which requests are served, and what
+// ends it.
+func (g *Gateway) beginRebuild(ctx context.Context) (paced context.Context, end func()) {
+	g.rebuilding.Lock()
+	paced, done := pace.Begin(ctx)
+	return paced, func() {
+		done()
+		g.rebuilding.Unlock()
+	}
 }
 
 // loadCertificates reads the listeners' certificates again, and returns what puts them in force.
@@ -89,11 +98,11 @@ func (g *Gateway) follow() {
 		case <-g.edited:
 			_ = g.Reload(ctx) // logged
 		case <-g.changed:
-			g.rebuilding.Lock()
-			if err := g.install(ctx); err != nil {
+			paced, end := g.beginRebuild(ctx)
+			if err := g.install(paced); err != nil {
 				_ = g.refused(err)
 			}
-			g.rebuilding.Unlock()
+			end()
 		}
 	}
 }
@@ -222,8 +231,6 @@ func (p *parts) close() {
 
 // install compiles the configuration in force with the descriptors as they are now. The caller holds rebuilding.
 func (g *Gateway) install(ctx context.Context) error {
-	ctx, end := pace.Begin(ctx)
-	defer end()
 	ctx, cancel := context.WithTimeout(ctx, rebuildTimeout)
 	defer cancel()
 	set, err := g.loader.Load(ctx)

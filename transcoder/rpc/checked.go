@@ -59,7 +59,7 @@ func (b *checked) next() {
 	if b.err = b.read(); b.err != nil {
 		return
 	}
-	message := b.frame[prefixSize:]
+	message := b.frame[PrefixSize:]
 	if b.frame[0]&flagCompressed != 0 {
 		if isIdentity(b.encoding) {
 			b.err = errNoEncoding
@@ -82,12 +82,12 @@ func (b *checked) next() {
 
 // read reads a message with its prefix into b.frame. What it claims to be long reserves nothing.
 func (b *checked) read() error {
-	if err := b.fill(0, prefixSize); err != nil {
+	if err := b.fill(0, PrefixSize); err != nil {
 		return err
 	}
 	size := int(binary.BigEndian.Uint32(b.frame[1:])) // bounded by what is below, which knows the limit
-	for have := prefixSize; have < prefixSize+size; {
-		piece := min(prefixSize+size-have, max(have, 64<<10))
+	for have := PrefixSize; have < PrefixSize+size; {
+		piece := min(PrefixSize+size-have, max(have, 64<<10))
 		if err := b.fill(have, have+piece); err != nil {
 			return err
 		}

@@ -130,18 +130,18 @@ func (a *connectStream) pass(b []byte) error {
 func (a *connectStream) print(b []byte) error {
 	a.in = append(a.in, b...)
 	rest := a.in
-	for len(rest) >= prefixSize {
+	for len(rest) >= PrefixSize {
 		size := int64(binary.BigEndian.Uint32(rest[1:]))
 		if size > a.handler.options.MaxAnswer {
 			return fault.ErrAnswerTooLarge
 		}
-		if int64(len(rest)) < prefixSize+size {
+		if int64(len(rest)) < PrefixSize+size {
 			break
 		}
-		if err := a.message(rest[0], rest[prefixSize:prefixSize+size]); err != nil {
+		if err := a.message(rest[0], rest[PrefixSize:PrefixSize+size]); err != nil {
 			return err
 		}
-		rest = rest[prefixSize+size:]
+		rest = rest[PrefixSize+size:]
 	}
 	a.in = append(a.in[:0], rest...)
 	return nil
@@ -156,9 +156,9 @@ func (a *connectStream) message(flags byte, wire []byte) error {
 		return fault.New(fault.UpstreamAnswerInvalid, err.Error())
 	}
 	if a.gzip && len(a.text) >= minCompress {
-		a.text = append(a.text[:0], appendGzip(appendPrefix(nil, flagCompressed, 0), a.text[prefixSize:])...)
+		a.text = append(a.text[:0], appendGzip(appendPrefix(nil, flagCompressed, 0), a.text[PrefixSize:])...)
 	}
-	binary.BigEndian.PutUint32(a.text[1:], uint32(len(a.text)-prefixSize))
+	binary.BigEndian.PutUint32(a.text[1:], uint32(len(a.text)-PrefixSize))
 	_, err = a.w.Write(a.text)
 	return err
 }
@@ -209,7 +209,7 @@ func (b *jsonBody) next() error {
 
 // read reads the next envelope.
 func (b *jsonBody) read() error {
-	var prefix [prefixSize]byte
+	var prefix [PrefixSize]byte
 	if _, err := io.ReadFull(b.ReadCloser, prefix[:]); err != nil {
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return errCutShort

@@ -143,7 +143,7 @@ func (h *Handler) appendWire(dst, text []byte) ([]byte, error) {
 	if int64(len(dst)) > 1<<32 {
 		return dst, errMessageTooLarge
 	}
-	binary.BigEndian.PutUint32(dst[1:], uint32(len(dst)-prefixSize))
+	binary.BigEndian.PutUint32(dst[1:], uint32(len(dst)-PrefixSize))
 	return dst, nil
 }
 
@@ -221,7 +221,7 @@ func (c *call) readMessage(u *connectCall) (message []byte, compressed bool, tra
 	}
 	limit := c.handler.options.MaxAnswer
 	var err error
-	u.in, err = appendAll(u.in[:0], c.answer.Body, limit+prefixSize, nil)
+	u.in, err = appendAll(u.in[:0], c.answer.Body, limit+PrefixSize, nil)
 	if errors.Is(err, errMessageTooLarge) {
 		return nil, false, trailerOf(fault.ErrAnswerTooLarge)
 	}
@@ -231,10 +231,10 @@ func (c *call) readMessage(u *connectCall) (message []byte, compressed bool, tra
 	if len(u.in) == 0 {
 		return bad("the backend ended the call without an answer")
 	}
-	if len(u.in) < prefixSize || int(binary.BigEndian.Uint32(u.in[1:])) != len(u.in)-prefixSize {
+	if len(u.in) < PrefixSize || int(binary.BigEndian.Uint32(u.in[1:])) != len(u.in)-PrefixSize {
 		return bad("the backend's answer is not one message")
 	}
-	return u.in[prefixSize:], u.in[0]&flagCompressed != 0, trailer
+	return u.in[PrefixSize:], u.in[0]&flagCompressed != 0, trailer
 }
 
 // translate makes of the backend's message what the client gets.

@@ -6,9 +6,9 @@ import (
 	"github.com/crossgate/crossgate/fault"
 )
 
-// prefixSize is the length of what stands before each message of gRPC, gRPC-Web and a stream of Connect alike: a byte
+// PrefixSize is the length of what stands before each message of gRPC, gRPC-Web and a stream of Connect alike: a byte
 // of flags, and the length in four bytes (PROTOCOL-HTTP2.md, Length-Prefixed-Message).
-const prefixSize = 5
+const PrefixSize = 5
 
 // The flags of a prefix.
 const (
@@ -33,7 +33,7 @@ type frames struct {
 	max    int64 // of a message
 	known  byte  // flags that may be
 	left   int64 // bytes of the message at hand that are still to come
-	prefix [prefixSize]byte
+	prefix [PrefixSize]byte
 	have   int // bytes of the prefix read
 	count  int // prefixes read
 }
@@ -50,7 +50,7 @@ func (f *frames) scan(b []byte) *fault.Error {
 		n := copy(f.prefix[f.have:], b)
 		f.have += n
 		b = b[n:]
-		if f.have < prefixSize {
+		if f.have < PrefixSize {
 			continue
 		}
 		f.have = 0

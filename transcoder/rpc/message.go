@@ -21,18 +21,18 @@ func IsProto(h http.Header) bool {
 // and that the message is not compressed and has at most so many bytes as most says; where it is false, frame is the body's
 // beginning. Of a body that ends too early it is what there was.
 func ReadMessage(dst []byte, body io.Reader, most int) (frame []byte, whole bool, err error) {
-	for need := prefixSize; ; {
+	for need := PrefixSize; ; {
 		if cap(dst)-len(dst) < 512 {
 			dst = append(make([]byte, 0, max(512, 2*cap(dst))), dst...)
 		}
 		n, err := body.Read(dst[len(dst):cap(dst)])
 		dst = dst[:len(dst)+n]
-		if len(dst) >= prefixSize {
+		if len(dst) >= PrefixSize {
 			size := binary.BigEndian.Uint32(dst[1:])
 			if dst[0] != 0 || uint64(size) > uint64(most) {
 				return dst, false, nil
 			}
-			need = prefixSize + int(size)
+			need = PrefixSize + int(size)
 		}
 		switch {
 		case len(dst) >= need:

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 
 	spb "google.golang.org/genproto/googleapis/rpc/status"
@@ -12,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/crossgate/crossgate/fault"
 	"github.com/crossgate/crossgate/transcoder"
 )
 
@@ -22,14 +22,8 @@ func trailerOf(err error) http.Header {
 	return h
 }
 
-// codeOf returns the code in trailers; one that is none is UNKNOWN (PROTOCOL-HTTP2.md, Responses).
-func codeOf(trailer http.Header) codes.Code {
-	n, err := strconv.ParseUint(trailer.Get("Grpc-Status"), 10, 32)
-	if err != nil || n > 16 {
-		return codes.Unknown
-	}
-	return codes.Code(n)
-}
+// codeOf returns the code in trailers.
+func codeOf(trailer http.Header) codes.Code { return fault.CodeOfStatus(trailer.Get("Grpc-Status")) }
 
 // statusOf returns the status in trailers, with its details where they are sound.
 func statusOf(trailer http.Header) *status.Status {
